@@ -1,0 +1,1 @@
+"""The loop: recipes, annotators, the state machine, and experiments of several runs."""

@@ -1,0 +1,168 @@
+"""Who labels: the oracle that knows, or a person who takes a file and brings one back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from xal.component import Component, nearest
+from xal.data.images import decode, encode_png
+from xal.data.pool import Pool
+from xal.errors import LabelError
+from xal.explainers.drawing import panel
+from xal.models.model import Shape
+from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, writing
+from xal.store.ledger import Queried
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Request:
+    """A batch to annotate."""
+
+    directory: Path
+    round: int
+    items: Sequence[Queried]
+    pool: Pool
+    shape: Shape
+    classes: tuple[str, ...]
+
+    @property
+    def artefact(self) -> Path:
+        """Where the query step left payloads and explanations."""
+        return self.directory / f"round-{self.round:03d}" / "query"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotator(Component, family="annotator"):
+    """Base of the annotators."""
+
+    @abstractmethod
+    def annotate(self, request: Request) -> Mapping[str, str]:
+        """Labels by id, as many as there are now; the campaign waits for the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oracle(Annotator, name="oracle"):
+    """Answers from the pool's own `label` column: simulation."""
+
+    def annotate(self, request: Request) -> Mapping[str, str]:
+        """Raises LabelError where the pool does not know, or knows a label outside the classes."""
+        if not request.pool.has_labels:
+            raise LabelError("annotator: the oracle needs a pool with a `label` column; use annotator: file")
+        rows = np.sort(np.array([item.row for item in request.items], np.int64))
+        table = request.pool.read(rows, ["id", "label"])
+        labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+        problems = [
+            f"'{item}': label {label!r} is not one of the {len(request.classes)} classes"
+            for item, label in labels.items()
+            if label not in request.classes
+        ]
+        if problems:
+            raise LabelError("the oracle cannot answer:\n" + "\n".join(problems))
+        return labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(Annotator, name="file"):
+    """Writes the batch with its explanations; `xal label RUN FILE` brings the labels back."""
+
+    explanations: bool = True
+    """Draw the explanations; false where they might bias the annotators."""
+
+    def annotate(self, request: Request) -> Mapping[str, str]:
+        """Write `to-label/round-NNN` unless it is there; labels come by another way."""
+        name = f"round-{request.round:03d}"
+        if not (request.directory / "to-label" / name).exists():
+            with writing(request.directory / "to-label", name) as folder:
+                self._export(request, folder)
+        return {}
+
+    def _export(self, request: Request, folder: Path) -> None:
+        pictures = self._draw(request, folder)
+        columns = ["id", "label", "prediction", "confidence", "score", "why", "image", "explanation"]
+        rows = [
+            {
+                "id": item.id,
+                "label": item.label or "",
+                "prediction": item.prediction or "",
+                "confidence": "" if item.confidence is None else round(item.confidence, 4),
+                "score": round(item.score, 6),
+                "why": item.why,
+                "image": pictures[item.id][0],
+                "explanation": pictures[item.id][1],
+            }
+            for item in request.items
+        ]
+        with (folder / "batch.csv").open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        with (folder / "batch.jsonl").open("w", encoding="utf-8") as handle:
+            handle.writelines(json.dumps(row) + "\n" for row in rows)
+        (folder / "classes.txt").write_text("\n".join(request.classes) + "\n", encoding="utf-8")
+
+    def _draw(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
+        """Pictures of every item: {id: (image, explanation or '')}, paths relative to the folder."""
+        table = pq.read_table(request.artefact / ITEMS)
+        ids = table["id"].to_pylist()
+        images, _ = decode(table["image"].to_pylist(), request.shape)
+        explained = {}
+        if self.explanations and (request.artefact / EXPLANATIONS).exists():
+            names, explanations = read_explanations(request.artefact / EXPLANATIONS)
+            explained = {name: explanations.take(slice(i, i + 1)) for i, name in enumerate(names)}
+        ranks = {item.id: item.rank for item in request.items}
+        (folder / "pictures").mkdir()
+        pictures = {}
+        for name, image in zip(ids, images, strict=True):
+            plain, drawn = f"pictures/{ranks[name]:04d}.png", ""
+            (folder / plain).write_bytes(encode_png(image))
+            if name in explained:
+                drawn = f"pictures/{ranks[name]:04d}-why.png"
+                (folder / drawn).write_bytes(panel(image, explained[name], request.classes))
+            pictures[name] = (plain, drawn)
+        return pictures
+
+
+def read_labels(path: Path, classes: Sequence[str]) -> tuple[dict[str, str], int, list[str]]:
+    """(labels by id, rows left blank, what is wrong) of a CSV or JSONL with columns `id` and `label`.
+
+    An id given twice with the same label is no mistake. Raises LabelError for a file that cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} cannot be read: {error}") from error
+    rows: list[tuple[int, object]] = []
+    problems: list[str] = []
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                try:
+                    rows.append((number, json.loads(line)))
+                except json.JSONDecodeError as error:
+                    problems.append(f"line {number}: not JSON ({error.msg})")
+    elif path.suffix.lower() == ".csv":
+        rows = list(enumerate(csv.DictReader(text.splitlines()), 2))
+    else:
+        raise LabelError(f"{path}: expected a .csv or .jsonl file with columns id and label")
+    labels: dict[str, str] = {}
+    blank = 0
+    for number, row in rows:
+        if not isinstance(row, Mapping) or row.get("id") in (None, "") or "label" not in row:
+            problems.append(f"line {number}: needs both `id` and `label`")
+            continue
+        item, label = str(row["id"]), str(row["label"] or "").strip()
+        if not label:
+            blank += 1
+        elif label not in classes:
+            problems.append(f"line {number}: '{label}' is not a class{nearest(label, classes)}")
+        elif labels.setdefault(item, label) != label:
+            problems.append(f"line {number}: '{item}' is '{labels[item]}' further up, now '{label}'")
+    return labels, blank, problems

@@ -1,0 +1,356 @@
+"""A campaign as a state machine: query -> label -> train -> evaluate, round 0 (a random draw) to the last.
+
+Each step commits once: its artefacts lie under their final name, then one ledger transaction names them. A killed
+campaign continues at the first step that is not committed, and ends as if it had never stopped, since every step is a
+function of the recipe, the seed, and the steps before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from xal.campaign.annotators import Request, read_labels
+from xal.campaign.recipe import RunSpec
+from xal.chance import Chance
+from xal.config import differences
+from xal.data.images import decode
+from xal.data.pool import Pool
+from xal.engine.engine import Session
+from xal.engine.query import Coordinator
+from xal.engine.training import TrainJob
+from xal.engine.work import ModelRef
+from xal.errors import DataError, LabelError, RunError
+from xal.models.model import Shape
+from xal.progress import Reporter
+from xal.store.artefacts import EXPLANATIONS, ITEMS, WEIGHTS, locked, sweep, write_explanations, write_items, writing
+from xal.store.ledger import Ledger, Queried, Step
+from xal.strategies.random import Random
+from xal.strategies.strategy import Strategy
+from xal.types import Query, Rows
+
+STEPS = ("query", "label", "train", "evaluate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended: finished, or waiting for `waiting` labels of `round`."""
+
+    directory: Path
+    round: int
+    waiting: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rounds are done."""
+        return not self.waiting
+
+
+def run_campaign(spec: RunSpec, session: Session, reporter: Reporter) -> Outcome:
+    """Run, or continue, a campaign to its end or until it waits for labels.
+
+    Raises RunError for a directory in use, or of another recipe.
+    """
+    with locked(spec.directory):
+        sweep(spec.directory)
+        ledger = Ledger.at(spec.directory)
+        try:
+            return Campaign(spec, session, ledger, reporter).run()
+        finally:
+            ledger.close()
+
+
+class Campaign:
+    """One run, with its directory locked."""
+
+    def __init__(self, spec: RunSpec, session: Session, ledger: Ledger, reporter: Reporter) -> None:
+        self.spec, self.session, self.ledger, self.reporter = spec, session, ledger, reporter
+        self.recipe, self.directory = spec.recipe, spec.directory
+        self.pool = self.recipe.open_pool()
+        self.test = self.recipe.open_test()
+        self.classes = self.recipe.classes(self.pool)
+        self.chance = Chance(spec.seed)
+        self._claim()
+
+    @cached_property
+    def shape(self) -> Shape:
+        """(c, h, w) that the network sees."""
+        if self.pool.kind != "image":
+            raise DataError(f"model '{self.recipe.model.name}' needs an image pool; this pool holds {self.pool.kind}")
+        if self.recipe.model.size and self.recipe.model.channels:
+            return self.recipe.model.shape((3, 1, 1))
+        return self.recipe.model.shape(self.pool.image_shape())
+
+    def run(self) -> Outcome:
+        """Do the steps that are not committed, in order."""
+        done = {(step.round, step.step): step for step in self.ledger.steps()}
+        if done:
+            last = list(done)[-1]
+            self.reporter.say(f"{self.directory}: continues after round {last[0]} {last[1]}")
+        for round in range(self.recipe.budget.rounds + 1):
+            for name in STEPS:
+                if (round, name) in done:
+                    continue
+                waiting = self._step(round, name)
+                if waiting:
+                    return Outcome(directory=self.directory, round=round, waiting=waiting)
+        return Outcome(directory=self.directory, round=self.recipe.budget.rounds)
+
+    def _step(self, round: int, name: str) -> int:
+        """Do and commit a step; returns how many labels it waits for."""
+        started = time.perf_counter()
+        step: Callable[[int, float], int] = getattr(self, f"_{name}")
+        return step(round, started)
+
+    def _query(self, round: int, started: float) -> int:
+        budget = self.recipe.budget
+        size = budget.per_round if round else budget.initial
+        strategy: Strategy = self.spec.strategy.at(round, budget.rounds) if round else Random()
+        known = self.ledger.queried()
+        coordinator = self._coordinator(self._model(round - 1) if round else None)
+        coordinator.unreadable.update(self.ledger.unreadable())
+        while True:
+            query = coordinator.query(
+                strategy,
+                size,
+                self.chance.of("round", round),
+                labelled=[item.id for item in known],
+                labelled_rows=np.array([item.row for item in known], np.int64),
+            )
+            if not len(query):
+                raise RunError(f"round {round}: no item of the pool is left to query; lower budget.rounds")
+            items, broken = self._payload(query.items.rows)
+            if not broken:
+                break
+            coordinator.unreadable.update(broken)  # chosen by its id alone, and not an image: choose again
+        with self._artefact(round, "query") as folder:
+            write_items(folder / ITEMS, items)
+            queried = self._explain(coordinator, round, query, folder)
+        chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
+        self._commit(
+            round,
+            "query",
+            started,
+            {"chosen": chosen, "items": dict(coordinator.items), "unreadable": len(coordinator.unreadable)},
+            f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})",
+            artefact=True,
+            queried=queried,
+            unreadable=sorted(coordinator.unreadable),
+        )
+        return 0
+
+    def _label(self, round: int, started: float) -> int:
+        items = self.ledger.queried(round)
+        request = Request(
+            directory=self.directory,
+            round=round,
+            items=items,
+            pool=self.pool,
+            shape=self.shape,
+            classes=self.classes,
+        )
+        given = {item.id for item in items if item.label is not None}
+        answers = self.recipe.annotator.annotate(request) if len(given) < len(items) else {}
+        new = {item: label for item, label in answers.items() if item not in given}
+        waiting = len(items) - len(given) - len(new)
+        if waiting:
+            self.ledger.add_labels(new, self.recipe.annotator.name)
+            return waiting
+        self._commit(
+            round,
+            "label",
+            started,
+            {"labels": len(items)},
+            f"{len(items)} labels by {self.recipe.annotator.name}",
+            labels=new,
+            annotator=self.recipe.annotator.name,
+        )
+        return 0
+
+    def _train(self, round: int, started: float) -> int:
+        items = self.ledger.queried()
+        index = {name: i for i, name in enumerate(self.classes)}
+        finetune = self.recipe.train.start == "finetune" and round > 0
+        job = TrainJob(
+            model=self.recipe.model,
+            shape=self.shape,
+            classes=len(self.classes),
+            payloads=tuple(self._path(earlier, "query") / ITEMS for earlier in range(round + 1)),
+            labels={item.id: index[item.label] for item in items if item.label is not None},
+            holdout=frozenset(self._holdout(items)),
+            settings=self.recipe.train,
+            seed=self.chance.of("train", round).number,
+            start=self._path(round - 1, "train") / WEIGHTS if finetune else None,
+        )
+        with self._artefact(round, "train") as folder:
+            advance = self.reporter.stage(f"round {round} train", "epochs")
+            figures = self.session.train(job, folder / WEIGHTS, advance)
+        summary = f"{figures['train_items']} items, best epoch {figures['best_epoch']} of {figures['epochs']}"
+        self._commit(round, "train", started, figures, summary, artefact=True)
+        return 0
+
+    def _evaluate(self, round: int, started: float) -> int:
+        coordinator = self._coordinator(self._model(round))
+        figures: dict[str, Any]
+        if self.test is not None:
+            figures = coordinator.measure(self.test, self.classes) | {"on": "test"}
+        else:
+            figures = self._evaluate_holdout(coordinator)
+        self._commit(
+            round, "evaluate", started, figures, f"accuracy {figures['accuracy']:.4f} on {figures['on']}"
+        )
+        return 0
+
+    def _evaluate_holdout(self, coordinator: Coordinator) -> dict[str, Any]:
+        items = {item.id: item for item in self.ledger.queried()}
+        held = self._holdout(list(items.values()))
+        if not held:
+            raise DataError("nothing to evaluate on: give pool.test, or raise train.validation")
+        rows = np.array([items[item].row for item in held], np.int64)
+        evidence = coordinator.collect(rows, frozenset({"probabilities"}), "evaluate")
+        if evidence is None or evidence.probabilities is None:
+            raise DataError("nothing to evaluate on: the held-out items cannot be read")
+        predicted = evidence.probabilities.argmax(axis=1)
+        hits = [self.classes[p] == items[item].label for item, p in zip(evidence.ids, predicted, strict=True)]
+        return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
+
+    def _holdout(self, items: list[Queried]) -> list[str]:
+        """Ids of the validation split: by a hash, so that an item never changes sides; never all of them."""
+        ids = np.array([item.id for item in items], dtype=object)
+        draws = self.chance.of("validation").uniform(ids)
+        held = ids[draws < self.recipe.train.validation]
+        return [] if len(held) == len(ids) else held.tolist()
+
+    def _payload(self, rows: Rows) -> tuple[pa.Table, list[str]]:
+        """(id, row, payload) of the rows in ascending order, and the ids of unreadable ones."""
+        rows = np.sort(rows)
+        table = self.pool.read(rows, ["id", self.pool.kind]).append_column("row", pa.array(rows))
+        _, good = decode(table[self.pool.kind].to_pylist(), self.shape)
+        return table, [str(item) for item in np.array(table["id"].to_pylist(), dtype=object)[~good]]
+
+    def _explain(self, coordinator: Coordinator, round: int, query: Query, folder: Path) -> list[Queried]:
+        """Predictions and explanations of what was chosen, kept with it: the user sees why."""
+        evidence = None
+        if coordinator.model is not None:
+            explained = {"explanations"} if self.recipe.explainer else set()
+            evidence = coordinator.collect(query.items.rows, frozenset({"probabilities"} | explained), "explain")
+        if evidence is not None and evidence.explanations is not None:
+            write_explanations(folder / EXPLANATIONS, evidence.ids.tolist(), evidence.explanations)
+        predicted: dict[str, tuple[str, float]] = {}
+        if evidence is not None and evidence.probabilities is not None:
+            best = evidence.probabilities.argmax(axis=1)
+            sure = evidence.probabilities.max(axis=1)
+            predicted = {
+                str(item): (self.classes[b], float(p)) for item, b, p in zip(evidence.ids, best, sure, strict=True)
+            }
+        items = query.items
+        return [
+            Queried(
+                id=str(items.ids[rank]),
+                round=round,
+                rank=rank,
+                row=int(items.rows[rank]),
+                score=float(items.scores[rank]),
+                why=query.reasons[rank],
+                prediction=predicted.get(str(items.ids[rank]), (None, None))[0],
+                confidence=predicted.get(str(items.ids[rank]), (None, None))[1],
+            )
+            for rank in range(len(items))
+        ]
+
+    def _coordinator(self, model: ModelRef | None) -> Coordinator:
+        return Coordinator(
+            session=self.session,
+            pool=self.pool,
+            shape=self.shape,
+            model=model,
+            explainer=self.recipe.explainer,
+            progress=lambda stage: self.reporter.stage(stage),
+        )
+
+    def _model(self, round: int) -> ModelRef:
+        return ModelRef(
+            model=self.recipe.model,
+            weights=(self._path(round, "train") / WEIGHTS).resolve(),
+            version=f"{self.directory.resolve()}#{round}",
+            shape=self.shape,
+            classes=len(self.classes),
+        )
+
+    def _path(self, round: int, step: str) -> Path:
+        return self.directory / f"round-{round:03d}" / step
+
+    def _artefact(self, round: int, step: str) -> Any:
+        return writing(self.directory, f"round-{round:03d}/{step}")
+
+    def _commit(
+        self,
+        round: int,
+        step: str,
+        started: float,
+        figures: dict[str, Any],
+        summary: str,
+        *,
+        artefact: bool = False,
+        **decided: Any,
+    ) -> None:
+        seconds = time.perf_counter() - started
+        where = f"round-{round:03d}/{step}" if artefact else None
+        self.ledger.commit(round, step, seconds=seconds, figures=figures, artefact=where, **decided)
+        self.reporter.say(f"round {round}/{self.recipe.budget.rounds} {step:<8} {seconds:6.1f} s  {summary}")
+
+    def _claim(self) -> None:
+        """Write, or check, whose run this is."""
+        identity = yaml.safe_dump(self.spec.identity(), sort_keys=True)
+        stored = self.ledger.fact("recipe")
+        if stored is None:
+            path = self.directory / "recipe.yaml"
+            path.write_text(identity, encoding="utf-8")
+            for name, value in (("pool", self.pool.fingerprint), ("classes", yaml.safe_dump(list(self.classes)))):
+                if self.ledger.fact(name) is None:
+                    self.ledger.record_fact(name, value)
+            self.ledger.record_fact("recipe", identity)
+        elif stored != identity:
+            changed = differences(yaml.safe_load(identity), yaml.safe_load(stored))
+            raise RunError(
+                f"{self.directory} holds a run of another recipe; choose another --out, or undo:\n"
+                + "\n".join(f"  - {line}" for line in changed)
+            )
+        if self.ledger.fact("pool") != self.pool.fingerprint:
+            raise RunError(f"the pool of {self.directory} has changed since the run began; give the old one back")
+
+
+def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int]:
+    """Take labels for a run from a CSV or JSONL, all or none. Returns (new labels, labels still waited for).
+
+    Raises LabelError that lists every mistake.
+    """
+    if not (directory / "ledger.sqlite").is_file():
+        raise RunError(f"{directory} is not a run directory: it has no ledger")
+    with locked(directory):
+        ledger = Ledger.at(directory)
+        try:
+            labels, _, problems = read_labels(file, yaml.safe_load(ledger.fact("classes") or "[]"))
+            problems += ledger.label_problems(labels)
+            if problems:
+                raise LabelError(
+                    f"{file}: {len(problems)} problems, nothing was imported\n"
+                    + "\n".join(f"  - {problem}" for problem in problems)
+                )
+            new = ledger.add_labels(labels, annotator)
+            return new, sum(item.label is None for item in ledger.queried())
+        finally:
+            ledger.close()
+
+
+def committed(steps: list[Step], name: str) -> dict[int, Step]:
+    """The committed steps of one name by round."""
+    return {step.round: step for step in steps if step.step == name}

@@ -1,0 +1,73 @@
+"""Several runs of one recipe, arms x seeds: side by side on the cluster as far as resources allow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from xal.campaign.campaign import Outcome, run_campaign
+from xal.campaign.recipe import Recipe, RunSpec, runs
+from xal.config import differences
+from xal.errors import RunError, XalError
+from xal.progress import Reporter
+from xal.store.ledger import Ledger
+
+
+def run_experiment(
+    recipe: Recipe, directory: Path, reporter: Reporter, seeds: tuple[int, ...] | None = None
+) -> list[Outcome]:
+    """Run, or continue, all runs of a recipe under `directory`; refuses one that holds runs of another recipe."""
+    specs = runs(recipe, directory, seeds)
+    recipe.classes(recipe.open_pool())
+    recipe.open_test()
+    _refuse_strangers(specs, directory)
+    with recipe.engine.open() as session:
+        if len(specs) > 1 and session.parallel_slots > 1:
+            reporter.say(f"{len(specs)} runs, {min(session.parallel_slots, len(specs))} side by side")
+            outcomes = []
+            for spec, result in session.parallel(_run_alone, specs):
+                if isinstance(result, XalError):
+                    raise result
+                reporter.say(f"{spec.directory.name}: {len(outcomes) + 1} of {len(specs)} runs done")
+                outcomes.append(result)
+            return outcomes
+        outcomes = []
+        for number, spec in enumerate(specs, 1):
+            reporter.say(f"run {number} of {len(specs)}: {spec.directory}")
+            outcomes.append(run_campaign(spec, session, reporter))
+        return outcomes
+
+
+def run_directories(path: Path) -> list[Path]:
+    """The run directories at or below `path`; raises RunError where there is none."""
+    if (path / "ledger.sqlite").is_file():
+        return [path]
+    found = sorted(ledger.parent for ledger in path.glob("*/ledger.sqlite"))
+    if not found:
+        raise RunError(f"{path} holds no run: expected a run directory or a folder of them (xal run writes under runs/)")
+    return found
+
+
+def _run_alone(spec: RunSpec) -> Outcome:
+    """A run in a process of its own, on an engine that joins the cluster it is on."""
+    with spec.recipe.engine.open() as session:
+        return run_campaign(spec, session, Reporter(quiet=True))
+
+
+def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
+    ours = specs[0].identity()
+    for other in directory.glob("*/ledger.sqlite"):
+        ledger = Ledger.at(other.parent)
+        stored = yaml.safe_load(ledger.fact("recipe") or "null")
+        ledger.close()
+        if stored is None:
+            continue
+        changed = [
+            line for line in differences(ours, stored) if not line.startswith(("strategy", "seed:", "strategy:"))
+        ]
+        if changed:
+            raise RunError(
+                f"{directory} holds runs of another recipe ({other.parent.name}); choose another --out, or undo:\n"
+                + "\n".join(f"  - {line}" for line in changed)
+            )

@@ -1,0 +1,182 @@
+"""A recipe: what one file says of a campaign, and the runs (arms x seeds) it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from xal.campaign.annotators import Annotator, Oracle
+from xal.config import override, parse, unparse
+from xal.data.demo import demo_pool, demo_test
+from xal.data.pool import Pool
+from xal.engine import Engine, RayEngine
+from xal.errors import ConfigError, DataError
+from xal.explainers import Ebano, Explainer
+from xal.models import Model
+from xal.models.convnet import Convnet
+from xal.models.training import TrainSettings
+from xal.strategies import Strategy
+from xal.strategies.ebano_uncertainty import EbanoUncertainty
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSection:
+    """Where the items are."""
+
+    source: str = "demo"
+    """`demo` (8,000 Fashion-MNIST images in the package), a Parquet file, or a folder of them."""
+    test: str | None = None
+    """A labelled pool to evaluate on; null: the demo's own test set, else the validation split."""
+    classes: tuple[str, ...] | None = None
+    """Class names in order; null: as the pool says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How many labels are asked for."""
+
+    initial: Annotated[int, Field(ge=2)] = 100
+    """Items drawn at random before the first round."""
+    per_round: Annotated[int, Field(ge=1)] = 100
+    rounds: Annotated[int, Field(ge=0)] = 5
+
+    @property
+    def total(self) -> int:
+        """Labels asked for in all."""
+        return self.initial + self.per_round * self.rounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A campaign, every field with a default."""
+
+    pool: PoolSection = field(default_factory=PoolSection)
+    model: Model = field(default_factory=Convnet)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    strategy: Strategy | None = None
+    """The query strategy; null: ebano_uncertainty, unless there are arms."""
+    arms: dict[str, Strategy] | None = None
+    """Strategies to compare by name, everything else equal; instead of `strategy`."""
+    explainer: Explainer | None = field(default_factory=Ebano)
+    """Explains what strategies ask for, and every queried item; null: no explanations are shown."""
+    annotator: Annotator = field(default_factory=Oracle)
+    budget: Budget = field(default_factory=Budget)
+    engine: Engine = field(default_factory=RayEngine)
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Repeat every arm with each seed; instead of `seed`."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.arms is not None and self.strategy is not None:
+            problems.append("arms: give `strategy` or `arms`, not both")
+        if self.arms is not None and not self.arms:
+            problems.append("arms: name at least one strategy")
+        if self.seeds is not None and len(set(self.seeds)) != max(len(self.seeds), 1):
+            problems.append(f"seeds: expected distinct seeds, got {list(self.seeds)}")
+        for name, strategy in self.strategies.items():
+            if not name.replace("-", "").replace("_", "").isalnum():
+                problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
+            if self.explainer is None and self._explains(strategy):
+                problems.append(f"explainer: strategy '{strategy.name}' needs explanations; name an explainer")
+        if problems:
+            raise ConfigError(problems)
+
+    def _explains(self, strategy: Strategy) -> bool:
+        rounds = range(1, self.budget.rounds + 1)
+        return any("explanations" in strategy.at(round, self.budget.rounds).needs for round in rounds)
+
+    @property
+    def strategies(self) -> dict[str, Strategy]:
+        """Arm name -> strategy."""
+        if self.arms is not None:
+            return dict(self.arms)
+        strategy = self.strategy or EbanoUncertainty()
+        return {strategy.name.replace(":", "-").replace(".", "-"): strategy}
+
+    def open_pool(self) -> Pool:
+        """The pool; raises DataError, or ConfigError where the budget is over it."""
+        pool = demo_pool() if self.pool.source == "demo" else Pool.open(self.pool.source)
+        if self.budget.total > len(pool):
+            raise ConfigError(
+                [
+                    f"budget: {self.budget.initial} + {self.budget.rounds} x {self.budget.per_round} = "
+                    f"{self.budget.total} labels, but the pool holds {len(pool)}; lower initial, per_round or rounds"
+                ]
+            )
+        return pool
+
+    def open_test(self) -> Pool | None:
+        """The test pool, if there is one."""
+        if self.pool.test is not None:
+            test = Pool.open(self.pool.test)
+            if not test.has_labels:
+                raise DataError(f"pool.test: {self.pool.test} has no `label` column to evaluate against")
+            return test
+        return demo_test() if self.pool.source == "demo" else None
+
+    def classes(self, pool: Pool) -> tuple[str, ...]:
+        """Class names in order; at least two."""
+        names = self.pool.classes or pool.classes
+        if len(names) < 2 or len(set(names)) != len(names):
+            raise ConfigError(
+                [f"pool.classes: expected at least two distinct class names, got {list(names)}; list them in the recipe"]
+            )
+        return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run of a recipe: an arm with a seed, in a directory of its own."""
+
+    recipe: Recipe
+    arm: str
+    seed: int
+    directory: Path
+
+    @property
+    def strategy(self) -> Strategy:
+        """The arm's strategy."""
+        return self.recipe.strategies[self.arm]
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the outcome: all of the recipe but where it runs."""
+        whole: dict[str, Any] = unparse(self.recipe)
+        engine = whole.pop("engine")
+        for key in ("arms", "seeds"):
+            del whole[key]
+        rounding = {key: engine[key] for key in ("batch", "threads")}
+        return whole | {"strategy": unparse(self.strategy), "seed": self.seed, "engine": rounding}
+
+
+def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
+    """Read a recipe; raises ConfigError with every mistake in it."""
+    path = Path(path)
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"cannot be read: {error.strerror or error}"], str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"not YAML: {error}"], str(path)) from error
+    if mapping is None:
+        mapping = {}
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(["expected a mapping of sections"], str(path))
+    mapping = dict(mapping)
+    override(mapping, settings or [])
+    return parse(Recipe, mapping, str(path))
+
+
+def runs(recipe: Recipe, directory: Path, seeds: tuple[int, ...] | None = None) -> list[RunSpec]:
+    """The runs of a recipe, seed by seed, each in `directory/ARM-seedN`."""
+    chosen = seeds or recipe.seeds or (recipe.seed,)
+    return [
+        RunSpec(recipe=recipe, arm=arm, seed=seed, directory=directory / f"{arm}-seed{seed}")
+        for seed in chosen
+        for arm in recipe.strategies
+    ]

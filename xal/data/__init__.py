@@ -1,0 +1,1 @@
+"""Pools on disk: reading, building and checking them, and the demo pool that travels with the package."""

@@ -1,0 +1,200 @@
+"""Build a pool: items of a source, each checked, written to Parquet row group by row group.
+
+Only ids and hashes are held in memory. What is left out is counted and listed with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xal.data.image_sources import IDX, idx_files, image_folder
+from xal.data.pool import METADATA_KEY, ROW_GROUP, Kind
+from xal.data.source import Item, Source
+from xal.data.table_sources import csv_table, json_lines, parquet_table
+from xal.errors import DataError
+
+ACCEPTED = (
+    "a folder of images (png, jpg, bmp, webp, gif, tif), idx files (*-images-idx3-ubyte[.gz]), "
+    "a .csv or .jsonl (also .gz) with text, or a .csv or .parquet with columns of numbers"
+)
+_CHUNK = 64  # items prepared at once: bounds the payloads in flight
+_GROUP_BYTES = 1 << 26  # a row group ends here even with fewer rows: large photos
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What went into a pool and what did not."""
+
+    written: int
+    unreadable: tuple[tuple[str, str], ...]  # (id, why)
+    duplicates: tuple[tuple[str, str], ...]  # (id, the id kept); the two are equal where the id itself came twice
+    notes: tuple[str, ...]
+
+
+class PoolWriter:
+    """One Parquet file of a pool; the classes go into its footer on closing, when they are known."""
+
+    def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0, row_group: int = ROW_GROUP) -> None:
+        payload = {"image": pa.binary(), "text": pa.string(), "features": pa.list_(pa.float32(), width)}[kind]
+        fields = [("id", pa.string()), (kind, payload), *([("label", pa.string())] if labelled else [])]
+        self.schema = pa.schema(fields)
+        self.row_group = row_group
+        self._writer = pq.ParquetWriter(
+            path,
+            self.schema,
+            compression="zstd",
+            use_dictionary=["label"] if labelled else False,
+            write_statistics=["id"],  # those of payloads would fill the footer with pieces of them
+        )
+        self._rows: list[tuple[str, bytes | str, str | None]] = []
+        self._bytes = 0
+
+    def add(self, identity: str, payload: bytes | str, label: str | None = None) -> None:
+        """Append one item."""
+        self._rows.append((identity, payload, label))
+        self._bytes += len(payload)
+        if len(self._rows) == self.row_group or self._bytes >= _GROUP_BYTES:
+            self._flush()
+
+    def close(self, classes: Sequence[str], channels: int | None = None) -> None:
+        """Write what is left and the footer."""
+        self._flush()
+        metadata = {"classes": list(classes), **({} if channels is None else {"channels": channels})}
+        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(metadata).encode()})
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        columns: list[Any] = list(zip(*self._rows, strict=True))[: len(self.schema)]
+        if pa.types.is_fixed_size_list(self.schema.types[1]):
+            values = pa.array(np.frombuffer(b"".join(columns[1]), np.float32))
+            columns[1] = pa.FixedSizeListArray.from_arrays(values, type=self.schema.types[1])
+        self._writer.write_table(pa.table(columns, schema=self.schema), row_group_size=len(self._rows))
+        self._rows, self._bytes = [], 0
+
+
+def build(
+    source: Path,
+    destination: Path,
+    *,
+    files: int = 1,
+    id_column: str = "id",
+    label_column: str | None = "label",
+    text_column: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> BuildReport:
+    """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
+
+    `progress` is given the items done and their number. Nothing is left at `destination` if anything is raised.
+    """
+    source, destination = Path(source), Path(destination)
+    single = destination.suffix == ".parquet"
+    if destination.exists():
+        raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
+    if files < 1 or (single and files > 1):
+        raise DataError(f"{files} files asked for {destination}; at least 1, and exactly 1 where it ends in .parquet")
+    opened = open_source(source, id_column, label_column, text_column)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    try:
+        folder = staging / "pool"
+        folder.mkdir()  # unlike the temporary one, open to whom the umask lets in
+        report = _write(opened, folder, files, progress or (lambda done, total: None))
+        if not report.written:
+            reasons = "; ".join(f"{identity}: {why}" for identity, why in report.unreadable[:3]) or "it is empty"
+            raise DataError(f"no item of {source} can be read, so there is no pool to build: {reasons}")
+        os.replace(next(folder.iterdir()) if single else folder, destination)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return report
+
+
+def open_source(source: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
+    """Find out what `source` is; `label_column` None leaves all labels out."""
+    if not source.exists():
+        raise DataError(f"nothing at {source}; a pool is built from {ACCEPTED}")
+    if source.is_dir():
+        idx = sorted(file for file in source.iterdir() if IDX.fullmatch(file.name))
+        if len(idx) > 1:
+            raise DataError(f"{source} holds {[file.name for file in idx]}; name the one to build from")
+        if idx:
+            return idx_files(idx[0], label_column is not None)
+        return image_folder(source, label_column is not None)
+    if IDX.fullmatch(source.name):
+        return idx_files(source, label_column is not None)
+    name = source.name.lower().removesuffix(".gz")
+    if name.endswith((".jsonl", ".ndjson")):
+        return json_lines(source, id_column, label_column, text_column)
+    if name.endswith(".csv"):
+        return csv_table(source, id_column, label_column, text_column)
+    if source.name.lower().endswith(".parquet"):
+        return parquet_table(source, id_column, label_column, text_column)
+    raise DataError(f"cannot tell what {source} is; expected {ACCEPTED}")
+
+
+def _write(source: Source, folder: Path, files: int, progress: Callable[[int, int | None], None]) -> BuildReport:
+    ids: set[str] = set()
+    payloads: dict[bytes, str] = {}  # sha256 to the id kept
+    labels: set[str] = set()
+    unreadable: list[tuple[str, str]] = []
+    duplicates: list[tuple[str, str]] = []
+    writers: dict[int, PoolWriter] = {}
+    try:
+        for position, (item, payload, why) in enumerate(_prepared(source)):
+            if position % _CHUNK == 0:
+                progress(position, source.total)
+            if payload is None:
+                unreadable.append((item.id, why))
+                continue
+            digest = hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).digest()
+            same = item.id if item.id in ids else payloads.setdefault(digest, item.id)
+            if item.id in ids or same != item.id:
+                duplicates.append((item.id, same))
+                continue
+            ids.add(item.id)
+            label = item.label if item.label and item.label.strip() else None
+            if label is not None:
+                labels.add(label)
+            part = min(position * files // max(source.total, 1), files - 1)
+            if part not in writers:
+                path = folder / f"part-{part:05d}.parquet"
+                writers[part] = PoolWriter(path, source.kind, labelled=source.labelled, width=source.width)
+            writers[part].add(item.id, payload, label)
+        progress(source.total, source.total)
+    finally:  # the classes are known only now, so all files stay open till here
+        classes = sorted(labels) if source.classes is None else source.classes
+        for writer in writers.values():
+            writer.close(classes, source.channels)
+    return BuildReport(len(ids), tuple(unreadable), tuple(duplicates), tuple(source.notes))
+
+
+def _prepared(source: Source) -> Iterator[tuple[Item, bytes | str | None, str]]:
+    def prepare(item: Item) -> tuple[Item, bytes | str | None, str]:
+        if item.why:
+            return item, None, item.why
+        try:
+            return item, source.prepare(item.raw), ""
+        except DataError as error:
+            return item, None, str(error)
+
+    if not source.slow:
+        yield from map(prepare, source.items)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while chunk := list(itertools.islice(source.items, _CHUNK)):
+            yield from threads.map(prepare, chunk)

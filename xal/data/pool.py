@@ -1,0 +1,269 @@
+"""A pool on disk: Parquet read by row, one row group at a time, so that a pool never has to fit in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xal.data import images
+from xal.errors import DataError
+from xal.types import Ids, Rows
+
+Kind = Literal["image", "text", "features"]
+KINDS: tuple[Kind, ...] = ("image", "text", "features")
+METADATA_KEY = b"xal"
+ROW_GROUP = 2048  # rows at most in our own files: what one random read costs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What the Parquet footers say of a pool; rows are global positions over the files in order of their names."""
+
+    folder: Path  # absolute, so that a worker in another directory finds it
+    files: tuple[str, ...]
+    sizes: tuple[int, ...]  # bytes of each file
+    groups: tuple[tuple[int, ...], ...]  # rows of each row group, a tuple for each file
+    columns: tuple[str, ...]
+    kind: Kind
+    classes: tuple[str, ...]  # from the metadata, else the distinct labels sorted, else none
+    has_labels: bool  # there is a label column
+    channels: int | None  # from the metadata; None: the first image decides
+
+    @classmethod
+    def open(cls, path: Path | str) -> Pool:
+        """Read the footers of a Parquet file, or of every `*.parquet` in a folder."""
+        path = Path(path).expanduser().resolve()
+        if not path.exists():
+            raise DataError(f"no pool at {path}; build one with `xal pool build`")
+        files = [path] if path.is_file() else sorted(path.glob("[!.]*.parquet"), key=lambda file: file.name)
+        if not files:
+            raise DataError(f"{path} holds no *.parquet files; build a pool with `xal pool build`")
+        footers = [_footer(file) for file in files]
+        schema = footers[0][0]
+        for file, (other, _, _) in zip(files[1:], footers[1:], strict=True):
+            if _types(other) != _types(schema):
+                raise DataError(
+                    f"the files of a pool must have the same columns, but {files[0].name} has {_listed(schema)} "
+                    f"and {file.name} has {_listed(other)}"
+                )
+        kind = _kind(schema, path)
+        groups = tuple(groups for _, groups, _ in footers)
+        if not any(map(sum, groups)):
+            raise DataError(f"the pool {path} is empty: 0 rows in {len(files)} file(s)")
+        pool = cls(
+            folder=path if path.is_dir() else path.parent,
+            files=tuple(file.name for file in files),
+            sizes=tuple(file.stat().st_size for file in files),
+            groups=groups,
+            columns=tuple(schema.names),
+            kind=kind,
+            classes=tuple(_agreed("classes", files, footers) or ()),
+            has_labels="label" in schema.names,
+            channels=_agreed("channels", files, footers),
+        )
+        if pool.classes or not pool.has_labels:
+            return pool
+        return replace(pool, classes=pool._labels())
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    @cached_property
+    def offsets(self) -> Rows:
+        """(row groups + 1,) the first row of each row group, then the number of rows."""
+        return np.concatenate([[0], np.cumsum([rows for file in self.groups for rows in file])]).astype(np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of file names, sizes and rows of the row groups: another pool has another one."""
+        return hashlib.sha256(json.dumps([self.files, self.sizes, self.groups]).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _places(self) -> tuple[tuple[int, int], ...]:
+        return tuple((file, group) for file, groups in enumerate(self.groups) for group in range(len(groups)))
+
+    def read(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
+        """The rows in the order given (ascending); only the row groups that hold them are read. Ids are strings."""
+        rows = np.asarray(rows, np.int64)
+        if np.any(np.diff(rows) < 0):
+            raise DataError("rows to read from a pool must be in ascending order; sort them")
+        if not len(rows):
+            return self._nothing(columns)
+        if rows[0] < 0 or rows[-1] >= len(self):
+            raise DataError(f"rows {rows[0]}..{rows[-1]} asked of a pool whose rows are 0..{len(self) - 1}")
+        groups, starts = np.unique(np.searchsorted(self.offsets, rows, side="right") - 1, return_index=True)
+        wanted = np.split(rows, starts[1:])
+        return pa.concat_tables(
+            table.take(pa.array(part - self.offsets[group]))
+            for group, part, table in zip(groups, wanted, self._tables(groups, columns), strict=True)
+        )
+
+    def read_span(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+        """The rows start..stop-1."""
+        if not 0 <= start <= stop <= len(self):
+            raise DataError(f"rows {start}..{stop} asked of a pool of {len(self)} rows")
+        if start == stop:
+            return self._nothing(columns)
+        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
+        last = int(np.searchsorted(self.offsets, stop, side="left"))
+        table = pa.concat_tables(self._tables(range(first, last), columns))
+        return table.slice(start - int(self.offsets[first]), stop - start)
+
+    def ids(self) -> Iterator[tuple[int, Ids]]:
+        """(first row, ids) of each row group that holds rows; only the id column is read."""
+        for first, table in self.scan(["id"]):
+            yield first, table["id"].to_numpy(zero_copy_only=False)
+
+    def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """(first row, table) of each row group that holds rows."""
+        groups = np.flatnonzero(np.diff(self.offsets))
+        for group, table in zip(groups, self._tables(groups, columns), strict=True):
+            yield int(self.offsets[group]), table
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the first image that can be read."""
+        if self.kind != "image":
+            raise DataError(f"a pool of images was expected, but {self.folder} holds {self.kind}")
+        for _, table in self.scan(["image"]):
+            for payload in table["image"]:
+                try:
+                    channels, height, width = images.shape_of(payload.as_py())
+                except DataError:
+                    continue
+                return self.channels or channels, height, width
+        raise DataError(f"none of the {len(self)} images in {self.folder} can be read; see `xal pool check`")
+
+    def _tables(self, groups: Iterable[Any], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Each row group (ascending), one file open at a time."""
+        names = self._known(columns)
+        for file, places in itertools.groupby((self._places[group] for group in groups), key=lambda place: place[0]):
+            path = self.folder / self.files[file]
+            with _parquet(path) as parquet:
+                for _, group in places:
+                    try:
+                        table = _plain(parquet.read_row_group(group, columns=names).select(names))
+                    except (pa.ArrowException, OSError) as error:
+                        raise DataError(f"cannot read row group {group} of {path}; is it damaged? ({error})") from error
+                    yield table
+
+    def _known(self, columns: Sequence[str]) -> list[str]:
+        unknown = [name for name in columns if name not in self.columns]
+        if unknown:
+            raise DataError(f"the pool {self.folder} has no column {unknown}; it has {list(self.columns)}")
+        return list(columns)
+
+    def _nothing(self, columns: Sequence[str]) -> pa.Table:
+        names = self._known(columns)
+        with _parquet(self.folder / self.files[0]) as parquet:
+            return _plain(parquet.schema_arrow.remove_metadata().empty_table().select(names))
+
+    def _labels(self) -> tuple[str, ...]:
+        found: set[str | None] = set()
+        for _, table in self.scan(["label"]):
+            found.update(table["label"].unique().to_pylist())
+        return tuple(sorted(label for label in found if label is not None and label.strip()))
+
+
+_Footer = tuple[Any, tuple[int, ...], dict[str, Any]]  # schema, rows of each row group, our metadata
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
+
+
+def _footer(path: Path) -> _Footer:
+    with _parquet(path) as parquet:
+        footer = parquet.metadata
+        rows = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+        raw = (footer.metadata or {}).get(METADATA_KEY, b"{}")
+        try:
+            return parquet.schema_arrow, rows, dict(json.loads(raw))
+        except ValueError as error:
+            raise DataError(f"{path}: its metadata `xal` should be a JSON object, got {raw[:80]!r}") from error
+
+
+def _agreed(key: str, files: Sequence[Path], footers: Sequence[_Footer]) -> Any:
+    """What all files say of `key`; None where one does not say."""
+    first = footers[0][2].get(key)
+    for file, (_, _, metadata) in zip(files, footers, strict=True):
+        value = metadata.get(key)
+        if value is None:
+            return None
+        if value != first:
+            raise DataError(
+                f"the files of a pool must agree, but {files[0].name} says {key} {first}, {file.name} {value}"
+            )
+    return first
+
+
+def _types(schema: Any) -> dict[str, Any]:
+    return {field.name: field.type for field in schema}
+
+
+def _listed(schema: Any) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema) or "none"
+
+
+def _is_string(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _kind(schema: Any, path: Path) -> Kind:
+    """Which payload column there is; every column of ours has a type that we can read."""
+    advice = f"in {path}, got columns {_listed(schema)}; build one with `xal pool build`"
+    if "id" not in schema.names:
+        raise DataError(f"a pool needs an `id` column of strings {advice}")
+    payloads = [kind for kind in KINDS if kind in schema.names]
+    if len(payloads) != 1 or len(set(schema.names)) < len(schema.names):
+        raise DataError(f"a pool needs exactly one column of `image`, `text` or `features` {advice}")
+    kinds = _types(schema)
+    payload = kinds[payloads[0]]
+    if not (_is_string(kinds["id"]) or pa.types.is_integer(kinds["id"])):
+        raise DataError(f"`id` must be string (or integer) {advice}")
+    if payloads[0] == "image" and not (pa.types.is_binary(payload) or pa.types.is_large_binary(payload)):
+        raise DataError(f"`image` must be binary, the bytes of an image file, {advice}")
+    if payloads[0] == "text" and not _is_string(payload):
+        raise DataError(f"`text` must be string {advice}")
+    if payloads[0] == "features" and not (
+        pa.types.is_fixed_size_list(payload) and pa.types.is_float32(payload.value_type) and payload.list_size
+    ):
+        raise DataError(f"`features` must be fixed_size_list<float32> {advice}")
+    label = kinds.get("label", pa.string())
+    label = label.value_type if pa.types.is_dictionary(label) else label
+    if not (_is_string(label) or pa.types.is_integer(label) or pa.types.is_boolean(label) or pa.types.is_null(label)):
+        raise DataError(f"`label` must be string, the name of a class, {advice}")
+    return payloads[0]
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The types that the rest of the code relies on, whatever the user's file has."""
+    for index, field in enumerate(table.schema):
+        wanted = {"id": pa.string(), "label": pa.string(), "text": pa.string(), "image": pa.binary()}.get(field.name)
+        if wanted is not None and field.type != wanted:
+            table = table.set_column(index, field.name, table[field.name].cast(wanted))
+    return table
+
+
+def as_matrix(features: Any) -> npt.NDArray[np.float32]:
+    """(b, d) of a `features` column; a null row or number is NaN."""
+    column = features.combine_chunks() if isinstance(features, pa.ChunkedArray) else features
+    if column.null_count == 0 and column.values.null_count == 0:
+        return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(
+            -1, column.type.list_size
+        )
+    rows = [[None] * column.type.list_size if row is None else row for row in column.to_pylist()]
+    return np.array(rows, np.float32)

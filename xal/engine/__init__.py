@@ -1,0 +1,7 @@
+"""Engines: serial, and Ray. Only `xal.engine.ray` imports ray, and only once it is opened."""
+
+from xal.engine.engine import Engine, Session
+from xal.engine.ray.engine import RayEngine
+from xal.engine.serial import Serial
+
+__all__ = ["Engine", "RayEngine", "Serial", "Session"]

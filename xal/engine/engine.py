@@ -1,0 +1,115 @@
+"""Who executes. An engine is a configuration; `open` starts a session that runs passes and training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from xal.component import Component
+from xal.data.pool import Pool
+from xal.engine.training import TrainJob
+from xal.engine.work import Partial, Reader, Unit, Work, units
+from xal.models.model import Shape
+from xal.types import Rows
+
+Advance = Callable[[int, int], None]
+"""Called with (items done, items in all)."""
+UNIT_BYTES = 64 * 2**20
+"""Decoded payload of a unit, at most (but never less than a batch)."""
+S = TypeVar("S")
+
+
+def silent(done: int, total: int) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(Component, family="engine"):
+    """Base of the engines. `batch` and `threads` decide rounding; all else only where and how fast."""
+
+    batch: Annotated[int, Field(ge=1)] = 256
+    """Items a forward; another size may move ids that rounding ties."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of each scoring process."""
+
+    @abstractmethod
+    def open(self) -> Session:
+        """Start; close the session when done (it is a context manager)."""
+
+
+class Session(ABC):
+    """A started engine."""
+
+    engine: Engine
+
+    def run(
+        self,
+        pool: Pool,
+        work: Work,
+        *,
+        shape: Shape | None = None,
+        rows: Rows | None = None,
+        exclude: Sequence[str] = (),
+        advance: Advance = silent,
+    ) -> Iterator[Partial]:
+        """Do `work` on the pool, or on the sorted `rows` of it, without the ids in `exclude`; in no given order."""
+        batch = self.engine.batch
+        total = len(pool) if rows is None else len(rows)
+        item_bytes = int(np.prod(shape)) if shape and work.needs else 1
+        most = 1 if "explanations" in work.needs else max(1, min(16, UNIT_BYTES // (batch * item_bytes)))
+        batches = max(1, min(most, total // (batch * self.lanes)))
+        reader = Reader(
+            pool=pool,
+            payload=bool(work.needs),
+            labels=work.labels,
+            shape=shape,
+            batch=batch,
+            exclude=pa.array(exclude, pa.string()) if len(exclude) else None,
+        )
+        total = max(total - len(exclude), 1) if rows is None else total
+        done = 0
+        for partial in self.execute(reader, work, units(len(pool), rows, batch, batches)):
+            done += partial.items
+            advance(min(done, total), total)
+            yield partial
+
+    @property
+    @abstractmethod
+    def lanes(self) -> int:
+        """How many units can run at once."""
+
+    @abstractmethod
+    def execute(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+        """Every unit once, in no given order."""
+
+    @abstractmethod
+    def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
+        """Run the job, write its weights, return its figures."""
+
+    def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
+        """Apply `function` to each spec, side by side as far as resources allow; yields as they end.
+
+        A spec whose function raised an XalError yields the error.
+        """
+        raise NotImplementedError
+
+    @property
+    def parallel_slots(self) -> int:
+        """How many whole campaigns can run side by side; 1: run them here, one after the other."""
+        return 1
+
+    def close(self) -> None:
+        """Give back what was started."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,159 @@
+"""The coordinator's part of a query: run a strategy's four functions through an engine session."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xal.chance import Chance
+from xal.data.pool import Pool
+from xal.engine.engine import Advance, Session, silent
+from xal.engine.work import Collect, Measure, ModelRef, Score, Work
+from xal.errors import DataError
+from xal.explainers import Explainer
+from xal.models.model import Shape
+from xal.strategies.random import Random
+from xal.strategies.strategy import Strategy
+from xal.types import Evidence, Query, Rows, Scored
+
+
+@dataclass(kw_only=True)
+class Coordinator:
+    """Merges what the shards report; holds ids and scores, never the pool."""
+
+    session: Session
+    pool: Pool
+    shape: Shape | None
+    model: ModelRef | None = None
+    explainer: Explainer | None = None
+    progress: Callable[[str], Advance] = lambda stage: silent
+    unreadable: set[str] = field(default_factory=set)
+    items: Counter[str] = field(default_factory=Counter)
+
+    def query(
+        self,
+        strategy: Strategy,
+        budget: int,
+        chance: Chance,
+        *,
+        labelled: Sequence[str] = (),
+        labelled_rows: Rows | None = None,
+    ) -> Query:
+        """At most `budget` unlabelled items, best first, each with the strategy that chose it."""
+        parts: list[Scored] = []
+        reasons: list[str] = []
+        taken = list(labelled)
+        step: Strategy | None = strategy
+        while step is not None and len(reasons) < budget:
+            found = self._plan(step, budget - len(reasons), chance, taken, labelled_rows)
+            parts.append(found)
+            reasons += [step.name] * len(found)
+            taken += found.ids.tolist()
+            step = step.filler()
+        return Query(items=Scored.concatenate(parts), reasons=tuple(reasons))
+
+    def collect(self, rows: Rows, needs: frozenset[str], stage: str) -> Evidence | None:
+        """Evidence on the given rows, in ascending order of row."""
+        rows = np.sort(rows)
+        work = Collect(needs=needs, model=self.model, explainer=self.explainer)
+        parts = [part for part in self._run(work, stage, rows=rows) if part is not None]
+        if not parts:
+            return None
+        evidence = Evidence.concatenate(parts)
+        return evidence.take(np.argsort(evidence.rows))
+
+    def measure(self, test: Pool, classes: tuple[str, ...]) -> dict[str, float]:
+        """accuracy, macro_f1 and log_loss (nats) of the model on a labelled pool."""
+        work = Measure(needs=frozenset({"probabilities"}), model=self.model, classes=classes)
+        counts, loss = np.zeros((len(classes), len(classes)), np.int64), 0.0
+        for part, summed in self._run(work, "evaluate", pool=test):
+            counts, loss = counts + part, loss + summed
+        if not counts.sum():
+            raise DataError("the test pool holds no readable item")
+        hits = np.diag(counts)
+        f1 = 2 * hits / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
+        return {
+            "accuracy": float(hits.sum() / counts.sum()),
+            "macro_f1": float(f1[counts.sum(axis=1) > 0].mean()),
+            "log_loss": loss / int(counts.sum()),
+            "test_items": int(counts.sum()),
+        }
+
+    def _plan(
+        self, strategy: Strategy, budget: int, chance: Chance, taken: Sequence[str], labelled_rows: Rows | None
+    ) -> Scored:
+        state = self._prepare(strategy, budget, chance, taken, labelled_rows)
+        rows: Rows | None = None
+        survivors = strategy.survivors(budget)
+        if survivors is not None:
+            passed = self._best(
+                strategy, survivors, chance.of("prefilter"), taken, None, prefilter=True, stage="prefilter"
+            )
+            rows = np.sort(passed.rows)
+        scored = self._best(
+            strategy, strategy.shortlist(budget), chance.of("score"), taken, rows, state=state, stage="score"
+        )
+        return strategy.select(scored, budget)
+
+    def _prepare(
+        self, strategy: Strategy, budget: int, chance: Chance, taken: Sequence[str], labelled_rows: Rows | None
+    ) -> Any:
+        if not strategy.prepare_needs:
+            return None
+        labelled = sample = None
+        if labelled_rows is not None and len(labelled_rows):
+            labelled = self.collect(labelled_rows, strategy.prepare_needs, "prepare")
+        size = strategy.sample_size(budget)
+        if size:
+            drawn = self._best(Random(), size, chance.of("sample"), taken, None, stage="prepare")
+            sample = self.collect(drawn.rows, strategy.prepare_needs, "prepare")
+        return strategy.prepare(labelled, sample)
+
+    def _best(
+        self,
+        strategy: Strategy,
+        keep: int,
+        chance: Chance,
+        taken: Sequence[str],
+        rows: Rows | None,
+        *,
+        stage: str,
+        prefilter: bool = False,
+        state: Any = None,
+    ) -> Scored:
+        work = Score(
+            needs=strategy.prefilter_needs if prefilter else strategy.needs,
+            model=self.model,
+            explainer=self.explainer,
+            strategy=strategy,
+            chance=chance,
+            keep=keep,
+            prefilter=prefilter,
+            state=state,
+        )
+        best = Scored.empty()
+        label = f"{stage} ({strategy.name})"
+        for part in self._run(work, label, rows=rows, exclude=[*taken, *self.unreadable]):
+            best = Scored.concatenate([best, part]).top(keep)
+        return best
+
+    def _run(
+        self,
+        work: Work,
+        stage: str,
+        *,
+        pool: Pool | None = None,
+        rows: Rows | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Any:
+        advance = self.progress(stage)
+        for partial in self.session.run(
+            pool or self.pool, work, shape=self.shape, rows=rows, exclude=exclude, advance=advance
+        ):
+            self.unreadable.update(partial.unreadable)
+            self.items[stage] += partial.items
+            yield partial.value

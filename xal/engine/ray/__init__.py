@@ -1,0 +1,1 @@
+"""The Ray engine: the only place in xal that imports ray."""

@@ -1,0 +1,49 @@
+"""The Ray engine's configuration. Importing it does not import ray."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from xal.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from xal.engine.ray.session import RaySession
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayEngine(Engine, name="ray"):
+    """Ray Data shards the pool, actors hold the model, Ray Train trains."""
+
+    address: str | None = None
+    """A cluster to join ("auto", or host:port); null: a local Ray, started and stopped by us."""
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    """CPUs of a local Ray; null: the machine's, at least 2."""
+    object_store_mb: Annotated[int, Field(ge=80)] = 512
+    """Object store of a local Ray, MiB."""
+    actors: Annotated[int, Field(ge=1)] = 2
+    """Scoring actors, each with a copy of the model and explainer."""
+    actor_cpus: Annotated[float, Field(ge=0)] = 0.5
+    actor_gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of each scoring actor; fractions share a card."""
+    train_workers: Annotated[int, Field(ge=0)] = 0
+    """0: train in the campaign's process; more: Ray Train workers with DDP."""
+    train_cpus: Annotated[float, Field(gt=0)] = 0.5
+    train_gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of each training worker, or of in-process training (whole ones)."""
+    parallel_runs: Annotated[int, Field(ge=1)] | None = None
+    """Campaigns (arms x seeds) side by side; null: as many as the cluster's CPUs and GPUs hold."""
+
+    @property
+    def local_cpus(self) -> int:
+        """CPUs that a local Ray is started with."""
+        return self.cpus or max(2, os.cpu_count() or 2)
+
+    def open(self) -> RaySession:
+        """Raises ResourceError where the cluster cannot hold what is asked for."""
+        from xal.engine.ray.session import RaySession
+
+        return RaySession(self)

@@ -1,0 +1,223 @@
+"""A Ray session: Ray Data reads and decodes units in tasks, long-lived actors do the work on the blocks.
+
+The blocks' references go from Ray Data straight to the actors; only partial results come here. Actors are restarted
+without limit and their calls retried, and a unit's block can be read again, so a lost node costs time, not items.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import logging
+
+import ray
+import ray.data
+from ray.data.block import BlockAccessor
+from ray.exceptions import RayTaskError
+
+from xal.engine.engine import Advance, Session, silent
+from xal.engine.ray.engine import RayEngine
+from xal.engine.ray.training import train
+from xal.engine.training import TrainJob
+from xal.engine.work import Block, Partial, Reader, Unit, Work, Worker
+from xal.errors import ResourceError, XalError
+
+S = TypeVar("S")
+IN_FLIGHT = 2  # blocks queued at an actor besides the one it works on
+
+
+class RaySession(Session):
+    """Joins or starts Ray; keeps the scoring actors through all passes."""
+
+    def __init__(self, engine: RayEngine) -> None:
+        self.engine: RayEngine = engine
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            _init(engine)
+        try:
+            self._check()
+        except ResourceError:
+            self.close()
+            raise
+        context = ray.data.DataContext.get_current()
+        context.target_max_block_size = None  # a block is a unit; a split one would cut batches elsewhere
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        self._actors: list[Any] = []
+
+    @property
+    def lanes(self) -> int:
+        """The number of actors."""
+        return self.engine.actors
+
+    @property
+    def parallel_slots(self) -> int:
+        """Campaigns that fit side by side, each with a CPU of its own, its actors, and a CPU to read with."""
+        have, engine = ray.cluster_resources(), self.engine
+        cpus = 2 + engine.actors * engine.actor_cpus + engine.train_workers * engine.train_cpus
+        slots = int(have.get("CPU", 0) // cpus)
+        gpus = engine.actors * engine.actor_gpus + max(engine.train_workers, 1) * engine.train_gpus
+        if gpus:
+            slots = min(slots, int(have.get("GPU", 0) // gpus))
+        return max(1, min(slots, engine.parallel_runs or slots))
+
+    def execute(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+        """Units in the order in which they finish."""
+        if not plan:
+            return
+        if not self._actors:
+            self._start_actors()
+        shared = ray.put(work)
+        waiting: dict[Any, Any] = {}
+        load = dict.fromkeys(range(len(self._actors)), 0)
+        for block in _blocks(reader, plan):
+            if len(waiting) >= len(self._actors) * (1 + IN_FLIGHT):
+                yield _next(waiting, load)
+            free = min(load, key=lambda i: load[i])
+            load[free] += 1
+            waiting[self._actors[free].run.remote(shared, block)] = free
+        while waiting:
+            yield _next(waiting, load)
+
+    def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
+        """By Ray Train, in this process or on workers."""
+        with _plain_errors(), tempfile.TemporaryDirectory() as scratch:
+            storage = weights.parent if self.engine.train_workers else Path(scratch)
+            return train(self.engine, job, weights, storage, advance)
+
+    def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
+        """Each spec in a process of its own on the cluster."""
+        task = ray.remote(num_cpus=1, max_retries=0)(function)
+        todo, running = list(specs), {}
+        while todo or running:
+            while todo and len(running) < self.parallel_slots:
+                spec = todo.pop(0)
+                running[task.remote(spec)] = spec
+            (done,), _ = ray.wait(list(running), num_returns=1)
+            spec = running.pop(done)
+            try:
+                result = ray.get(done)
+            except RayTaskError as error:
+                if not isinstance(error.cause, XalError):
+                    raise
+                result = error.cause
+            yield spec, result
+
+    def close(self) -> None:
+        """Stop the actors, and Ray if we started it."""
+        for actor in getattr(self, "_actors", []):
+            ray.kill(actor)
+        self._actors = []
+        if self._ours and ray.is_initialized():
+            ray.shutdown()
+
+    def _check(self) -> None:
+        """Refuse what would wait for ever: actors must leave a whole CPU to read with."""
+        have, engine = ray.cluster_resources(), self.engine
+        cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
+        needed = engine.actors * engine.actor_cpus + 1
+        if needed > cpus:
+            raise ResourceError(
+                f"engine: {engine.actors} actors of {engine.actor_cpus:g} CPUs and one CPU to read with need "
+                f"{needed:g} CPUs, the cluster has {cpus:g}; lower engine.actors or engine.actor_cpus"
+            )
+        training = engine.actors * engine.actor_cpus + engine.train_workers * engine.train_cpus
+        if engine.train_workers and training > cpus:
+            raise ResourceError(
+                f"engine: {engine.train_workers} training workers of {engine.train_cpus:g} CPUs beside the actors need "
+                f"{training:g} CPUs, the cluster has {cpus:g}; lower engine.train_workers or engine.train_cpus"
+            )
+        wanted = max(engine.actors * engine.actor_gpus, max(engine.train_workers, 1) * engine.train_gpus)
+        if wanted > gpus:
+            raise ResourceError(
+                f"engine: {wanted:g} GPUs are asked for, the cluster has {gpus:g}; "
+                "set engine.actor_gpus and engine.train_gpus to 0 to run on CPUs"
+            )
+
+    def _start_actors(self) -> None:
+        engine = self.engine
+        remote = ray.remote(num_cpus=engine.actor_cpus, num_gpus=engine.actor_gpus)(_Actor)
+        options = remote.options(max_restarts=-1, max_task_retries=-1)
+        device = "cuda" if engine.actor_gpus else "cpu"
+        self._actors = [options.remote(device, engine.threads) for _ in range(engine.actors)]
+
+
+class _Actor:
+    """A worker that Ray restarts where it must."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        self.worker = Worker(device, threads)
+
+    def run(self, work: Work, block: Any) -> Partial:
+        columns: Block = BlockAccessor.for_block(block).to_numpy()  # type: ignore[assignment]
+        return self.worker.run(work, columns)
+
+
+class _plain_errors:
+    """An XalError raised on the cluster is raised here as itself, without the cluster's traceback."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        seen: BaseException | None = error
+        while seen is not None:
+            cause = seen.cause if isinstance(seen, RayTaskError) else None
+            if isinstance(cause, XalError):
+                raise cause from None
+            seen = cause or seen.__cause__
+            failures = getattr(seen, "worker_failures", None)
+            if failures:
+                seen = next(iter(failures.values()))
+            if isinstance(seen, XalError) and not isinstance(seen, RayTaskError):
+                raise seen from None
+
+
+def _next(waiting: dict[Any, Any], load: dict[int, int]) -> Partial:
+    (done,), _ = ray.wait(list(waiting), num_returns=1)
+    load[waiting.pop(done)] -= 1
+    with _plain_errors():
+        partial: Partial = ray.get(done)
+    return partial
+
+
+def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
+    """References to the blocks of the plan's units, read by Ray Data with backpressure."""
+
+    def read(indices: Block) -> Block:
+        (index,) = indices["id"]
+        return reader(plan[int(index)])
+
+    dataset = ray.data.range(len(plan), override_num_blocks=len(plan)).map_batches(
+        read, batch_size=None, batch_format="numpy"
+    )
+    with _plain_errors():
+        for bundle in dataset.iter_internal_ref_bundles():
+            yield from bundle.block_refs
+
+
+def _init(engine: RayEngine) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    if engine.address is not None:
+        try:
+            ray.init(address=engine.address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ResourceError(f"engine.address: no Ray cluster answers at '{engine.address}' ({error})") from error
+        return
+    ray.init(
+        address="local",
+        num_cpus=engine.local_cpus,
+        include_dashboard=False,
+        object_store_memory=engine.object_store_mb * 2**20,
+        **quiet,
+    )

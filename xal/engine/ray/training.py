@@ -1,0 +1,62 @@
+"""Training by Ray Train: in this process with no workers, else on workers with DDP. One function for both."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+
+import ray.train
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device, prepare_model
+
+from xal.engine.engine import Advance
+from xal.engine.ray.engine import RayEngine
+from xal.engine.training import TrainJob
+
+
+def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
+    """Run the job and return its figures; worker 0 writes the weights."""
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    workers = engine.train_workers
+    scaling = ScalingConfig(
+        num_workers=workers,
+        use_gpu=engine.train_gpus > 0,
+        resources_per_worker={"CPU": engine.train_cpus, **({"GPU": engine.train_gpus} if engine.train_gpus else {})},
+    )
+    config: dict[str, Any] = {"job": job, "weights": str(weights), "workers": workers}
+    if not workers:
+        config["advance"] = advance
+    trainer = TorchTrainer(
+        _loop,
+        train_loop_config=config,
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name=f"xal-{uuid.uuid4().hex}",  # a name used twice would silently resume
+            storage_path=str(storage.resolve()),
+            failure_config=FailureConfig(max_failures=2 if workers else 0),
+        ),
+    )
+    figures = trainer.fit().metrics
+    if figures is None:
+        raise RuntimeError("Ray Train ended without reporting the fit")
+    return dict(figures)
+
+
+def _loop(config: dict[str, Any]) -> None:
+    job: TrainJob = config["job"]
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    figures = job.run(
+        Path(config["weights"]) if rank == 0 else None,
+        device=str(get_device()),
+        rank=rank,
+        workers=world,
+        wrap=(lambda module: prepare_model(module)) if config["workers"] else (lambda module: module),
+        progress=config.get("advance", lambda done, total: None),
+    )
+    ray.train.report(figures)

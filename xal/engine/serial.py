@@ -1,0 +1,46 @@
+"""The serial engine: one process, no Ray. The reference that the Ray engine must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xal.engine.engine import Advance, Engine, Session, silent
+from xal.engine.training import TrainJob
+from xal.engine.work import Partial, Reader, Unit, Work, Worker, pick_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serial(Engine, name="serial"):
+    """Everything in this process."""
+
+    device: str = "cpu"
+    """cpu, cuda, cuda:N, or auto."""
+
+    def open(self) -> SerialSession:
+        """Raises ResourceError for a GPU that is not there."""
+        return SerialSession(self)
+
+
+class SerialSession(Session):
+    """One worker, here."""
+
+    def __init__(self, engine: Serial) -> None:
+        self.engine: Serial = engine
+        self.worker = Worker(engine.device, engine.threads)
+
+    @property
+    def lanes(self) -> int:
+        """One."""
+        return 1
+
+    def execute(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+        """In order."""
+        for unit in plan:
+            yield self.worker.run(work, reader(unit))
+
+    def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
+        """In this process."""
+        return job.run(weights, device=pick_device(self.engine.device), progress=advance)

@@ -1,0 +1,83 @@
+"""What a model offers: probabilities, embeddings, and its named convolutional layers.
+
+A user's model derives from `Model`, implements `build`, and is named `module:Class` in the recipe:
+
+    @dataclass(frozen=True, kw_only=True)
+    class Mine(Model):
+        width: int = 8
+        def build(self, shape, classes):
+            ...return a torch.nn.Module: float images (b, c, h, w) -> logits (b, classes)
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from xal.component import Component
+from xal.errors import XalError
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Component, family="model"):
+    """Base of all image classifiers."""
+
+    size: Annotated[int, Field(ge=8)] | None = None
+    """Images are resized to size x size pixels; null: as the pool's first image."""
+    channels: Literal[1, 3] | None = None
+    """1 grey, 3 RGB; null: as the pool's first image."""
+
+    def shape(self, pool: Shape) -> Shape:
+        """(c, h, w) of what the network sees, given the pool's own image shape."""
+        height, width = (self.size, self.size) if self.size else pool[1:]
+        return (self.channels or pool[0], height, width)
+
+    @abstractmethod
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """A new network: preprocessed images (b, *shape) -> logits (b, classes)."""
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Images (b, c, h, w), 0-255, uint8 or float -> what the network takes; [0, 1] by default."""
+        return images.to(torch.float32) / 255
+
+    def create(self, shape: Shape, classes: int, seed: int) -> nn.Module:
+        """`build` with its random weights drawn from `seed`; the global generator is left as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.build(shape, classes)
+
+
+class Network:
+    """A model with weights on a device, ready to answer."""
+
+    def __init__(self, model: Model, module: nn.Module, device: str = "cpu") -> None:
+        self.model, self.module, self.device = model, module.to(device).eval(), torch.device(device)
+
+    def conv_layers(self) -> Sequence[str]:
+        """Names of the convolutional layers, in the order they are defined."""
+        return [name for name, layer in self.module.named_modules() if isinstance(layer, nn.Conv2d)]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """(b, c) softmax probabilities of images (b, c, h, w), 0-255."""
+        return torch.softmax(self.module(self.model.preprocess(images)), dim=1)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """((b, c) probabilities, (b, d) embeddings) in one forward; the embedding is the input of the last linear layer."""
+        linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
+        if not linear:
+            raise XalError(f"model '{self.model.name}' has no linear layer, so no embedding is defined for it")
+        seen: list[Tensor] = []
+        hook = linear[-1].register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].flatten(1)))
+        try:
+            probabilities = self.probabilities(images)
+        finally:
+            hook.remove()
+        return probabilities, seen[-1]

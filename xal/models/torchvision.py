@@ -1,0 +1,73 @@
+"""torchvision's ResNets by name, with random weights, a local file's, or torchvision's own download."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.transforms.functional import normalize
+
+from xal.errors import DataError, XalError
+from xal.models.model import Model, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torchvision(Model, name="torchvision"):
+    """A torchvision ResNet; inputs are normalised with the ImageNet mean and standard deviation."""
+
+    channels: Literal[1, 3] | None = 3
+    architecture: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
+    weights: str | None = None
+    """null: random; a path to .safetensors or .pth with torchvision's key names; or a torchvision
+    name such as IMAGENET1K_V1, which is downloaded. A head of another width starts anew."""
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """Raises XalError for other than 3 channels, DataError for weights that do not load."""
+        if shape[0] != 3:
+            raise XalError(f"{self.architecture} takes 3 channels, got {shape[0]}; set model.channels: 3")
+        module: nn.Module = models.get_model(self.architecture, weights=None, num_classes=classes)
+        if self.weights is not None:
+            self._load(module, self._state(self.weights))
+        return module
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """0-255 -> [0, 1] -> normalised."""
+        scaled = images.to(torch.float32) / 255
+        return normalize(scaled, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+    def _state(self, weights: str) -> dict[str, Tensor]:
+        path = Path(weights)
+        if path.suffix == ".safetensors" and path.is_file():
+            return load_file(path)
+        if path.is_file():
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            return dict(loaded.get("state_dict", loaded))
+        if path.suffix or len(path.parts) > 1:
+            raise DataError(f"model.weights: no file '{weights}'")
+        known = models.get_model_weights(self.architecture)
+        if weights not in known.__members__:
+            raise DataError(f"model.weights: '{weights}' is no file and not one of {', '.join(known.__members__)}")
+        try:
+            return dict(known[weights].get_state_dict(progress=False, check_hash=True))
+        except (URLError, OSError, RuntimeError) as error:
+            raise DataError(
+                f"model.weights: download of {self.architecture} {weights} failed ({error}); "
+                "fetch the file elsewhere and give its path"
+            ) from error
+
+    @staticmethod
+    def _load(module: nn.Module, state: dict[str, Tensor]) -> None:
+        own = module.state_dict()
+        for key in ("fc.weight", "fc.bias"):
+            if key in state and state[key].shape != own[key].shape:
+                state[key] = own[key]
+        missing, unexpected = module.load_state_dict(state, strict=False)
+        if missing or unexpected:
+            raise DataError(
+                f"model.weights: {len(missing)} keys missing, {len(unexpected)} unknown, e.g. "
+                f"{', '.join([*missing, *unexpected][:4])}; expected torchvision's key names"
+            )

@@ -1,0 +1,183 @@
+"""Fit a network to labelled images: one loop for in-process and distributed training.
+
+Loss: cross-entropy in nats. The weights kept are those of the epoch with the lowest validation loss (the first such);
+without a validation split, the last epoch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from xal.errors import NumericalError
+from xal.models.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a round trains."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Over all workers together."""
+    epochs: Annotated[int, Field(ge=1)] = 20
+    start: Literal["scratch", "finetune"] = "scratch"
+    """finetune: rounds after the first start from the last round's best weights."""
+    finetune_lr: Annotated[float, Field(gt=0)] | None = None
+    """Learning rate of the rounds that fine-tune; null: lr."""
+    finetune_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of the rounds that fine-tune; null: epochs."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the labelled items held out, by a hash of the id: once held out, always held out."""
+    plateau_patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a lower validation loss before lr is multiplied by plateau_factor; null: never."""
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    plateau_times: Annotated[int, Field(ge=0)] = 2
+    """At most so many decays."""
+    flip: bool = False
+    """Random horizontal flips."""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """CPU threads of each training process; fixed, since rounding depends on it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Examples:
+    """Labelled images in memory."""
+
+    images: Tensor  # (n, c, h, w) uint8 0-255
+    labels: Tensor  # (n,) int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted:
+    """The best weights and how the loss went."""
+
+    state: dict[str, Tensor]
+    best_epoch: int
+    train_loss: tuple[float, ...]  # nats, one an epoch
+    validation_loss: tuple[float, ...]  # nats, one an epoch; empty without a validation split
+    decays: int
+
+
+def fit(
+    model: Model,
+    module: nn.Module,
+    train: Examples,
+    validation: Examples,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    finetune: bool = False,
+    rank: int = 0,
+    workers: int = 1,
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Fitted:
+    """Train `module` in place and return its best weights (on the CPU).
+
+    `wrap` makes the module distributed (DDP); each of `workers` processes takes every workers-th
+    item of each shuffled batch. Raises NumericalError when the loss is not finite.
+    """
+    epochs = (settings.finetune_epochs if finetune else None) or settings.epochs
+    lr = (settings.finetune_lr if finetune else None) or settings.lr
+    device = next(module.parameters()).device
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + 7919 * rank)  # dropout and flips differ by worker, the shuffle must not
+        shuffle = torch.Generator().manual_seed(seed)
+        network = wrap(module)
+        optimizer: torch.optim.Optimizer
+        if settings.optimizer == "adam":
+            optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=settings.weight_decay)
+        else:
+            optimizer = torch.optim.SGD(
+                network.parameters(), lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+            )
+        train_losses: list[float] = []
+        validation_losses: list[float] = []
+        best: dict[str, Tensor] = {}
+        best_epoch, since, decays = 0, 0, 0
+        for epoch in range(epochs):
+            network.train()
+            train_losses.append(_epoch(model, network, train, optimizer, settings, shuffle, rank, workers, device))
+            if not torch.isfinite(torch.tensor(train_losses[-1])):
+                raise NumericalError(
+                    f"the training loss is {train_losses[-1]} in epoch {epoch + 1} of {epochs}; lower train.lr ({lr:g})"
+                )
+            if len(validation):
+                validation_losses.append(evaluate_loss(model, module, validation))
+            if not validation_losses or validation_losses[-1] < min(validation_losses[:-1], default=float("inf")):
+                best = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+                best_epoch, since = epoch + 1, 0
+            else:
+                since += 1
+                if settings.plateau_patience and since >= settings.plateau_patience and decays < settings.plateau_times:
+                    decays, since = decays + 1, 0
+                    for group in optimizer.param_groups:
+                        group["lr"] *= settings.plateau_factor
+            progress(epoch + 1, epochs)
+    return Fitted(
+        state=best,
+        best_epoch=best_epoch,
+        train_loss=tuple(train_losses),
+        validation_loss=tuple(validation_losses),
+        decays=decays,
+    )
+
+
+def _epoch(
+    model: Model,
+    network: nn.Module,
+    train: Examples,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainSettings,
+    shuffle: torch.Generator,
+    rank: int,
+    workers: int,
+    device: torch.device,
+) -> float:
+    """One pass over the training items; the mean loss of this worker's share."""
+    total, seen = 0.0, 0
+    smallest = workers * (2 if _has_batch_norm(network) else 1)  # batch norm has no statistics for one item
+    for batch in torch.randperm(len(train), generator=shuffle).split(settings.batch_size):
+        if len(batch) < smallest:
+            continue  # on every worker alike, or one would wait for another's gradient
+        share = batch[rank::workers]
+        images = train.images[share].to(device)
+        if settings.flip:
+            flipped = torch.rand(len(share), device=device) < 0.5
+            images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
+        loss = cross_entropy(network(model.preprocess(images)), train.labels[share].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total, seen = total + loss.item() * len(share), seen + len(share)
+    return total / max(seen, 1)
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules())
+
+
+@torch.inference_mode()
+def evaluate_loss(model: Model, module: nn.Module, examples: Examples, batch_size: int = 512) -> float:
+    """Mean cross-entropy in nats; the module is left in evaluation mode."""
+    module.eval()
+    device = next(module.parameters()).device
+    total = 0.0
+    for images, labels in zip(examples.images.split(batch_size), examples.labels.split(batch_size), strict=True):
+        logits = module(model.preprocess(images.to(device)))
+        total += cross_entropy(logits, labels.to(device), reduction="sum").item()
+    return total / len(examples)

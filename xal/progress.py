@@ -1,0 +1,94 @@
+"""Progress with rate and time left: a bar on a terminal, plain log lines elsewhere, both on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+EVERY = 10.0  # seconds between log lines
+
+
+class _Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+class Reporter:
+    """Says what goes on. `prefix` names the run."""
+
+    def __init__(self, prefix: str = "", quiet: bool = False) -> None:
+        self.prefix, self.quiet = prefix, quiet
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if self.quiet:
+            return
+        stamp = time.strftime("%H:%M:%S")
+        if self._bar is not None:
+            self._bar.console.print(f"[dim]{stamp}[/dim] {self.prefix}{text}", markup=True)
+        elif self._console.is_terminal:
+            self._console.print(f"[dim]{stamp}[/dim] {self.prefix}{text}", markup=True)
+        else:
+            print(f"{stamp} {self.prefix}{text}", file=sys.stderr, flush=True)
+
+    def stage(self, name: str, unit: str = "items") -> Callable[[int, int | None], None]:
+        """A callback (done, total) for one stage."""
+        started = last = time.monotonic()
+        task: TaskID | None = None
+
+        def advance(done: int, total: int | None) -> None:
+            nonlocal last, task
+            if self.quiet:
+                return
+            if self._bar is not None:
+                if task is None:
+                    task = self._bar.add_task(self.prefix + name, total=total)
+                self._bar.update(task, completed=done, total=total)
+                if total is not None and done >= total:
+                    self._bar.remove_task(task)
+                return
+            now = time.monotonic()
+            if now - last >= EVERY and done:
+                rate = done / (now - started)
+                left = f", {(total - done) / rate:.0f} s left" if total else ""
+                self.say(f"{name}: {done:,}{f' of {total:,}' if total else ''} {unit}, {rate:,.0f}/s{left}")
+                last = now
+
+        return advance
+
+    def __enter__(self) -> Reporter:
+        if self._console.is_terminal and not self.quiet:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

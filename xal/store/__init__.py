@@ -1,0 +1,1 @@
+"""The ledger (a database) and the artefacts (files) of a run."""

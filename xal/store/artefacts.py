@@ -1,0 +1,90 @@
+"""The files of a run: written aside, synced, then renamed; named by the ledger only after that.
+
+    RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}  round-003/train/model.safetensors
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xal.errors import RunError
+from xal.types import Explanations
+
+ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
+
+
+@contextmanager
+def writing(directory: Path, name: str) -> Iterator[Path]:
+    """A temporary folder that becomes `directory/name` when the block ends without an error.
+
+    What an earlier, uncommitted try left under that name is replaced.
+    """
+    final = directory / name
+    aside = directory / f".aside-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        for path in [*aside.rglob("*"), aside]:
+            _sync(path)
+        if final.exists():
+            shutil.rmtree(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(final)
+        _sync(final.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for leftover in directory.glob(".aside-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """One process at a time in a run directory; raises RunError for the second. The kernel frees it with the process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{directory} is in use by another xal; wait for it, or stop it") from error
+        yield
+
+
+def write_items(path: Path, items: pa.Table) -> None:
+    """Payloads of queried items: columns id, row, and the pool's payload."""
+    pq.write_table(items, path, compression="zstd")
+
+
+def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations) -> None:
+    """As npz, without pickles."""
+    arrays = {field.name: getattr(explanations, field.name) for field in fields(explanations)}
+    np.savez_compressed(path, ids=np.array(list(ids), dtype=np.str_), allow_pickle=False, **arrays)
+
+
+def read_explanations(path: Path) -> tuple[list[str], Explanations]:
+    """(ids, explanations) in the same order."""
+    with np.load(path, allow_pickle=False) as stored:
+        ids = [str(item) for item in stored["ids"]]
+        return ids, Explanations(**{field.name: stored[field.name] for field in fields(Explanations)})
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

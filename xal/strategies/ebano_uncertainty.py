@@ -1,0 +1,69 @@
+"""EBAnO-Uncertainty (thesis 3.3.2): query what an influential but imprecise feature explains.
+
+    m(x) = nPIR_fmax(x) - nPIRP_fmax(x),   fmax = argmax_f nPIR_f of the best explanation, m in [-2, 2]
+
+On `candidates` (kappa) random pool items: keep m > `threshold` (eta), the largest first, at most `limit` (l_U); the
+rest of the batch is filled by highest entropy over the whole pool, without repeats.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from xal.chance import Chance
+from xal.errors import XalError
+from xal.strategies.strategy import Scores, Strategy
+from xal.types import Evidence, Scored
+
+
+def _entropy() -> Strategy:
+    strategy: Strategy = Strategy.named("entropy")()
+    return strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
+    """Query by m(x) on a random subset, then fill by entropy."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
+
+    candidates: Annotated[int, Field(ge=1)] | None = 2000
+    """kappa, the number of pool items explained a round; null: all."""
+    threshold: Annotated[float, Field(ge=-2, le=2)] = 0.5
+    """eta: items with m(x) at or below it are not queried."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """l_U: at most so many items a round by m(x); null: the whole batch."""
+    fill: Strategy = field(default_factory=_entropy)
+    """The strategy that fills the batch."""
+
+    def survivors(self, budget: int) -> int | None:
+        """kappa."""
+        return self.candidates
+
+    def shortlist(self, budget: int) -> int:
+        """l_U, or the budget where that is smaller."""
+        return budget if self.limit is None else min(budget, self.limit)
+
+    def filler(self) -> Strategy:
+        """Entropy, unless the recipe says otherwise."""
+        return self.fill
+
+    def prefilter(self, evidence: Evidence, chance: Chance) -> Scores:
+        """(b,) uniform draws: the subset is random."""
+        return chance.uniform(evidence.ids)
+
+    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+        """(b,) m(x)."""
+        explanations = evidence.explanations
+        if explanations is None:
+            raise XalError("ebano_uncertainty needs explanations; give the recipe an explainer")
+        each = np.arange(len(explanations))
+        strongest = explanations.strongest
+        scores: Scores = explanations.npir[each, strongest] - explanations.npirp[each, strongest]
+        return scores
+
+    def select(self, scored: Scored, budget: int) -> Scored:
+        """The items above the threshold, at most l_U."""
+        return scored.take(scored.scores > self.threshold).top(self.shortlist(budget))

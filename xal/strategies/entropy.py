@@ -1,0 +1,21 @@
+"""Entropy sampling: H(x) = -sum_j p_j log p_j in nats, in [0, log c] (Shannon 1948; Settles 2009)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import entr
+
+from xal.chance import Chance
+from xal.strategies.strategy import Scores, Strategy, probabilities_of
+from xal.types import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entropy(Strategy, name="entropy"):
+    """Query the items of highest predictive entropy."""
+
+    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+        """(b,) entropies in nats; 0 log 0 = 0."""
+        entropies: Scores = entr(probabilities_of(evidence)).sum(axis=1, dtype=np.float64)
+        return entropies

@@ -1,0 +1,21 @@
+"""Margin sampling: -(p(y = j1 | x) - p(y = j2 | x)) of the two likeliest classes, in [-1, 0] (Scheffer et al. 2001)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xal.chance import Chance
+from xal.strategies.strategy import Scores, Strategy, probabilities_of
+from xal.types import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin(Strategy, name="margin"):
+    """Query the items whose two likeliest classes are closest."""
+
+    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+        """(b,) minus the margin."""
+        top = np.partition(probabilities_of(evidence), -2, axis=1)[:, -2:].astype(np.float64)
+        margins: Scores = top[:, 0] - top[:, 1]
+        return margins

@@ -1,0 +1,79 @@
+"""A query strategy is a plan of four pure functions; the engine decides where they run.
+
+    prefilter(evidence, chance)  -> scores   on shards    every pool item; the best `survivors` go on
+    prepare(labelled, sample)    -> state    coordinator  what the shards must know: one vector, not a dataset
+    score(evidence, state, ...)  -> scores   on shards    of the survivors, or of the whole pool without a prefilter
+    select(scored, budget)       -> items    coordinator  thresholds, limits, diversity
+
+What `select` leaves of the budget is queried by the strategy's `filler`, a plan of its own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from xal.chance import Chance
+from xal.component import Component
+from xal.types import Evidence, Floats, Scored
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Component, family="strategy"):
+    """Base of all query strategies; larger scores are queried first, ties by id."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
+    """What `score` looks at: any of probabilities, embeddings, explanations."""
+    prefilter_needs: ClassVar[frozenset[str]] = frozenset()
+    """The same for `prefilter`; empty: ids alone, and no payload is read."""
+    prepare_needs: ClassVar[frozenset[str]] = frozenset()
+    """The same for `prepare`; empty: nothing is prepared."""
+
+    def at(self, round: int, rounds: int) -> Strategy:
+        """The strategy that runs in this round, 1..rounds."""
+        return self
+
+    def survivors(self, budget: int) -> int | None:
+        """How many items pass the prefilter; None: there is none, `score` sees the whole pool."""
+        return None
+
+    def sample_size(self, budget: int) -> int:
+        """How many pool items, drawn at random, `prepare` sees besides the labelled ones."""
+        return 0
+
+    def shortlist(self, budget: int) -> int:
+        """How many of the best-scored items `select` must see to spend `budget`."""
+        return budget
+
+    def filler(self) -> Strategy | None:
+        """The strategy that spends what `select` left of the budget."""
+        return None
+
+    def prefilter(self, evidence: Evidence, chance: Chance) -> Scores:
+        """(b,) scores of the first, cheap pass."""
+        raise NotImplementedError(f"{self.name} has no prefilter")
+
+    def prepare(self, labelled: Evidence | None, sample: Evidence | None) -> Any:
+        """A small picklable state for `score`, from evidence on the labelled items and on a random sample."""
+        return None
+
+    @abstractmethod
+    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+        """(b,) scores."""
+
+    def select(self, scored: Scored, budget: int) -> Scored:
+        """At most `budget` of the shortlist, best first."""
+        return scored.top(budget)
+
+
+def probabilities_of(evidence: Evidence) -> Floats:
+    """(b, c) class probabilities; a strategy that reads them lists them in `needs`."""
+    if evidence.probabilities is None:
+        raise TypeError("this evidence holds no probabilities: list them in the strategy's `needs`")
+    return evidence.probabilities
