@@ -36,7 +36,8 @@ class Explanations:
     @property
     def strongest(self) -> npt.NDArray[np.int64]:
         """(b,) index of f_max, the feature of largest nPIR (the lowest index where tied)."""
-        return np.nanargmax(self.npir, axis=1).astype(np.int64)
+        strongest: npt.NDArray[np.int64] = np.nanargmax(self.npir, axis=1).astype(np.int64)
+        return strongest
 
     @property
     def heat(self) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import pytest
 
 from xal.data.build import PoolWriter, build
 from xal.data.check import check
-from xal.data.images import decode, encode_png
+from xal.data.images import decode, encode_png, encode_webp
 from xal.data.pool import Pool, as_matrix
 from xal.errors import DataError
 
@@ -78,7 +78,7 @@ def write_idx(path, array):
 def idx(request, tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (150, 6, 5), dtype=np.uint8)
-    images[1::2] = images[1::2, :1, :1]  # flat ones, where WebP is the smaller
+    images[1::2] = images[1::2, :1, :1]  # flat ones
     images[9] = images[2]
     labels = generator.integers(0, 10, 150, dtype=np.uint8)
     folder = tmp_path / "idx"
@@ -104,7 +104,8 @@ def test_idx_round_trip_is_pixel_exact(idx, tmp_path):
     decoded, good = decode(rows["image"].to_pylist(), (1, 6, 5))
     assert good.all()
     np.testing.assert_array_equal(decoded[:, 0], images[kept])
-    assert {payload[:4] for payload in rows["image"].to_pylist()} == {b"\x89PNG", b"RIFF"}
+    lengths = [min(len(encode_png(image)), len(encode_webp(image))) for image in images[kept][:, None]]
+    assert [len(payload) for payload in rows["image"].to_pylist()] == lengths
 
 
 def test_idx_without_labels_and_with_two_splits(idx, tmp_path):
@@ -120,7 +121,7 @@ def test_idx_without_labels_and_with_two_splits(idx, tmp_path):
 
 
 def test_damaged_idx_files(idx, tmp_path):
-    folder, images, labels = idx
+    folder, _, labels = idx
     path, beside = next(folder.glob("*images*")), next(folder.glob("*labels*"))
     write_idx(beside, labels[:-1])
     with pytest.raises(DataError, match="150 images but the label file beside it 149"):
@@ -148,9 +149,7 @@ def test_csv_text(tmp_path):
     assert whole(tmp_path / "pool", "id", "text", "label") == [("007", "one, two\nlines", "a"), ("10", "three", None)]
     assert report.duplicates == (("9", "007"), ("007", "007"))
     reasons = dict(report.unreadable)
-    assert reasons.keys() == {"8", "line 7", "row 5"} or len(reasons) == 3
-    assert reasons["8"] == "the text is blank"
-    assert "2 values, expected 4" in reasons.values() and "no id" in reasons.values()
+    assert reasons == {"8": "the text is blank", "line 6": "2 values, expected 4", "row 5": "no id"}
     assert report.notes == ("columns left out: source",)
     assert Pool.open(tmp_path / "pool").classes == ("a",)
 
@@ -261,7 +260,7 @@ def test_wrong_sources(tmp_path, name, content, options, message):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_wrong_text_encoding_and_late_words(tmp_path):
+def test_wrong_text_encoding(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"id,text\na,caf\xe9\n")
     with pytest.raises(DataError, match="cannot read .*UTF-?8"):
         build(tmp_path / "x.csv", tmp_path / "pool")

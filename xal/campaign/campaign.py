@@ -314,7 +314,13 @@ class Campaign:
         if stored is None:
             path = self.directory / "recipe.yaml"
             path.write_text(identity, encoding="utf-8")
-            for name, value in (("pool", self.pool.fingerprint), ("classes", yaml.safe_dump(list(self.classes)))):
+            facts = {
+                "arm": self.spec.arm,
+                "pool": self.pool.fingerprint,
+                "classes": yaml.safe_dump(list(self.classes)),
+                "shape": yaml.safe_dump(list(self.shape)),
+            }
+            for name, value in facts.items():
                 if self.ledger.fact(name) is None:
                     self.ledger.record_fact(name, value)
             self.ledger.record_fact("recipe", identity)

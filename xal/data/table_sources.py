@@ -162,6 +162,7 @@ def csv_table(path: Path, id_column: str, label_column: str | None, text_column:
 
 
 def _broken_rows(broken: list[Any]) -> list[Item]:
+    # the parser counts records, the header as 1: the line in the file unless a quoted value spans lines
     items = [
         Item(f"line {row.number}", why=f"{row.actual_columns} values, expected {row.expected_columns}")
         for row in broken

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from xal.chance import Chance
 from xal.data.images import decode
-from xal.data.pool import Pool
+from xal.data.pool import Pool, as_matrix
 from xal.errors import NumericalError, ResourceError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Model, Network, Shape
@@ -105,8 +105,7 @@ class Reader:
     def _payload(self, table: pa.Table) -> Block:
         column = table[self.pool.kind].combine_chunks()
         if self.pool.kind == "features":
-            values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-            return {"payload": values}
+            return {"payload": as_matrix(column)}
         if self.pool.kind != "image" or self.shape is None:
             raise XalError(f"a {self.pool.kind} pool needs a model for {self.pool.kind}; this one takes images")
         images, good = decode(column.to_pylist(), self.shape)

@@ -1,0 +1,267 @@
+"""The command line. A user's mistake ends in one clear message and exit code 2, never in a traceback."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xal import __version__
+from xal.errors import ConfigError, DataError, RunError, XalError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Choose what to label next, and see why."
+)
+pool_app = typer.Typer(no_args_is_help=True, help="Make and check pools.")
+app.add_typer(pool_app, name="pool")
+console = Console(highlight=False, soft_wrap=True)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or a folder of runs.", show_default=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. train.epochs=5.")
+]
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    out: Annotated[Path | None, typer.Option(help="Where runs go; runs/NAME by default.")] = None,
+    settings: Settings = None,
+    seeds: Annotated[str | None, typer.Option(help="Repeat with seeds: 0-4, or 0,3,7.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Run a recipe's campaign, or continue it; writes a report at the end."""
+    from xal.campaign.experiment import run_directories, run_experiment
+    from xal.campaign.recipe import load
+    from xal.progress import Reporter
+    from xal.report.page import write_report
+
+    chosen = _seeds(seeds)
+    loaded = load(recipe, settings)
+    directory = out or Path("runs") / recipe.stem
+    with Reporter(quiet=quiet) as reporter:
+        outcomes = run_experiment(loaded, directory, reporter, chosen)
+    report_file = write_report(run_directories(directory), directory / "report.html")
+    _summary(run_directories(directory))
+    for outcome in outcomes:
+        if not outcome.finished:
+            batch = outcome.directory / "to-label" / f"round-{outcome.round:03d}"
+            console.print(
+                f"[bold]waiting for {outcome.waiting} labels[/bold] of round {outcome.round}: fill in the label column of\n"
+                f"  {batch / 'batch.csv'}\nthen\n  xal label {outcome.directory} {batch / 'batch.csv'}\n"
+                f"  xal run {recipe}{'' if out is None else f' --out {out}'}"
+            )
+    console.print(f"report: {report_file}")
+
+
+@app.command()
+def status(run: RunPath) -> None:
+    """Where runs stand: state, rounds, labels, accuracy."""
+    from xal.campaign.experiment import run_directories
+
+    _summary(run_directories(run))
+
+
+@app.command()
+def label(
+    run: RunPath,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSONL with columns id and label.")],
+    annotator: Annotated[str, typer.Option("--by", help="Who labelled.")] = os.environ.get("USER", "file"),
+) -> None:
+    """Take labels back, in parts if need be; all of the file or nothing."""
+    from xal.campaign.campaign import import_labels
+    from xal.campaign.experiment import run_directories
+
+    directories = run_directories(run)
+    if len(directories) > 1:
+        names = ", ".join(str(path) for path in directories)
+        raise RunError(f"{run} holds {len(directories)} runs; name the one these labels are for: {names}")
+    new, waiting = import_labels(directories[0], file, annotator)
+    follow = f"waiting for {waiting} more" if waiting else "that is all: xal run goes on"
+    console.print(f"{new} new labels taken; {follow}")
+
+
+@app.command()
+def report(
+    run: RunPath, out: Annotated[Path | None, typer.Option(help="The page; RUN/report.html by default.")] = None
+) -> None:
+    """Write one self-contained HTML page on a run, or on all runs in a folder."""
+    from xal.campaign.experiment import run_directories
+    from xal.report.page import write_report
+
+    console.print(f"report: {write_report(run_directories(run), out or run / 'report.html')}")
+
+
+@app.command()
+def explain(
+    run: RunPath,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
+    out: Annotated[Path | None, typer.Option(help="The picture; IMAGE-why.png here by default.")] = None,
+    of: Annotated[str | None, typer.Option("--class", help="Class to explain; the predicted one by default.")] = None,
+) -> None:
+    """Draw one explanation of an image by a run's latest model."""
+    from xal.campaign.explain import explain_image
+    from xal.campaign.experiment import run_directories
+
+    png, text = explain_image(run_directories(run)[0], image, of)
+    destination = out or Path(f"{image.stem}-why.png")
+    destination.write_bytes(png)
+    console.print(text)
+    console.print(f"picture: {destination}")
+
+
+@app.command()
+def validate(recipe: RecipeFile, settings: Settings = None) -> None:
+    """Check a recipe and its pool without running it."""
+    from xal.campaign.recipe import load
+
+    loaded = load(recipe, settings)
+    pool = loaded.open_pool()
+    loaded.open_test()
+    names = loaded.classes(pool)
+    console.print(
+        f"{recipe}: good. {len(pool):,} items, {len(names)} classes, {loaded.budget.total} labels, "
+        f"arms {', '.join(loaded.strategies)}, engine {loaded.engine.name}"
+    )
+
+
+@app.command("list")
+def list_components() -> None:
+    """What a recipe can name, with fields and defaults."""
+    from xal.campaign.annotators import Annotator
+    from xal.engine import Engine
+    from xal.explainers import Explainer
+    from xal.models import Model
+    from xal.strategies import Strategy
+
+    families: list[Any] = [Strategy, Explainer, Model, Annotator, Engine]
+    for family in families:
+        table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)
+        for column in ("name", "what", "fields"):
+            table.add_column(column, overflow="fold")
+        for name, found in sorted(family.registry.items()):
+            fields = ", ".join(_field(field) for field in dataclasses.fields(found))
+            table.add_row(name, (found.__doc__ or "").strip().splitlines()[0], fields)
+        console.print(table)
+        console.print()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(__version__)
+
+
+@pool_app.command("build")
+def pool_build(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Image folder, idx files, CSV, JSONL, or Parquet table.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder, or a .parquet file.")],
+    files: Annotated[int, typer.Option(min=1, help="Parquet files to spread over.")] = 1,
+    id_column: Annotated[str, typer.Option(help="Column of unique ids.")] = "id",
+    label_column: Annotated[str, typer.Option(help="Column of labels; '' for none.")] = "label",
+    text_column: Annotated[str | None, typer.Option(help="Column of text.")] = None,
+) -> None:
+    """Make a pool from raw data; what cannot be used is counted and listed."""
+    from xal.data.build import build
+    from xal.progress import Reporter
+
+    with Reporter() as reporter:
+        made = build(
+            source,
+            destination,
+            files=files,
+            id_column=id_column,
+            label_column=label_column or None,
+            text_column=text_column,
+            progress=reporter.stage("pool build"),
+        )
+    for name, why in made.unreadable:
+        console.print(f"unreadable: {name}: {why}", markup=False)
+    for name, same in made.duplicates:
+        console.print(f"duplicate: {name} is the same as {same}", markup=False)
+    for note in made.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(
+        f"{made.written:,} items in {destination}; left out: {len(made.unreadable)} unreadable, {len(made.duplicates)} duplicates"
+    )
+
+
+@pool_app.command("check")
+def pool_check(path: Annotated[Path, typer.Argument(metavar="DST", help="A pool.")]) -> None:
+    """Validate a pool; exit code 1 where something is wrong."""
+    from xal.data.check import check
+    from xal.progress import Reporter
+
+    with Reporter() as reporter:
+        found = check(path, reporter.stage("pool check"))
+    console.print(f"{path}: {found.rows:,} {found.kind} items, {len(found.classes)} classes")
+    for name, count in found.label_counts.items():
+        console.print(f"  {name}: {count:,}", markup=False)
+    if found.missing_labels:
+        console.print(f"  without a label: {found.missing_labels:,}")
+    for problem in found.problems:
+        console.print(f"problem: {problem}", markup=False)
+    if not found.ok:
+        raise typer.Exit(1)
+    console.print("good")
+
+
+def main() -> None:
+    """Entry point of `xal`."""
+    try:
+        app()
+    except XalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it stood", file=sys.stderr)
+        sys.exit(130)
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        seeds: list[int] = []
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError([f"--seeds {text}: expected distinct seeds such as 0-4 or 0,3,7"], "command line")
+    return tuple(seeds)
+
+
+def _field(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"{field.name}={field.default!r}"
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+        return f"{field.name}={getattr(default, 'name', default)}"
+    return field.name
+
+
+def _summary(directories: list[Path]) -> None:
+    from xal.report.runs import read_run
+
+    table = Table(show_edge=False)
+    for column in ("run", "state", "labels", "accuracy by round"):
+        table.add_column(column, overflow="fold")
+    for directory in directories:
+        found = read_run(directory)
+        labels = sum(item.label is not None for item in found.queried)
+        table.add_row(directory.name, found.state, str(labels), " ".join(f"{value:.3f}" for value in found.curve()[1]))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Figures over runs: learning curves, their areas, paired differences."""

@@ -1,0 +1,47 @@
+"""Learning curves over seeds: mean, 95% interval, area, and paired differences.
+
+Intervals are Student's t over seeds, mean +- t(.975, s - 1) * sd / sqrt(s); with one seed there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t as student
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean with half the width of its 95% interval; NaN where one seed gives none."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f}" if np.isnan(self.half) else f"{self.mean:.4f} ± {self.half:.4f}"
+
+    def signed(self) -> str:
+        """With a plus or minus sign: for differences."""
+        return f"{self.mean:+.4f}" if np.isnan(self.half) else f"{self.mean:+.4f} ± {self.half:.4f}"
+
+
+def interval(values: npt.ArrayLike) -> Interval:
+    """Mean and 95% interval of one value a seed."""
+    array = np.asarray(values, np.float64)
+    if len(array) < 2:
+        return Interval(mean=float(array.mean()), half=float("nan"))
+    half = student.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    return Interval(mean=float(array.mean()), half=float(half))
+
+
+def area(labels: npt.ArrayLike, values: npt.ArrayLike) -> float:
+    """Area under a learning curve by trapezoids, divided by its width: a mean value over the labels spent."""
+    x, y = np.asarray(labels, np.float64), np.asarray(values, np.float64)
+    return float(y.mean()) if len(x) < 2 else float(np.trapezoid(y, x) / (x[-1] - x[0]))
+
+
+def paired(one: npt.ArrayLike, other: npt.ArrayLike) -> Interval:
+    """Interval of the differences one - other, paired by seed."""
+    return interval(np.asarray(one, np.float64) - np.asarray(other, np.float64))

@@ -1,0 +1,78 @@
+"""The report's figures, as inline SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from xal.metrics.curves import interval
+from xal.report.runs import Run
+
+COLOURS = ("#c2410c", "#2563eb", "#64748b", "#059669", "#7c3aed", "#b45309", "#db2777", "#0891b2")
+STYLE = {
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#94a3b8",
+    "axes.labelcolor": "#334155",
+    "xtick.color": "#64748b",
+    "ytick.color": "#64748b",
+    "axes.grid": True,
+    "grid.color": "#e2e8f0",
+    "svg.hashsalt": "xal",
+}
+
+
+def learning_curves(arms: Mapping[str, Sequence[Run]], measure: str) -> str:
+    """Mean over seeds against labels spent; a band where several seeds give a 95% interval."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+        axis = figure.subplots()
+        for colour, (arm, runs) in zip(_colours(len(arms)), arms.items(), strict=True):
+            curves = [run.curve(measure) for run in runs]
+            shortest = min(len(values) for _, values in curves)
+            if not shortest:
+                continue
+            labels = curves[0][0][:shortest]
+            points = [interval([values[i] for _, values in curves]) for i in range(shortest)]
+            mean = np.array([point.mean for point in points])
+            half = np.array([point.half for point in points])
+            axis.plot(labels, mean, color=colour, marker="o", markersize=4.5, linewidth=2, label=arm)
+            if len(runs) > 1:
+                axis.fill_between(labels, mean - half, mean + half, color=colour, alpha=0.14, linewidth=0)
+        axis.set_xlabel("labels spent")
+        axis.set_ylabel(measure.replace("_", " "))
+        axis.legend(frameon=False)
+        return _svg(figure)
+
+
+def class_balance(arms: Mapping[str, Sequence[Run]], classes: Sequence[str]) -> str:
+    """Labels by class, one group of bars a class, one bar an arm (mean over its seeds)."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 3.2), layout="constrained")
+        axis = figure.subplots()
+        width = 0.8 / max(len(arms), 1)
+        at = np.arange(len(classes))
+        for i, (colour, (arm, runs)) in enumerate(zip(_colours(len(arms)), arms.items(), strict=True)):
+            counts = [[sum(item.label == name for item in run.queried) for name in classes] for run in runs]
+            axis.bar(at + (i - (len(arms) - 1) / 2) * width, np.mean(counts, axis=0), width, color=colour, label=arm)
+        axis.set_xticks(at, classes, rotation=35 if max(map(len, classes)) > 5 else 0, ha="right")
+        axis.set_ylabel("labels")
+        axis.grid(axis="x", visible=False)
+        axis.legend(frameon=False, ncols=len(arms), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        return _svg(figure)
+
+
+def _colours(number: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(number)]
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

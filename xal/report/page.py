@@ -1,0 +1,194 @@
+"""Assemble the report: curves, comparison, cost, class balance, and a gallery of what was queried and why."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from PIL import Image
+
+from xal import __version__
+from xal.config import differences
+from xal.data.images import decode
+from xal.errors import RunError
+from xal.explainers.drawing import displayable, feature_map, heat_map
+from xal.metrics.curves import area, interval, paired
+from xal.report.figures import class_balance, learning_curves
+from xal.report.runs import Run, read_run
+from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations
+
+SHOWN = 12  # items of each round in the gallery
+TILE = 112  # pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One queried item in the gallery."""
+
+    id: str
+    pictures: tuple[str, ...]  # data URLs: original and, where explained, features and nPIR
+    prediction: str | None
+    confidence: float | None
+    label: str | None
+    score: float
+    why: str
+    npir: float | None
+    npirp: float | None
+
+
+def write_report(directories: Sequence[Path], destination: Path) -> Path:
+    """Write one page for the runs; raises RunError where they are runs of different recipes."""
+    runs = sorted((read_run(path) for path in directories), key=lambda run: run.seed)
+    _same_recipe(runs)
+    arms: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        arms[run.arm].append(run)
+    first = runs[0]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("xal.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("report.html").render(
+        version=__version__,
+        title=destination.resolve().parent.name,
+        recipe=first.recipe,
+        classes=first.classes,
+        arms=arms,
+        seeds=sorted({run.seed for run in runs}),
+        states=[(run.arm, run.seed, run.state) for run in runs],
+        curves={measure: learning_curves(arms, measure) for measure in _measures(runs)},
+        measured_on=_measured_on(runs),
+        table=_table(arms),
+        balance=class_balance(arms, first.classes),
+        costs={arm: _costs(group) for arm, group in arms.items()},
+        galleries={arm: _gallery(group[0]) for arm, group in arms.items()},
+        unreadable=sorted({item for run in runs for item in run.unreadable}),
+    )
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.write_text(html, encoding="utf-8")
+    return destination
+
+
+def _same_recipe(runs: Sequence[Run]) -> None:
+    for run in runs[1:]:
+        lines = [
+            line
+            for line in differences(runs[0].recipe, run.recipe)
+            if not line.startswith(("strategy.", "strategy:", "seed:"))
+        ]
+        if lines:
+            raise RunError(
+                f"{runs[0].directory} and {run.directory} are runs of different recipes: {lines[0]}; "
+                "report them apart"
+            )
+
+
+def _measures(runs: Sequence[Run]) -> list[str]:
+    figures = [step.figures for run in runs for step in run.of("evaluate").values()]
+    return [name for name in ("accuracy", "macro_f1") if figures and all(name in each for each in figures)]
+
+
+def _measured_on(runs: Sequence[Run]) -> str:
+    kinds = {
+        f"{step.figures['test_items']:,} {step.figures['on']} items" for run in runs for step in run.of("evaluate").values()
+    }
+    return ", ".join(sorted(kinds)) if len(kinds) < 3 else "the validation split"
+
+
+def _table(arms: dict[str, list[Run]]) -> dict[str, Any]:
+    """Accuracy by round, area under the curve, and the paired difference of areas against random."""
+    areas = {
+        arm: {run.seed: area(*run.curve()) for run in runs if run.curve()[1]} for arm, runs in arms.items()
+    }
+    labels = max((run.curve()[0] for runs in arms.values() for run in runs), key=len, default=[])
+    rows = []
+    for arm, runs in arms.items():
+        curves = [run.curve()[1] for run in runs]
+        cells = [
+            str(interval([curve[i] for curve in curves if len(curve) > i]))
+            if any(len(curve) > i for curve in curves)
+            else ""
+            for i in range(len(labels))
+        ]
+        random = areas.get("random", {})
+        shared = sorted(areas[arm].keys() & random.keys()) if arm != "random" else []
+        difference = (
+            paired([areas[arm][seed] for seed in shared], [random[seed] for seed in shared]).signed() if shared else ""
+        )
+        mean_area = str(interval(list(areas[arm].values()))) if areas[arm] else ""
+        rows.append({"arm": arm, "cells": cells, "area": mean_area, "difference": difference, "seeds": len(runs)})
+    return {"labels": labels, "rows": rows}
+
+
+def _costs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Mean seconds of each stage by round, and items passed a second of the query."""
+    rows = []
+    for round in sorted({step.round for run in runs for step in run.steps}):
+        row: dict[str, Any] = {"round": round}
+        for name in ("query", "label", "train", "evaluate"):
+            steps = [run.of(name)[round] for run in runs if round in run.of(name)]
+            row[name] = float(np.mean([step.seconds for step in steps])) if steps else None
+            if name == "query" and steps:
+                items = np.mean([sum(step.figures["items"].values()) for step in steps])
+                row["items"], row["rate"] = int(items), items / max(row[name], 1e-9)
+                row["passes"] = steps[0].figures["items"]
+                row["chosen"] = steps[0].figures["chosen"]
+        rows.append(row)
+    return rows
+
+
+def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
+    """The best-scored items of each round, with their explanations."""
+    rounds = []
+    for round, step in run.of("query").items():
+        folder = run.directory / (step.artefact or "")
+        if not (folder / EXPLANATIONS).exists():
+            continue
+        chosen = [item for item in run.queried if item.round == round][:SHOWN]
+        names, explanations = read_explanations(folder / EXPLANATIONS)
+        at = {name: i for i, name in enumerate(names)}
+        shape = (3, *explanations.segments.shape[1:])
+        table = pq.read_table(folder / ITEMS)
+        payloads = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
+        cards = []
+        for item in chosen:
+            images, good = decode([payloads[item.id]], shape)
+            if not good.all() or item.id not in at:
+                continue
+            explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
+            views = (displayable(images[0]), feature_map(images[0], explanation), heat_map(images[0], explanation))
+            strongest = explanation.strongest[0]
+            cards.append(
+                Card(
+                    id=item.id,
+                    pictures=tuple(_data_url(view) for view in views),
+                    prediction=item.prediction,
+                    confidence=item.confidence,
+                    label=item.label,
+                    score=item.score,
+                    why=item.why,
+                    npir=float(explanation.npir[0, strongest]),
+                    npirp=float(explanation.npirp[0, strongest]),
+                )
+            )
+        rounds.append((round, cards))
+    return rounds
+
+
+def _data_url(view: npt.NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(view)
+    if picture.width < TILE:
+        picture = picture.resize((TILE, TILE * picture.height // picture.width), Image.Resampling.NEAREST)
+    else:
+        picture.thumbnail((TILE * 2, TILE * 2))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

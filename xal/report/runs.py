@@ -1,0 +1,72 @@
+"""Read what runs have committed, for the report and for `xal status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xal.errors import RunError
+from xal.store.ledger import Ledger, Queried, Step
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """A run as its ledger tells it."""
+
+    directory: Path
+    arm: str
+    seed: int
+    recipe: Mapping[str, Any]
+    classes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    queried: tuple[Queried, ...]
+    unreadable: tuple[str, ...]
+
+    def of(self, name: str) -> dict[int, Step]:
+        """Committed steps of one name by round."""
+        return {step.round: step for step in self.steps if step.step == name}
+
+    def curve(self, measure: str = "accuracy") -> tuple[list[int], list[float]]:
+        """(labels spent, measure) after each evaluated round."""
+        evaluated = self.of("evaluate")
+        spent = [sum(item.round <= round for item in self.queried) for round in evaluated]
+        return spent, [step.figures[measure] for step in evaluated.values()]
+
+    @property
+    def state(self) -> str:
+        """In words."""
+        rounds = self.recipe["budget"]["rounds"]
+        if rounds in self.of("evaluate"):
+            return "finished"
+        waiting = sum(item.label is None for item in self.queried)
+        if waiting:
+            return f"waiting for {waiting} labels"
+        last = f"{self.steps[-1].round} {self.steps[-1].step}" if self.steps else "nothing"
+        return f"unfinished, after round {last}" if self.steps else "not begun"
+
+
+def read_run(directory: Path) -> Run:
+    """Read a run directory; raises RunError where it holds no begun run."""
+    if not (directory / "ledger.sqlite").is_file():
+        raise RunError(f"{directory} is not a run directory: it has no ledger")
+    ledger = Ledger.at(directory)
+    try:
+        recipe = yaml.safe_load(ledger.fact("recipe") or "null")
+        if recipe is None:
+            raise RunError(f"{directory}: the run has not begun; xal run starts it")
+        return Run(
+            directory=directory,
+            arm=ledger.fact("arm") or recipe["strategy"]["name"],
+            seed=recipe["seed"],
+            recipe=recipe,
+            classes=tuple(yaml.safe_load(ledger.fact("classes") or "[]")),
+            steps=tuple(ledger.steps()),
+            queried=tuple(ledger.queried()),
+            unreadable=tuple(ledger.unreadable()),
+        )
+    finally:
+        ledger.close()
