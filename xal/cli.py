@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import typing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,17 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from xal import __version__
-from xal.errors import ConfigError, DataError, RunError, XalError
+from xal.errors import ConfigError, RunError, XalError
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Choose what to label next, and see why."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Choose what to label next, see why.",
 )
 pool_app = typer.Typer(no_args_is_help=True, help="Make and check pools.")
 app.add_typer(pool_app, name="pool")
 console = Console(highlight=False, soft_wrap=True)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or a folder of runs.", show_default=False)]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, or a folder of runs.", show_default=False)
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. train.epochs=5.")
 ]
@@ -55,7 +59,7 @@ def run(
         if not outcome.finished:
             batch = outcome.directory / "to-label" / f"round-{outcome.round:03d}"
             console.print(
-                f"[bold]waiting for {outcome.waiting} labels[/bold] of round {outcome.round}: fill in the label column of\n"
+                f"[bold]waiting for {outcome.waiting} labels[/bold] of round {outcome.round}: fill in column `label` of\n"
                 f"  {batch / 'batch.csv'}\nthen\n  xal label {outcome.directory} {batch / 'batch.csv'}\n"
                 f"  xal run {recipe}{'' if out is None else f' --out {out}'}"
             )
@@ -108,8 +112,8 @@ def explain(
     of: Annotated[str | None, typer.Option("--class", help="Class to explain; the predicted one by default.")] = None,
 ) -> None:
     """Draw one explanation of an image by a run's latest model."""
-    from xal.campaign.explain import explain_image
     from xal.campaign.experiment import run_directories
+    from xal.campaign.explain import explain_image
 
     png, text = explain_image(run_directories(run)[0], image, of)
     destination = out or Path(f"{image.stem}-why.png")
@@ -162,7 +166,9 @@ def version() -> None:
 
 @pool_app.command("build")
 def pool_build(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Image folder, idx files, CSV, JSONL, or Parquet table.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Image folder, idx files, CSV, JSONL, or Parquet table.")
+    ],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder, or a .parquet file.")],
     files: Annotated[int, typer.Option(min=1, help="Parquet files to spread over.")] = 1,
     id_column: Annotated[str, typer.Option(help="Column of unique ids.")] = "id",
@@ -189,9 +195,8 @@ def pool_build(
         console.print(f"duplicate: {name} is the same as {same}", markup=False)
     for note in made.notes:
         console.print(f"note: {note}", markup=False)
-    console.print(
-        f"{made.written:,} items in {destination}; left out: {len(made.unreadable)} unreadable, {len(made.duplicates)} duplicates"
-    )
+    left_out = f"{len(made.unreadable)} unreadable, {len(made.duplicates)} duplicates"
+    console.print(f"{made.written:,} items in {destination}; left out: {left_out}")
 
 
 @pool_app.command("check")

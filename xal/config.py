@@ -10,7 +10,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import pydantic
 import yaml
@@ -18,18 +18,16 @@ import yaml
 from xal.component import Component, nearest
 from xal.errors import ConfigError, XalError
 
-T = TypeVar("T")
 _FAILED = object()
 
 
-def parse(kind: type[T], value: Any, source: str = "recipe") -> T:
+def parse(kind: type[Any], value: Any, source: str = "recipe") -> Any:
     """Build a `kind` from `value`; raises ConfigError that lists every mistake."""
     problems: list[str] = []
     built = _build(kind, value, "", problems)
     if problems:
         raise ConfigError(problems, source)
-    result: T = built
-    return result
+    return built
 
 
 def unparse(value: Any) -> Any:
@@ -80,11 +78,9 @@ def _join(path: str, key: object) -> str:
 def _build(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     hint, annotated = _without_annotation(hint)
     origin = get_origin(hint)
-    if origin in (typing.Union, types.UnionType) and any(_nested(arm) for arm in get_args(hint)):
-        if value is None and type(None) in get_args(hint):
-            return None
-        (arm,) = [arm for arm in get_args(hint) if arm is not type(None)]
-        return _build(arm, value, path, problems)
+    arms = [arm for arm in get_args(hint) if arm is not type(None)]
+    if origin in (typing.Union, types.UnionType) and len(arms) == 1 and _holds_nested(arms[0]):
+        return None if value is None else _build(arms[0], value, path, problems)
     if origin is tuple and _nested(get_args(hint)[0]):
         if not isinstance(value, list | tuple):
             problems.append(f"{path}: expected a list, got {value!r}")
@@ -145,9 +141,7 @@ def _section(kind: type[Any], value: Any, path: str, problems: list[str]) -> Any
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in value:
             problems.append(f"{_join(path, name)}: missing")
-    built = {
-        name: _build(hints[name], value[name], _join(path, name), problems) for name in known if name in value
-    }
+    built = {name: _build(hints[name], value[name], _join(path, name), problems) for name in known if name in value}
     if len(problems) > before:
         return _FAILED
     try:
@@ -161,6 +155,10 @@ def _section(kind: type[Any], value: Any, path: str, problems: list[str]) -> Any
 
 def _without_annotation(hint: Any) -> tuple[Any, Any]:
     return (get_args(hint)[0], hint) if get_origin(hint) is typing.Annotated else (hint, hint)
+
+
+def _holds_nested(hint: Any) -> bool:
+    return _nested(hint) or (get_origin(hint) in (tuple, dict) and any(_nested(arm) for arm in get_args(hint)))
 
 
 def _nested(hint: Any) -> bool:

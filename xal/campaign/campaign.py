@@ -23,7 +23,6 @@ from xal.campaign.recipe import RunSpec
 from xal.chance import Chance
 from xal.config import differences
 from xal.data.images import decode
-from xal.data.pool import Pool
 from xal.engine.engine import Session
 from xal.engine.query import Coordinator
 from xal.engine.training import TrainJob
@@ -204,9 +203,7 @@ class Campaign:
             figures = coordinator.measure(self.test, self.classes) | {"on": "test"}
         else:
             figures = self._evaluate_holdout(coordinator)
-        self._commit(
-            round, "evaluate", started, figures, f"accuracy {figures['accuracy']:.4f} on {figures['on']}"
-        )
+        self._commit(round, "evaluate", started, figures, f"accuracy {figures['accuracy']:.4f} on {figures['on']}")
         return 0
 
     def _evaluate_holdout(self, coordinator: Coordinator) -> dict[str, Any]:

@@ -22,17 +22,16 @@ def run_experiment(
     recipe.classes(recipe.open_pool())
     recipe.open_test()
     _refuse_strangers(specs, directory)
+    outcomes: list[Outcome] = []
     with recipe.engine.open() as session:
         if len(specs) > 1 and session.parallel_slots > 1:
             reporter.say(f"{len(specs)} runs, {min(session.parallel_slots, len(specs))} side by side")
-            outcomes = []
             for spec, result in session.parallel(_run_alone, specs):
                 if isinstance(result, XalError):
                     raise result
                 reporter.say(f"{spec.directory.name}: {len(outcomes) + 1} of {len(specs)} runs done")
                 outcomes.append(result)
             return outcomes
-        outcomes = []
         for number, spec in enumerate(specs, 1):
             reporter.say(f"run {number} of {len(specs)}: {spec.directory}")
             outcomes.append(run_campaign(spec, session, reporter))
@@ -45,7 +44,9 @@ def run_directories(path: Path) -> list[Path]:
         return [path]
     found = sorted(ledger.parent for ledger in path.glob("*/ledger.sqlite"))
     if not found:
-        raise RunError(f"{path} holds no run: expected a run directory or a folder of them (xal run writes under runs/)")
+        raise RunError(
+            f"{path} holds no run: expected a run directory or a folder of them (xal run writes under runs/)"
+        )
     return found
 
 

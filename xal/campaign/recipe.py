@@ -125,7 +125,9 @@ class Recipe:
         names = self.pool.classes or pool.classes
         if len(names) < 2 or len(set(names)) != len(names):
             raise ConfigError(
-                [f"pool.classes: expected at least two distinct class names, got {list(names)}; list them in the recipe"]
+                [
+                    f"pool.classes: expected two or more distinct names, got {list(names)}; list them here"
+                ]
             )
         return names
 
@@ -169,7 +171,8 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
         raise ConfigError(["expected a mapping of sections"], str(path))
     mapping = dict(mapping)
     override(mapping, settings or [])
-    return parse(Recipe, mapping, str(path))
+    recipe: Recipe = parse(Recipe, mapping, str(path))
+    return recipe
 
 
 def runs(recipe: Recipe, directory: Path, seeds: tuple[int, ...] | None = None) -> list[RunSpec]:

@@ -105,7 +105,7 @@ class Session(ABC):
         """How many whole campaigns can run side by side; 1: run them here, one after the other."""
         return 1
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing was started, unless a subclass says so)
         """Give back what was started."""
 
     def __enter__(self) -> Session:

@@ -214,7 +214,8 @@ class Worker:
 
     def __init__(self, device: str = "auto", threads: int = 1) -> None:
         self.device, self.threads = pick_device(device), threads
-        self._version, self._network = "", None
+        self._version = ""
+        self._network: Network | None = None
 
     def network(self, ref: ModelRef) -> Network:
         """The model of `ref`, loaded when its version is new."""
@@ -229,9 +230,7 @@ class Worker:
         good = np.asarray(block["good"], bool)
         with threads(self.threads), torch.inference_mode():
             value = work.reduce(self._batches(work, block, good))
-        return Partial(
-            value=value, items=len(good), unreadable=tuple(str(item) for item in block["id"][~good])
-        )
+        return Partial(value=value, items=len(good), unreadable=tuple(str(item) for item in block["id"][~good]))
 
     def _batches(self, work: Work, block: Block, good: npt.NDArray[np.bool_]) -> Iterator[tuple[Evidence, Block]]:
         numbers = np.asarray(block["batch"])

@@ -70,7 +70,7 @@ class Network:
         return torch.softmax(self.module(self.model.preprocess(images)), dim=1)
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """((b, c) probabilities, (b, d) embeddings) in one forward; the embedding is the input of the last linear layer."""
+        """((b, c) probabilities, (b, d) inputs of the last linear layer) in one forward."""
         linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
         if not linear:
             raise XalError(f"model '{self.model.name}' has no linear layer, so no embedding is defined for it")

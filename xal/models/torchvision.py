@@ -37,7 +37,8 @@ class Torchvision(Model, name="torchvision"):
     def preprocess(self, images: Tensor) -> Tensor:
         """0-255 -> [0, 1] -> normalised."""
         scaled = images.to(torch.float32) / 255
-        return normalize(scaled, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+        normalised: Tensor = normalize(scaled, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+        return normalised
 
     def _state(self, weights: str) -> dict[str, Tensor]:
         path = Path(weights)

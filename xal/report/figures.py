@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from xal.metrics.curves import interval
 from xal.report.runs import Run
 
 COLOURS = ("#c2410c", "#2563eb", "#64748b", "#059669", "#7c3aed", "#b45309", "#db2777", "#0891b2")
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -86,8 +86,7 @@ def _same_recipe(runs: Sequence[Run]) -> None:
         ]
         if lines:
             raise RunError(
-                f"{runs[0].directory} and {run.directory} are runs of different recipes: {lines[0]}; "
-                "report them apart"
+                f"{runs[0].directory} and {run.directory} are runs of different recipes: {lines[0]}; report them apart"
             )
 
 
@@ -98,16 +97,16 @@ def _measures(runs: Sequence[Run]) -> list[str]:
 
 def _measured_on(runs: Sequence[Run]) -> str:
     kinds = {
-        f"{step.figures['test_items']:,} {step.figures['on']} items" for run in runs for step in run.of("evaluate").values()
+        f"{step.figures['test_items']:,} {step.figures['on']} items"
+        for run in runs
+        for step in run.of("evaluate").values()
     }
     return ", ".join(sorted(kinds)) if len(kinds) < 3 else "the validation split"
 
 
 def _table(arms: dict[str, list[Run]]) -> dict[str, Any]:
     """Accuracy by round, area under the curve, and the paired difference of areas against random."""
-    areas = {
-        arm: {run.seed: area(*run.curve()) for run in runs if run.curve()[1]} for arm, runs in arms.items()
-    }
+    areas = {arm: {run.seed: area(*run.curve()) for run in runs if run.curve()[1]} for arm, runs in arms.items()}
     labels = max((run.curve()[0] for runs in arms.values() for run in runs), key=len, default=[])
     rows = []
     for arm, runs in arms.items():

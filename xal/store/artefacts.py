@@ -1,6 +1,6 @@
 """The files of a run: written aside, synced, then renamed; named by the ledger only after that.
 
-    RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}  round-003/train/model.safetensors
+RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}  round-003/train/model.safetensors
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def sweep(directory: Path) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """One process at a time in a run directory; raises RunError for the second. The kernel frees it with the process."""
+    """One process at a time in a run directory; RunError for the second. The kernel frees it with the process."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as handle:
         try:

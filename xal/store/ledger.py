@@ -56,7 +56,7 @@ for _change in ("UPDATE", "DELETE"):
     event.listen(
         _labels,
         "after_create",
-        sa.DDL(
+        sa.DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER labels_no_{_change.lower()} BEFORE {_change} ON labels "
             "BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END"
         ).execute_if(dialect="sqlite"),
@@ -100,7 +100,9 @@ class Ledger:
         _metadata.create_all(self._engine)
         version = self.fact("schema") or self._set_schema()
         if int(version) != SCHEMA_VERSION:
-            raise RunError(f"the ledger has schema {version}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it")
+            raise RunError(
+                f"the ledger has schema {version}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it"
+            )
 
     @classmethod
     def at(cls, directory: Path) -> Ledger:

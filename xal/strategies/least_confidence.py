@@ -16,4 +16,5 @@ class LeastConfidence(Strategy, name="least_confidence"):
 
     def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
         """(b,) 1 - the largest probability."""
-        return 1.0 - probabilities_of(evidence).max(axis=1).astype(np.float64)
+        scores: Scores = 1.0 - probabilities_of(evidence).max(axis=1).astype(np.float64)
+        return scores

@@ -98,7 +98,8 @@ class RaySession(Session):
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
         """Each spec in a process of its own on the cluster."""
         task = ray.remote(num_cpus=1, max_retries=0)(function)
-        todo, running = list(specs), {}
+        todo = list(specs)
+        running: dict[Any, S] = {}
         while todo or running:
             while todo and len(running) < self.parallel_slots:
                 spec = todo.pop(0)
@@ -159,7 +160,7 @@ class _Actor:
         self.worker = Worker(device, threads)
 
     def run(self, work: Work, block: Any) -> Partial:
-        columns: Block = BlockAccessor.for_block(block).to_numpy()  # type: ignore[assignment]
+        columns: Block = BlockAccessor.for_block(block).to_numpy()
         return self.worker.run(work, columns)
 
 

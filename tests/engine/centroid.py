@@ -1,0 +1,26 @@
+"""A toy strategy that uses `prepare`: far from the mean of the labelled items."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from xal.chance import Chance
+from xal.strategies.strategy import Scores, Strategy, probabilities_of
+from xal.types import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarFromLabelled(Strategy):
+    prepare_needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
+
+    def sample_size(self, budget: int) -> int:
+        return 7
+
+    def prepare(self, labelled: Evidence | None, sample: Evidence | None) -> Any:
+        if labelled is None or sample is None or len(sample) != 7 or set(sample.ids) & set(labelled.ids):
+            raise AssertionError("prepare wants the labelled items and seven others")
+        return probabilities_of(labelled).mean(axis=0)
+
+    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+        return np.linalg.norm(probabilities_of(evidence) - state, axis=1).astype(np.float64)
