@@ -1,5 +1,6 @@
 """Small recipes and pools that several tests run."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,15 @@ def write_pool(path: Path, n: int = 120, files: int = 1, seed: int = 0, **column
     path.mkdir(parents=True, exist_ok=True)
     table = pa.table(data)
     edges = np.linspace(0, n, files + 1).astype(int)
-    for number, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (start, stop) in enumerate(pairwise(edges.tolist())):
         pq.write_table(table.slice(start, stop - start), path / f"part-{number:03d}.parquet", row_group_size=17)
     return path
 
 
-def small(pool: Path, **sections: Any) -> Recipe:
+def small(path: Path, /, **sections: Any) -> Recipe:
     """A recipe that runs in a second or two."""
     mapping: dict[str, Any] = {
-        "pool": {"source": str(pool)},
+        "pool": {"source": str(path)},
         "model": {"name": "convnet", "filters": 4, "hidden": 8},
         "train": {"epochs": 2, "batch_size": 8, "validation": 0.25, "threads": 1},
         "strategy": {"name": "ebano_uncertainty", "candidates": 40, "threshold": -2, "limit": 5},

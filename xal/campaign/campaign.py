@@ -223,7 +223,8 @@ class Campaign:
         """Ids of the validation split: by a hash, so that an item never changes sides; never all of them."""
         ids = np.array([item.id for item in items], dtype=object)
         draws = self.chance.of("validation").uniform(ids)
-        held = ids[draws < self.recipe.train.validation]
+        share = self.recipe.train.validation
+        held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted
         return [] if len(held) == len(ids) else held.tolist()
 
     def _payload(self, rows: Rows) -> tuple[pa.Table, list[str]]:

@@ -124,11 +124,7 @@ class Recipe:
         """Class names in order; at least two."""
         names = self.pool.classes or pool.classes
         if len(names) < 2 or len(set(names)) != len(names):
-            raise ConfigError(
-                [
-                    f"pool.classes: expected two or more distinct names, got {list(names)}; list them here"
-                ]
-            )
+            raise ConfigError([f"pool.classes: expected two or more distinct names, got {list(names)}; list them here"])
         return names
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
 from xal.chance import Chance
 from xal.strategies.strategy import Scores, Strategy, probabilities_of
@@ -17,5 +16,8 @@ class Entropy(Strategy, name="entropy"):
 
     def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
         """(b,) entropies in nats; 0 log 0 = 0."""
-        entropies: Scores = entr(probabilities_of(evidence)).sum(axis=1, dtype=np.float64)
+        probabilities = np.asarray(probabilities_of(evidence), np.float64)
+        logs = np.maximum(probabilities, np.finfo(np.float64).tiny)
+        np.log(logs, out=logs)
+        entropies: Scores = -np.einsum("ij,ij->i", probabilities, logs)
         return entropies

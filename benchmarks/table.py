@@ -1,0 +1,49 @@
+"""What the benchmarks share: a table on the screen, and `--json FILE` for one flat object of measures."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from rich.console import Console
+from rich.table import Table
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """A parser with `--json` and `--repeats`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures as one flat JSON object")
+    parser.add_argument("--repeats", type=int, default=7, help="timed repeats; medians are reported")
+    return parser
+
+
+def seconds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each call, the calls taking turns so that a busy machine hits all alike; one warm-up each."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for repeat in range(repeats + 1):
+        for name, call in calls.items():
+            started = perf_counter()
+            call()
+            if repeat:
+                times[name].append(perf_counter() - started)
+    return {name: median(values) for name, values in times.items()}
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table."""
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row])
+    Console(width=110).print(table)
+
+
+def write(path: Path | None, measures: dict[str, float]) -> None:
+    """Write the measures where asked, and print them."""
+    for name, value in measures.items():
+        print(f"{name} = {value:.4g}")
+    if path is not None:
+        path.write_text(json.dumps(measures, indent=2) + "\n", encoding="utf-8")

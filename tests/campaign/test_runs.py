@@ -1,0 +1,146 @@
+"""Arms, seeds, schedules, fine-tuning, and what a run directory refuses."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.recipes import CLASSES, small, write_pool
+from xal.campaign.experiment import run_directories, run_experiment
+from xal.campaign.recipe import Recipe
+from xal.errors import ConfigError, DataError, LabelError, RunError
+from xal.progress import Reporter
+from xal.report.runs import read_run
+from xal.store.artefacts import EXPLANATIONS, locked, read_explanations
+
+QUIET = Reporter(quiet=True)
+
+
+def test_arms_and_seeds_share_their_first_round(tmp_path: Path) -> None:
+    recipe = small(
+        write_pool(tmp_path / "pool"),
+        strategy=None,
+        arms={"mix": {"name": "early_mix", "strategy": "margin"}, "random": "random"},
+        seeds=[0, 1],
+        pool={"test": str(write_pool(tmp_path / "test", n=30, seed=9))},
+    )
+    run_experiment(recipe, tmp_path / "runs", QUIET)
+    runs = {path.name: read_run(path) for path in run_directories(tmp_path / "runs")}
+    assert set(runs) == {"mix-seed0", "mix-seed1", "random-seed0", "random-seed1"}
+    for seed in (0, 1):
+        one, other = runs[f"mix-seed{seed}"], runs[f"random-seed{seed}"]
+        assert one.curve()[1][0] == other.curve()[1][0]  # equal before any strategy has chosen
+        assert [i.id for i in one.queried if not i.round] == [i.id for i in other.queried if not i.round]
+    assert [i.id for i in runs["mix-seed0"].queried] != [i.id for i in runs["mix-seed1"].queried]
+    assert {i.why for i in runs["mix-seed0"].queried if i.round == 1} == {"margin"}
+    assert {i.why for i in runs["mix-seed0"].queried if i.round == 2} == {"entropy"}
+
+
+@pytest.mark.ray
+def test_runs_side_by_side_on_ray_equal_runs_one_by_one(tmp_path: Path, ray_session: None) -> None:
+    pool = write_pool(tmp_path / "pool")
+    arms = {"entropy": "entropy", "random": "random"}
+    shared = {"strategy": None, "arms": arms, "explainer": None, "budget": {"rounds": 1}}
+    run_experiment(small(pool, **shared), tmp_path / "one", QUIET)
+    side_by_side = {"name": "ray", "batch": 16, "actors": 1, "actor_cpus": 0, "parallel_runs": 2}
+    run_experiment(small(pool, **shared, engine=side_by_side), tmp_path / "two", QUIET)
+    for path in run_directories(tmp_path / "one"):
+        ours, theirs = read_run(path), read_run(tmp_path / "two" / path.name)
+        assert [(i.id, i.score, i.label) for i in ours.queried] == [(i.id, i.score, i.label) for i in theirs.queried]
+        assert ours.curve() == theirs.curve()
+
+
+def test_fine_tuning_starts_from_the_last_best_weights(tmp_path: Path) -> None:
+    frozen = {"start": "finetune", "finetune_lr": 1e-12, "finetune_epochs": 1}
+    recipe = small(write_pool(tmp_path / "pool"), train=frozen, strategy="random")
+    run_experiment(recipe, tmp_path / "runs", QUIET)
+    accuracies = read_run(tmp_path / "runs" / "random-seed0")
+    first, *later = [step.figures["validation_loss"] for step in accuracies.of("train").values()]
+    assert first > 0 and len(later) == 2
+    from safetensors.torch import load_file
+
+    weights = [load_file(p) for p in sorted((tmp_path / "runs").rglob("model.safetensors"))]
+    for name, value in weights[0].items():
+        assert (weights[2][name] - value).abs().max() < 1e-6
+
+
+def test_explanations_of_what_was_selected_are_kept(tmp_path: Path) -> None:
+    run_experiment(small(write_pool(tmp_path / "pool")), tmp_path / "runs", QUIET)
+    run = read_run(tmp_path / "runs" / "ebano_uncertainty-seed0")
+    for round in (1, 2):
+        names, explanations = read_explanations(run.directory / f"round-{round:03d}" / "query" / EXPLANATIONS)
+        items = {item.id: item for item in run.queried if item.round == round}
+        assert set(names) == set(items) and len(explanations) == 8
+        for i, name in enumerate(names):
+            if items[name].why == "ebano_uncertainty":  # the score is m(x) of the explanation that was kept
+                f = explanations.strongest[i]
+                assert items[name].score == pytest.approx(explanations.npir[i, f] - explanations.npirp[i, f], abs=1e-4)
+
+
+def test_a_corrupt_image_chosen_by_its_id_is_replaced(tmp_path: Path) -> None:
+    whole = small(write_pool(tmp_path / "pool"), strategy="random", explainer=None).open_pool()
+    images = whole.read_span(0, 120, ["image"])["image"].to_pylist()
+    broken = [b"" if row % 3 == 0 else image for row, image in enumerate(images)]
+    recipe = small(write_pool(tmp_path / "broken", image=broken), strategy="random", explainer=None)
+    run_experiment(recipe, tmp_path / "runs", QUIET)
+    run = read_run(tmp_path / "runs" / "random-seed0")
+    assert len(run.queried) == 28 and all(item.row % 3 for item in run.queried)
+    assert run.unreadable and all(int(name[-4:]) % 3 == 0 for name in run.unreadable)
+
+
+def test_another_recipe_is_refused_with_what_differs(tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "pool")
+    run_experiment(small(pool, budget={"rounds": 0}), tmp_path / "runs", QUIET)
+    with pytest.raises(RunError, match=r"(?s)another recipe.*budget\.rounds: 0 there, 1 here.*train\.epochs: 2 there"):
+        run_experiment(small(pool, budget={"rounds": 1}, train={"epochs": 3}), tmp_path / "runs", QUIET)
+
+
+def test_another_pool_is_refused(tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "pool")
+    recipe = small(pool, budget={"rounds": 0})
+    run_experiment(recipe, tmp_path / "runs", QUIET)
+    write_pool(pool, n=121)
+    with pytest.raises(RunError, match="pool .* has changed"):
+        run_experiment(recipe, tmp_path / "runs", QUIET)
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    recipe = small(write_pool(tmp_path / "pool"), budget={"rounds": 0})
+    with locked(tmp_path / "runs" / "ebano_uncertainty-seed0"), pytest.raises(RunError, match="in use by another xal"):
+        run_experiment(recipe, tmp_path / "runs", QUIET)
+
+
+def test_budget_over_pool(tmp_path: Path) -> None:
+    recipe = small(write_pool(tmp_path / "pool"), budget={"initial": 100, "per_round": 30, "rounds": 2})
+    with pytest.raises(ConfigError, match=r"100 \+ 2 x 30 = 160 labels, but the pool holds 120; lower initial"):
+        run_experiment(recipe, tmp_path / "runs", QUIET)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_oracle_without_labels_or_with_strange_ones(tmp_path: Path) -> None:
+    classes = {"classes": list(CLASSES)}
+    blind = small(write_pool(tmp_path / "blind", label=None), pool=classes)
+    with pytest.raises(LabelError, match="annotator: file"):
+        run_experiment(blind, tmp_path / "a", QUIET)
+    strange = small(write_pool(tmp_path / "strange", label=["odd"] * 120), pool=classes)
+    with pytest.raises(LabelError, match=r"(?s)'odd' is not one of the 3 classes.*\n.*'odd'"):
+        run_experiment(strange, tmp_path / "b", QUIET)
+    unknown = small(write_pool(tmp_path / "unknown", label=None))
+    with pytest.raises(ConfigError, match=r"pool\.classes"):
+        run_experiment(unknown, tmp_path / "c", QUIET)
+
+
+def test_a_pool_without_ids_and_a_pool_of_text(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="`id`"):
+        small(write_pool(tmp_path / "nameless", id=None)).open_pool()
+    texts = write_pool(tmp_path / "texts", image=None, text=pa.array(["some words"] * 120))
+    with pytest.raises(DataError, match="model 'convnet' needs an image pool; this pool holds text"):
+        run_experiment(small(texts), tmp_path / "runs", QUIET)
+
+
+def test_an_unknown_class_in_the_test_pool(tmp_path: Path) -> None:
+    recipe: Recipe = small(
+        write_pool(tmp_path / "pool"), pool={"test": str(write_pool(tmp_path / "test", n=20, label=["odd"] * 20))}
+    )
+    with pytest.raises(Exception, match="labels outside the classes: odd"):
+        run_experiment(recipe, tmp_path / "runs", QUIET)

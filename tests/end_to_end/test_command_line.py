@@ -1,0 +1,170 @@
+"""The command line as a user meets it: the file annotator's round trip, and every mistake without a traceback."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.recipes import CLASSES, small, write_pool
+from xal import cli
+from xal.campaign.recipe import Recipe
+from xal.config import unparse
+
+
+def xal(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Exit code of the command in this process."""
+    monkeypatch.setattr("sys.argv", ["xal", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def write_recipe(path: Path, recipe: Recipe) -> Path:
+    path.write_text(yaml.safe_dump(unparse(recipe)))
+    return path
+
+
+def test_file_annotator_round_trip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = write_pool(tmp_path / "pool")
+    truth = dict(
+        zip(*[small(pool).open_pool().read_span(0, 120, [c])[c].to_pylist() for c in ("id", "label")], strict=True)
+    )
+    blind = write_pool(tmp_path / "blind", label=None)
+    recipe = write_recipe(
+        tmp_path / "recipe.yaml",
+        small(blind, annotator="file", pool={"classes": list(CLASSES)}, budget={"rounds": 1}),
+    )
+    runs = tmp_path / "runs"
+    run = runs / "ebano_uncertainty-seed0"
+    assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
+    assert "waiting for 12 labels" in capsys.readouterr().out
+    batch = run / "to-label" / "round-000" / "batch.csv"
+    rows = list(csv.DictReader(batch.open()))
+    assert len(rows) == 12 and all((batch.parent / row["image"]).is_file() for row in rows)
+    for row in rows:
+        row["label"] = truth[row["id"]]
+
+    def write(name: str, part: list[dict[str, str]]) -> Path:
+        path = tmp_path / name
+        with path.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(part)
+        return path
+
+    bad = [dict(row) for row in rows]
+    bad[0]["label"], bad[1]["label"], bad[2]["id"] = "drak", "sunny", "item-9999"
+    assert xal("label", run, write("bad.csv", bad), monkeypatch=monkeypatch) == 2
+    errors = capsys.readouterr().err
+    assert "3 problems, nothing was imported" in errors and "Traceback" not in errors
+    assert "'drak' is not a class; did you mean 'dark'?" in errors and "'item-9999' was not queried" in errors
+    assert xal("status", runs, monkeypatch=monkeypatch) == 0
+    assert "waiting for 12" in " ".join(capsys.readouterr().out.split())
+
+    assert xal("label", runs, write("part.csv", rows[:5]), monkeypatch=monkeypatch) == 0
+    assert "5 new labels taken; waiting for 7 more" in capsys.readouterr().out
+    assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
+    assert "waiting for 7 labels" in capsys.readouterr().out
+    other = next(name for name in CLASSES if name != rows[0]["label"])
+    assert xal("label", runs, write("conflict.csv", [rows[0] | {"label": other}]), monkeypatch=monkeypatch) == 2
+    assert f"'{rows[0]['id']}' is labelled '{rows[0]['label']}' already, now '{other}'" in capsys.readouterr().err
+    assert xal("label", runs, write("all.csv", rows), monkeypatch=monkeypatch) == 0
+    assert "7 new labels taken; that is all" in capsys.readouterr().out
+
+    assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
+    assert "waiting for 8 labels" in capsys.readouterr().out
+    folder = run / "to-label" / "round-001"
+    lines = [json.loads(line) for line in (folder / "batch.jsonl").read_text().splitlines()]
+    assert len(lines) == 8
+    for line in lines:
+        assert line["prediction"] in CLASSES and 0 < line["confidence"] <= 1 and line["why"]
+        assert (folder / line["explanation"]).read_bytes().startswith(b"\x89PNG")
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("".join(json.dumps({"id": line["id"], "label": truth[line["id"]]}) + "\n" for line in lines))
+    assert xal("label", runs, answers, monkeypatch=monkeypatch) == 0
+    assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
+    assert "finished" in capsys.readouterr().out
+
+    page = (runs / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 8 * 3 and "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org", "") and "<script" not in page  # self-contained
+    images = sorted((folder / "pictures").glob("*.png"))
+    assert xal("explain", runs, images[0], "--out", tmp_path / "why.png", monkeypatch=monkeypatch) == 0
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG") and "nPIR" in capsys.readouterr().out
+
+
+MISTAKES = """
+pool: {source: demo}
+model: {name: convnett}
+train: {epoch: 20, lr: -1}
+strategy: {name: ebano_uncertainty, threshold: 5}
+budgets: {initial: 100}
+"""
+
+
+def test_five_mistakes_are_five_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(MISTAKES)
+    assert xal("validate", recipe, monkeypatch=monkeypatch) == 2
+    errors = capsys.readouterr().err
+    assert "5 mistakes" in errors and errors.count("\n  - ") == 5 and "Traceback" not in errors
+    for part in (
+        "model.name: unknown model 'convnett'; did you mean 'convnet'?",
+        "train.epoch: unknown field; did you mean 'epochs'?",
+        "train.lr: ",
+        "strategy.threshold: ",
+        "budgets: unknown field; did you mean 'budget'?",
+    ):
+        assert part in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "absent.yaml"], "cannot be read"),
+        (["status", "absent"], "holds no run"),
+        (["report", "absent"], "holds no run"),
+        (["label", "absent", "x.csv"], "holds no run"),
+        (["explain", "absent", "x.png"], "holds no run"),
+        (["pool", "check", "absent"], "absent"),
+        (["pool", "build", "absent", "pool"], "absent"),
+        (["run", "{recipe}", "--seeds", "4-1"], "expected distinct seeds"),
+        (["run", "{recipe}", "--set", "train.epochs"], "expected dotted.path=value"),
+        (["run", "{recipe}", "--set", "budget.initial=9000"], "the pool holds 8000"),
+        (["run", "{recipe}", "--set", "engine={name: serial, device: cuda}"], "sees no GPU"),
+    ],
+)
+def test_a_mistake_gets_a_message_and_no_traceback(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("engine: serial\n")
+    assert xal(*[part.replace("{recipe}", "recipe.yaml") for part in arguments], monkeypatch=monkeypatch) == 2
+    errors = capsys.readouterr().err
+    assert message in errors and errors.startswith("error: ") and "Traceback" not in errors
+
+
+def test_set_overrides_and_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("engine: serial\nstrategy: margin\n")
+    settings = ["--set", "budget.rounds=7", "--set", "strategy.name=entropy"]
+    assert xal("validate", recipe, *settings, monkeypatch=monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert "800 labels, arms entropy, engine serial" in " ".join(out.split())
+    assert xal("list", monkeypatch=monkeypatch) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("ebano_uncertainty", "late_mix", "torchvision", "oracle", "serial", "ray"))
