@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models as torchvision_models
 
+from xal.engine.work import threads
 from xal.errors import DataError, XalError
 from xal.models import Model, Network
 from xal.models.convnet import Convnet
@@ -22,6 +23,13 @@ CASES = [
     for shape in (GREY, COLOUR)
     if not (name == "torchvision" and shape[0] == 1)
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As engines do; on shared cores torch's threads wait for each other longer than they work."""
+    with threads(1):
+        yield
 
 
 def images(shape, b=4, seed=0):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from xal.engine.work import threads
 from xal.errors import NumericalError, XalError
 from xal.models import Model
 from xal.models.convnet import Convnet
@@ -15,6 +16,13 @@ from xal.models.training import Examples, TrainSettings, evaluate_loss, fit
 
 SHAPE = (1, 8, 8)
 CONVNET, RESIDUAL = Convnet(filters=8, hidden=16), Residual(width=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As engines do; on shared cores torch's threads wait for each other longer than they work."""
+    with threads(1):
+        yield
 
 
 def examples(n=32, seed=0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import uuid
@@ -20,7 +21,7 @@ from xal.engine.training import TrainJob
 
 
 def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
-    """Run the job and return its figures; worker 0 writes the weights."""
+    """Run the job and return its figures; worker 0 writes them and the weights, to storage that all nodes see."""
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     workers = engine.train_workers
     scaling = ScalingConfig(
@@ -41,10 +42,15 @@ def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advanc
             failure_config=FailureConfig(max_failures=2 if workers else 0),
         ),
     )
-    figures = trainer.fit().metrics
-    if figures is None:
-        raise RuntimeError("Ray Train ended without reporting the fit")
-    return dict(figures)
+    trainer.fit()
+    written = _figures(weights)  # beside the weights: a result's metrics are kept only with a checkpoint of Ray's own
+    figures: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    written.unlink()
+    return figures
+
+
+def _figures(weights: Path) -> Path:
+    return weights.with_suffix(".json")
 
 
 def _loop(config: dict[str, Any]) -> None:
@@ -59,4 +65,6 @@ def _loop(config: dict[str, Any]) -> None:
         wrap=(lambda module: prepare_model(module)) if config["workers"] else (lambda module: module),
         progress=config.get("advance", lambda done, total: None),
     )
-    ray.train.report(figures)
+    if rank == 0:
+        _figures(Path(config["weights"])).write_text(json.dumps(figures), encoding="utf-8")
+    ray.train.report({})

@@ -1,0 +1,55 @@
+"""Training on Ray Train workers with DDP: the same job as in process."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from tests.recipes import CLASSES, write_pool
+from xal.data.pool import Pool
+from xal.engine import RayEngine, Serial
+from xal.engine.training import TrainJob
+from xal.models.convnet import Convnet
+from xal.models.training import TrainSettings
+from xal.store.artefacts import write_items
+
+
+def job(folder: Path) -> TrainJob:
+    table = Pool.open(write_pool(folder / "pool", n=64)).read(np.arange(64), ["id", "image", "label"])
+    write_items(folder / "items.parquet", table)
+    labels = zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)
+    return TrainJob(
+        model=Convnet(filters=4, hidden=8),
+        shape=(1, 12, 12),
+        classes=3,
+        payloads=(folder / "items.parquet",),
+        labels={item: CLASSES.index(label) for item, label in labels},
+        holdout=frozenset(f"item-{i:04d}" for i in range(0, 64, 4)),
+        settings=TrainSettings(epochs=3, batch_size=16, optimizer="sgd", lr=0.05, threads=1),
+        seed=3,
+    )
+
+
+@pytest.mark.ray
+def test_ray_in_process_gives_the_serial_weights(tmp_path: Path, ray_session: None) -> None:
+    with Serial().open() as session:
+        one = session.train(job(tmp_path), tmp_path / "serial.safetensors")
+    with RayEngine(actors=1).open() as session:
+        other = session.train(job(tmp_path), tmp_path / "ray.safetensors")
+    assert one == other
+    assert (tmp_path / "serial.safetensors").read_bytes() == (tmp_path / "ray.safetensors").read_bytes()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_workers_average_their_gradients(tmp_path: Path, ray_session: None) -> None:
+    """48 items in batches of 16 on two workers of 8: the mean of two means is the mean, so the weights agree."""
+    with Serial().open() as session:
+        one = session.train(job(tmp_path), tmp_path / "serial.safetensors")
+    with RayEngine(actors=1, actor_cpus=0, train_workers=2, train_cpus=1).open() as session:
+        other = session.train(job(tmp_path), tmp_path / "two.safetensors")
+    assert other["train_items"] == one["train_items"] == 48
+    expected, found = load_file(tmp_path / "serial.safetensors"), load_file(tmp_path / "two.safetensors")
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name].numpy(), value.numpy(), atol=1e-5)
