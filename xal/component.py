@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -57,8 +58,10 @@ class Component:
             raise XalError(f"unknown {cls.family} '{name}'{nearest(name, cls.registry)}")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a user's module may raise anything while it is imported
             raise XalError(f"{cls.family} '{name}' cannot be imported: {error}") from error
         if not (isinstance(found, type) and issubclass(found, cls)):
             raise XalError(f"'{name}' is not a {cls.family}: derive it from {cls.__module__}.{cls.__name__}")
+        if inspect.isabstract(found):
+            raise XalError(f"{cls.family} '{name}' lacks {', '.join(sorted(found.__abstractmethods__))}")
         return found

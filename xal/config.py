@@ -51,7 +51,9 @@ def override(mapping: dict[str, Any], settings: list[str]) -> None:
         *parents, last = path.split(".")
         node = mapping
         for parent in parents:
-            child = node.setdefault(parent, {})
+            child = node.get(parent)
+            if child is None:
+                child = node[parent] = {}
             if isinstance(child, str):
                 child = node[parent] = {"name": child}
             if not isinstance(child, dict):

@@ -80,7 +80,7 @@ class File(Annotator, name="file"):
         """Write `to-label/round-NNN` unless it is there; labels come by another way."""
         name = f"round-{request.round:03d}"
         if not (request.directory / "to-label" / name).exists():
-            with writing(request.directory / "to-label", name) as folder:
+            with writing(request.directory, f"to-label/{name}") as folder:
                 self._export(request, folder)
         return {}
 

@@ -47,7 +47,8 @@ class TrainJob:
     ) -> dict[str, Any]:
         """Train; write `weights` (safetensors) unless None; return the figures of the fit."""
         with threads(self.settings.threads):
-            module = self.model.create(self.shape, self.classes, self.seed)
+            model = self.model if self.start is None else self.model.untrained()
+            module = model.create(self.shape, self.classes, self.seed)
             if self.start is not None:
                 module.load_state_dict(load_file(self.start))
             train, validation = self._examples()

@@ -220,7 +220,7 @@ class Worker:
     def network(self, ref: ModelRef) -> Network:
         """The model of `ref`, loaded when its version is new."""
         if self._network is None or self._version != ref.version:
-            module = ref.model.create(ref.shape, ref.classes, seed=0)
+            module = ref.model.untrained().create(ref.shape, ref.classes, seed=0)
             module.load_state_dict(load_file(ref.weights))
             self._network, self._version = Network(ref.model, module, self.device), ref.version
         return self._network

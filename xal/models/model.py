@@ -11,7 +11,7 @@ A user's model derives from `Model`, implements `build`, and is named `module:Cl
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Component, family="model"):
+class Model(Component, ABC, family="model"):
     """Base of all image classifiers."""
 
     size: Annotated[int, Field(ge=8)] | None = None
@@ -47,6 +47,10 @@ class Model(Component, family="model"):
     def preprocess(self, images: Tensor) -> Tensor:
         """Images (b, c, h, w), 0-255, uint8 or float -> what the network takes; [0, 1] by default."""
         return images.to(torch.float32) / 255
+
+    def untrained(self) -> Model:
+        """The same network without its pretrained weights: for those who load others over them."""
+        return self
 
     def create(self, shape: Shape, classes: int, seed: int) -> nn.Module:
         """`build` with its random weights drawn from `seed`; the global generator is left as it was."""

@@ -1,6 +1,6 @@
 """torchvision's ResNets by name, with random weights, a local file's, or torchvision's own download."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
@@ -34,6 +34,10 @@ class Torchvision(Model, name="torchvision"):
             self._load(module, self._state(self.weights))
         return module
 
+    def untrained(self) -> Model:
+        """Without `weights`."""
+        return replace(self, weights=None)
+
     def preprocess(self, images: Tensor) -> Tensor:
         """0-255 -> [0, 1] -> normalised."""
         scaled = images.to(torch.float32) / 255
@@ -42,11 +46,17 @@ class Torchvision(Model, name="torchvision"):
 
     def _state(self, weights: str) -> dict[str, Tensor]:
         path = Path(weights)
-        if path.suffix == ".safetensors" and path.is_file():
-            return load_file(path)
         if path.is_file():
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-            return dict(loaded.get("state_dict", loaded))
+            try:
+                if path.suffix == ".safetensors":
+                    return load_file(path)
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+                return dict(loaded.get("state_dict", loaded))
+            except Exception as error:  # safetensors, zip and pickle each raise their own
+                raise DataError(
+                    f"model.weights: '{weights}' holds no weights ({type(error).__name__}); expected the state_dict of "
+                    f"a torchvision {self.architecture} as .safetensors or .pth"
+                ) from error
         if path.suffix or len(path.parts) > 1:
             raise DataError(f"model.weights: no file '{weights}'")
         known = models.get_model_weights(self.architecture)
@@ -66,6 +76,12 @@ class Torchvision(Model, name="torchvision"):
         for key in ("fc.weight", "fc.bias"):
             if key in state and state[key].shape != own[key].shape:
                 state[key] = own[key]
+        other = [key for key in own.keys() & state.keys() if state[key].shape != own[key].shape]
+        if other:
+            raise DataError(
+                f"model.weights: {len(other)} shapes differ, e.g. {min(other)} is {tuple(state[min(other)].shape)}, "
+                f"expected {tuple(own[min(other)].shape)}; is it another architecture's file?"
+            )
         missing, unexpected = module.load_state_dict(state, strict=False)
         if missing or unexpected:
             raise DataError(

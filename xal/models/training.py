@@ -6,6 +6,7 @@ without a validation split, the last epoch's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from xal.errors import NumericalError
+from xal.errors import NumericalError, XalError
 from xal.models.model import Model
 
 
@@ -118,6 +119,11 @@ def fit(
                 )
             if len(validation):
                 validation_losses.append(evaluate_loss(model, module, validation))
+                if not math.isfinite(validation_losses[-1]):
+                    raise NumericalError(
+                        f"the validation loss is {validation_losses[-1]} in epoch {epoch + 1} of {epochs}; "
+                        f"lower train.lr ({lr:g})"
+                    )
             if not validation_losses or validation_losses[-1] < min(validation_losses[:-1], default=float("inf")):
                 best = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
                 best_epoch, since = epoch + 1, 0
@@ -164,7 +170,12 @@ def _epoch(
         loss.backward()
         optimizer.step()
         total, seen = total + loss.item() * len(share), seen + len(share)
-    return total / max(seen, 1)
+    if not seen:
+        raise XalError(
+            f"no batch of the {len(train)} training items has {smallest} items, the fewest that this model can train "
+            "on; raise train.batch_size, or label more"
+        )
+    return total / seen
 
 
 def _has_batch_norm(network: nn.Module) -> bool:

@@ -41,7 +41,9 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(final)
-        _sync(final.parent)
+        while final != directory:  # every folder that may have got a new name in it
+            final = final.parent
+            _sync(final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -38,6 +38,10 @@ class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
     fill: Strategy = field(default_factory=_entropy)
     """The strategy that fills the batch."""
 
+    def __post_init__(self) -> None:
+        if type(self.fill).at is not Strategy.at:
+            raise XalError(f"fill: '{self.fill.name}' is a schedule; schedule ebano_uncertainty itself instead")
+
     def survivors(self, budget: int) -> int | None:
         """kappa."""
         return self.candidates

@@ -10,7 +10,7 @@ What `select` leaves of the budget is queried by the strategy's `filler`, a plan
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strategy(Component, family="strategy"):
+class Strategy(Component, ABC, family="strategy"):
     """Base of all query strategies; larger scores are queried first, ties by id."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
