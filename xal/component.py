@@ -63,5 +63,7 @@ class Component:
         if not (isinstance(found, type) and issubclass(found, cls)):
             raise XalError(f"'{name}' is not a {cls.family}: derive it from {cls.__module__}.{cls.__name__}")
         if inspect.isabstract(found):
-            raise XalError(f"{cls.family} '{name}' lacks {', '.join(sorted(found.__abstractmethods__))}")
+            raise XalError(
+                f"{cls.family} '{name}' lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"
+            )
         return found
