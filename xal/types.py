@@ -42,7 +42,9 @@ class Explanations:
     @property
     def heat(self) -> npt.NDArray[np.float64]:
         """(b, h, w) nPIR of each pixel's feature."""
-        return np.stack([npir[segments] for npir, segments in zip(self.npir, self.segments, strict=True)])
+        flat = self.segments.reshape(len(self), -1).astype(np.int64)
+        heat: npt.NDArray[np.float64] = np.take_along_axis(self.npir, flat, axis=1).reshape(self.segments.shape)
+        return heat
 
     def take(self, index: Any) -> Explanations:
         """The explanations at `index` (anything that indexes axis 0 and keeps it)."""
