@@ -7,9 +7,6 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from rich.console import Console
-from rich.table import Table
-
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """A parser with `--json` and `--repeats`."""
@@ -32,13 +29,15 @@ def seconds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table."""
-    table = Table(title=title, title_justify="left", show_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row])
-    Console(width=110).print(table)
+    """Print a table, the first column to the left and numbers to the right."""
+    cells = [columns, *[[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    print(f"\n{title}")
+    for number, row in enumerate(cells):
+        line = "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        print(line.rstrip())
+        if not number:
+            print("  ".join("-" * width for width in widths))
 
 
 def write(path: Path | None, measures: dict[str, float]) -> None:

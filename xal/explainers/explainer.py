@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
 from xal.component import Component
+from xal.hints import Float, Integer, Shaped
 from xal.types import Explanations
 
 

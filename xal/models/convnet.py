@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
 from torch import nn
 
+from xal.hints import Field
 from xal.models.model import Model, Shape
 
 

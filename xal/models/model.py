@@ -12,16 +12,16 @@ A user's model derives from `Model`, implements `build`, and is named `module:Cl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from xal.component import Component
 from xal.errors import XalError
+from xal.hints import Field
 
 Shape = tuple[int, int, int]
 
@@ -59,11 +59,28 @@ class Model(Component, ABC, family="model"):
             return self.build(shape, classes)
 
 
-class Network:
-    """A model with weights on a device, ready to answer."""
+Precision = Literal["float32", "bfloat16"]
 
-    def __init__(self, model: Model, module: nn.Module, device: str = "cpu") -> None:
-        self.model, self.module, self.device = model, module.to(device).eval(), torch.device(device)
+
+class Network:
+    """A model with weights on a device, ready to answer.
+
+    Weights lie channels last, which saves convolutions on a CPU half their time and changes nothing but rounding.
+    precision: bfloat16 computes under autocast, faster and coarser; compiled: by torch.compile (a C++ compiler, a minute).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        module: nn.Module,
+        device: str = "cpu",
+        *,
+        precision: Precision = "float32",
+        compiled: bool = False,
+    ) -> None:
+        self.model, self.device, self.precision = model, torch.device(device), precision
+        self.module: nn.Module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(self.module, dynamic=True) if compiled else self.module
 
     def conv_layers(self) -> Sequence[str]:
         """Names of the convolutional layers, in the order they are defined."""
@@ -71,7 +88,15 @@ class Network:
 
     def probabilities(self, images: Tensor) -> Tensor:
         """(b, c) softmax probabilities of images (b, c, h, w), 0-255."""
-        return torch.softmax(self.module(self.model.preprocess(images)), dim=1)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            forward = self.module if self._hooked() else self._forward
+            return torch.softmax(forward(self.model.preprocess(images)).float(), dim=1)
+
+    def _hooked(self) -> bool:
+        """Whether somebody listens to a layer: a compiled graph would not call them."""
+        return self._forward is not self.module and any(
+            layer._forward_hooks or layer._forward_pre_hooks for layer in self.module.modules()
+        )
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """((b, c) probabilities, (b, d) inputs of the last linear layer) in one forward."""

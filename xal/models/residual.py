@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from xal.hints import Field
 from xal.models.model import Model, Shape
 
 

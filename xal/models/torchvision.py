@@ -6,13 +6,14 @@ from typing import Literal
 from urllib.error import URLError
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.transforms.functional import normalize
 
 from xal.errors import DataError, XalError
 from xal.models.model import Model, Shape
+
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red, green, blue, of 0-1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,14 @@ class Torchvision(Model, name="torchvision"):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """0-255 -> [0, 1] -> normalised."""
-        scaled = images.to(torch.float32) / 255
-        normalised: Tensor = normalize(scaled, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-        return normalised
+        mean, deviation = (torch.tensor(each, device=images.device)[:, None, None] * 255 for each in (MEAN, DEVIATION))
+        return (images.to(torch.float32) - mean) / deviation
 
     def _state(self, weights: str) -> dict[str, Tensor]:
         path = Path(weights)
         if path.is_file():
+            from safetensors.torch import load_file  # only where a file is named
+
             try:
                 if path.suffix == ".safetensors":
                     return load_file(path)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from xal.errors import NumericalError, XalError
+from xal.hints import Field
 from xal.models.model import Model
 
 

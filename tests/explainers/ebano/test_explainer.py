@@ -60,13 +60,13 @@ def test_it_is_registered_and_a_network_is_one() -> None:
 
 @pytest.mark.parametrize("reduction", ["svd", "pca"])
 def test_invariant_shapes_and_count_of_forwards(reduction: str) -> None:
-    network, explainer = Small(), Ebano(reduction=reduction, micro_batch=10)  # type: ignore[arg-type]
+    network, explainer = Small(), Ebano(reduction=reduction, micro_batch=4)  # type: ignore[arg-type]
     got = explainer.explain(network, pictures(6))
     explainer.check(got)
     assert got.segments.shape == (6, 32, 28) and got.segments.dtype == np.uint8
     assert got.npir.shape == got.npirp.shape == (6, 5)
     assert np.array_equal((~np.isnan(got.npir)).sum(1), got.k)
-    assert network.forwards[0] == 6 and max(network.forwards[1:]) <= 10
+    assert network.forwards[0] == 4 and max(network.forwards) <= 4
     assert sum(network.forwards) == 6 * (1 + 2 + 3 + 4 + 5)
     assert np.nanmax(np.abs(got.npir)) > 0.01  # the network reacts, else these tests show nothing
 
@@ -85,7 +85,7 @@ def test_indices_are_those_of_the_masks() -> None:
                 image = images[i].float() * ~mask + blurred[i] * mask
                 t = network.probabilities(image[None])[0, got.explained_class[i]]
                 o = original[i, got.explained_class[i]]
-                expected = float(relation(o.numpy(), t.numpy()))
+                expected = float(relation(o, t))
                 assert got.npir[i, f] == pytest.approx(expected, abs=1e-5)
                 assert got.probability[i] == pytest.approx(float(o), abs=1e-6)
 
@@ -238,7 +238,7 @@ def test_mistakes_are_named() -> None:
     network, images = Small(), pictures(2)
     with pytest.raises(XalError, match="at least k_min = 6, got 5"):
         Ebano(k_min=6)
-    for layers in (0, -1, ()):
+    for layers in (0, -1, (), ""):
         with pytest.raises(XalError, match="at least one layer"):
             Ebano(layers=layers)
     with pytest.raises(XalError, match="'5'"):

@@ -42,13 +42,13 @@ def test_is_scikit_learn_on_all_rows(case: str, reduction: str, images: int) -> 
     shapes, size = CASES[case]
     layers, r = layers_of(shapes, images), 3
     got = hypercolumns(layers, size, r, reduction)  # type: ignore[arg-type]
-    assert got.vectors.shape == (images, *size, r) and got.vectors.dtype == torch.float32
+    assert got.vectors.shape == (images, r, *size) and got.vectors.dtype == torch.float32
     for image in range(images):
         columns = full(layers, size, image)
         model = PCA(r, svd_solver="full") if reduction == "pca" else TruncatedSVD(r, algorithm="arpack", random_state=0)
         expected = model.fit_transform(columns)
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-        vectors = got.vectors[image].flatten(0, 1).double().numpy()
+        vectors = got.vectors[image].flatten(1).T.double().numpy()
         vectors *= np.sign((vectors * expected).sum(0))
         np.testing.assert_allclose(got.singular_values[image], model.singular_values_, rtol=1e-4)
         np.testing.assert_allclose(vectors, expected, atol=2e-3)
@@ -78,8 +78,8 @@ def test_beyond_the_rank_is_zero_not_noise(channels: int) -> None:
     )
     got = hypercolumns([low_rank[None]], (20, 20), 6)
     assert (got.singular_values[0, :2] > 0).all() and not got.singular_values[0, 2:].any()
-    assert not got.vectors[..., 2:].any()
-    np.testing.assert_allclose(got.vectors.norm(dim=-1), 1, rtol=1e-5)
+    assert not got.vectors[:, 2:].any()
+    np.testing.assert_allclose(got.vectors.norm(dim=1), 1, rtol=1e-5)
 
 
 def test_constant_maps_are_zero_when_centred_and_equal_when_not() -> None:
@@ -87,14 +87,14 @@ def test_constant_maps_are_zero_when_centred_and_equal_when_not() -> None:
     centred = hypercolumns([constant], (20, 24), 3, "pca")
     assert not centred.vectors.any() and not centred.singular_values.any()
     plain = hypercolumns([constant], (20, 24), 3)
-    np.testing.assert_allclose(plain.vectors[..., 0].abs(), 1, rtol=1e-6)
+    np.testing.assert_allclose(plain.vectors[:, 0].abs(), 1, rtol=1e-6)
     assert not hypercolumns([torch.zeros(2, 8, 5, 6)], (20, 24), 3).vectors.any()
 
 
 def test_zero_pixels_stay_zero_and_the_rest_are_unit() -> None:
     maps = torch.zeros(1, 4, 8, 8)
     maps[..., :3] = torch.randn(1, 4, 8, 3, generator=torch.Generator().manual_seed(0))
-    norms = hypercolumns([maps], (8, 8), 4).vectors[0].norm(dim=-1)
+    norms = hypercolumns([maps], (8, 8), 4).vectors[0].norm(dim=0)
     assert not norms[:, 3:].any()
     np.testing.assert_allclose(norms[:, :3], 1, rtol=1e-5)
 

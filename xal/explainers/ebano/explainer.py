@@ -5,31 +5,35 @@ feature is blurred in turn, and nPIR and nPIRP compare the probabilities before 
 largest informativeness max_f nPIR - min_f nPIR, the smallest such k where tied. 1 + sum(k) forwards an image.
 
 Ventura, Cerquitelli, Giacalone 2018, doi 10.1007/978-3-030-00063-9_15; the thesis, sections 2.2.6 and 3.2 (BatchEBAnO,
-whose settings are the defaults). Departures: see `hypercolumns` (all rows, before resizing), `kmeans` (batched,
-2 restarts) and `perturbation` (each image blurred once).
+whose settings are the defaults). Departures: see `hypercolumns` (all rows, before resizing), `kmeans` (batched, on a
+grid of pixels) and `perturbation` (each image blurred once).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from jaxtyping import Float, Integer, Shaped, UInt8
-from pydantic import Field
 from torch import Tensor
+from torch.profiler import record_function
 
 from xal.component import nearest
 from xal.errors import NumericalError, XalError
+from xal.explainers.ebano.backends import Backend, cluster
 from xal.explainers.ebano.hypercolumns import Reduction, captured, hypercolumns
-from xal.explainers.ebano.indices import Doubles, OtherClasses, indices
-from xal.explainers.ebano.kmeans import assign, kmeans
+from xal.explainers.ebano.indices import OtherClasses, indices
+from xal.explainers.ebano.kmeans import assign
 from xal.explainers.ebano.perturbation import blur, compose, default_sigma
 from xal.explainers.explainer import Explainer, Network
-from xal.types import Explanations, Labels
+from xal.hints import Bool, Field, Float, Float64, Int64, Integer, Shaped, UInt8
+from xal.types import Explanations
+
+GRID = 64  # k-means fits on at most so many rows and columns, unless `stride` says otherwise
+CHUNK_PIXELS = {"cpu": 8 * 224**2, "cuda": 128 * 224**2}  # of the images that go through the network together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +45,22 @@ class Ebano(Explainer, name="ebano"):
 
     k_min: Annotated[int, Field(ge=2)] = 2
     k_max: Annotated[int, Field(ge=2, le=255)] = 5
-    layers: Annotated[int, Field(ge=1)] | tuple[str, ...] = 3  # the last so many convolutions (all if fewer), or names
+    layers: Annotated[int, Field(ge=1)] | tuple[str, ...] | Literal["log2"] = 3
+    """The last so many convolutions (all if fewer), their names, or log2: floor(log2 of how many there are)."""
     components: Annotated[int, Field(ge=1)] = 10
     reduction: Reduction = "svd"
-    restarts: Annotated[int, Field(ge=1)] = 2
-    iterations: Annotated[int, Field(ge=1)] = 25  # at most
-    stride: Annotated[int, Field(ge=1)] = 1  # k-means fits on every so-manieth row and column, all pixels are assigned
+    backend: Backend = "torch"
+    """What clusters: torch (on the model's device), or, an image at a time on the CPU, faiss or sklearn."""
+    restarts: Annotated[int, Field(ge=1)] = 10
+    iterations: Annotated[int, Field(ge=1)] = 60
+    """At most."""
+    stride: Annotated[int, Field(ge=1)] | None = None
+    """k-means fits on every so-manieth row and column, all pixels are assigned; null: 64 rows and columns at most."""
     other_classes: OtherClasses = "absolute"
-    blur: Annotated[float, Field(ge=0.1)] | None = None  # sigma in pixels; None is 10 at 224 px, in proportion
-    micro_batch: Annotated[int, Field(ge=1)] = 256  # perturbed images a forward
+    blur: Annotated[float, Field(ge=0.1)] | None = None
+    """Sigma in pixels; null: 10 at 224 px, in proportion."""
+    micro_batch: Annotated[int, Field(ge=1)] | None = None
+    """Images a forward; null: 8 of 224 x 224 pixels on a CPU, 128 on a GPU, of smaller ones so many more."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,26 +69,29 @@ class Ebano(Explainer, name="ebano"):
         if not self.layers or (isinstance(self.layers, int) and self.layers < 0):
             raise XalError(f"expected at least one layer, got layers = {self.layers}; give a number or names")
 
+    @property
+    def ks(self) -> range:
+        """k_min..k_max."""
+        return range(self.k_min, self.k_max + 1)
+
+    def sigma(self, height: int, width: int) -> float:
+        """The blur of images of that size, in pixels."""
+        return default_sigma(height, width) if self.blur is None else self.blur
+
     def explain(
         self, network: Network, images: Shaped[Tensor, "b ch h w"], classes: Integer[Tensor, " b"] | None = None
     ) -> Explanations:
         """The best explanation of each image; f = k_max."""
         if images.ndim != 4 or not images.numel():
             raise XalError(f"expected images of shape (b, channels, h, w), got {tuple(images.shape)}")
+        if classes is not None and classes.shape != images.shape[:1]:
+            raise XalError(f"expected {len(images)} classes, one an image, got shape {tuple(classes.shape)}")
+        names = self._layer_names(network)
+        size = self._forward_size(images)
         with torch.inference_mode():
-            images = images.float()
-            names = self._layer_names(network)
-            with captured(network.module, names) as activations:
-                original = _finite(network.probabilities(images), "unperturbed")
-            maps = [_feature_maps(activations, name, len(images)) for name in names]
-            explained = _explained(original, classes)
-            columns = hypercolumns(maps, (images.shape[2], images.shape[3]), self.components, self.reduction).vectors
-            segments = self._segments(columns)
-            perturbed = self._perturbed(network, images, original, segments)
-            original_array, perturbed_array = original.double().cpu().numpy(), perturbed.double().cpu().numpy()
-            explained_array, segments_array = explained.long().cpu().numpy(), segments.cpu().numpy()
-        npir, npirp = indices(original_array, perturbed_array, explained_array, self.other_classes)
-        return self._best(segments_array, npir, npirp, explained_array, original_array)
+            wanted = [None] * math.ceil(len(images) / size) if classes is None else classes.split(size)
+            parts = zip(images.split(size), wanted, strict=True)
+            return Explanations.concatenate([self._explain(network, names, *part) for part in parts])
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the invariant of the class holds."""
@@ -101,6 +115,8 @@ class Ebano(Explainer, name="ebano"):
         known = list(network.conv_layers())
         if not known:
             raise XalError("expected a network with convolutional layers, got none; choose another model")
+        if self.layers == "log2":
+            return known[-max(1, int(math.log2(len(known)))) :]
         if isinstance(self.layers, int):
             return known[-self.layers :]
         for name in self.layers:
@@ -108,69 +124,124 @@ class Ebano(Explainer, name="ebano"):
                 raise XalError(f"unknown convolutional layer '{name}'{nearest(name, known)}")
         return list(self.layers)
 
-    def _segments(self, columns: Float[Tensor, "b h w r"]) -> UInt8[Tensor, "ks b h w"]:
+    def _forward_size(self, images: Tensor) -> int:
+        """Images a forward: what fits the caches of a CPU and fills a GPU, never so many that memory matters."""
+        if self.micro_batch is not None:
+            return self.micro_batch
+        pixels = CHUNK_PIXELS.get(images.device.type, CHUNK_PIXELS["cpu"])
+        return max(1, min(pixels // (images.shape[2] * images.shape[3]), 64 * pixels // 224**2))
+
+    def _explain(
+        self,
+        network: Network,
+        names: list[str],
+        images: Shaped[Tensor, "b ch h w"],
+        classes: Integer[Tensor, " b"] | None,
+    ) -> Explanations:
+        """The same for images that go through the network together."""
+        height, width = images.shape[2:]
+        images = images.to(torch.float32, memory_format=torch.channels_last)
+        with record_function("ebano: forward"), captured(network.module, names) as activations:
+            original = _finite(network.probabilities(images), "unperturbed")
+        explained = _explained(original, classes)
+        with record_function("ebano: hypercolumns"):
+            maps = [_feature_maps(activations, name, len(images)) for name in names]
+            columns = hypercolumns(maps, (height, width), self.components, self.reduction).vectors
+        segments = self._segments(columns)
+        del columns, maps
+        with record_function("ebano: blur"):
+            blurred = blur(images, self.sigma(height, width)).contiguous(memory_format=torch.channels_last)
+        perturbed = self._perturbed(network, images, blurred, original, segments)
+        with record_function("ebano: indices"):
+            npir, npirp = indices(original, perturbed, explained, self.other_classes)
+            return self._best(segments, npir, npirp, explained, original)
+
+    def _segments(self, columns: Float[Tensor, "b r h w"]) -> UInt8[Tensor, "ks b h w"]:
         """The feature of each pixel, for every k."""
-        grid = columns[:, :: self.stride, :: self.stride].flatten(1, 2)
-        pixels = columns.flatten(1, 2)
-        segments = []
-        for k in range(self.k_min, self.k_max + 1):
-            found = kmeans(grid, k, restarts=self.restarts, iterations=self.iterations, seed=self.seed)
-            labels = found.labels if self.stride == 1 else assign(pixels, found.centres)
-            segments.append(labels.to(torch.uint8).view(columns.shape[:3]))
-        return torch.stack(segments)
+        stride = self.stride or math.ceil(max(columns.shape[2:]) / GRID)
+        with record_function("ebano: k-means"):
+            grid = columns[:, :, ::stride, ::stride].flatten(2)
+            found = cluster(grid, self.ks, self.backend, self.restarts, self.iterations, self.seed)
+        with record_function("ebano: assign"):
+            pixels = columns.flatten(2)
+            labels = torch.stack([assign(pixels, each.centres).to(torch.uint8) for each in found])
+            return labels.unflatten(2, columns.shape[2:])
 
     def _perturbed(
         self,
         network: Network,
         images: Float[Tensor, "b ch h w"],
+        blurred: Float[Tensor, "b ch h w"],
         original: Float[Tensor, "b c"],
         segments: UInt8[Tensor, "ks b h w"],
-    ) -> Float[Tensor, "b features c"]:
+    ) -> Float[Tensor, "b f c"]:
         """Probabilities with each feature blurred, the features of all k in turn; an empty one changes nothing."""
-        device = images.device
-        ks = torch.arange(self.k_min, self.k_max + 1, device=device)
-        which = torch.repeat_interleave(torch.arange(len(ks), device=device), ks)  # (features,) index into ks
-        feature = torch.arange(len(which), device=device) - (ks.cumsum(0) - ks)[which]  # (features,) 0..k-1
-        present = torch.zeros(len(images), len(ks), self.k_max, dtype=torch.bool, device=device)
-        present.scatter_(2, segments.flatten(2).transpose(0, 1).long(), True)
-        jobs = present[:, which, feature].nonzero()  # (m, 2) image, column
-        sigma = default_sigma(*images.shape[2:]) if self.blur is None else self.blur
-        blurred = blur(images, sigma)
-        result = original[:, None].repeat(1, len(which), 1)
-        for image, column in (chunk.unbind(1) for chunk in torch.split(jobs, self.micro_batch)):
-            mask = segments[which[column], image] == feature[column, None, None]
-            outputs = network.probabilities(compose(images[image], blurred[image], mask))
-            result[image, column] = _finite(outputs, "perturbed").to(result.dtype)
-        return result
+        with record_function("ebano: masks"):
+            masks = torch.cat([_masks(labels, k) for labels, k in zip(segments, self.ks, strict=True)])
+            present = masks.flatten(2).any(2).cpu()  # (f, b)
+        result = original[:, None].repeat(1, len(masks), 1)
+        for column, (mask, some) in enumerate(zip(masks, present, strict=True)):  # a forward each
+            rows = slice(None) if some.all() else some.nonzero()[:, 0].to(images.device)
+            if some.any():
+                with record_function("ebano: compose"):
+                    composed = compose(images[rows], blurred[rows], mask[rows])
+                with record_function("ebano: perturbed forwards"):
+                    result[rows, column] = network.probabilities(composed).to(result.dtype)
+        return _finite(result, "perturbed")
 
     def _best(
         self,
-        segments: npt.NDArray[np.uint8],
-        npir: Doubles,
-        npirp: Doubles,
-        classes: Labels,
-        original: Doubles,
+        segments: UInt8[Tensor, "ks b h w"],
+        npir: Float64[Tensor, "b f"],
+        npirp: Float64[Tensor, "b f"],
+        explained: Int64[Tensor, " b"],
+        original: Float[Tensor, "b c"],
     ) -> Explanations:
         """Keep the k of largest informativeness."""
         ks = np.arange(self.k_min, self.k_max + 1)
         starts = np.cumsum(ks) - ks
-        spread = np.maximum.reduceat(npir, starts, axis=1) - np.minimum.reduceat(npir, starts, axis=1)
+        indices_of_all = npir.cpu().numpy()
+        spread = np.maximum.reduceat(indices_of_all, starts, axis=1) - np.minimum.reduceat(
+            indices_of_all, starts, axis=1
+        )
         best = spread.argmax(1)  # the first, hence the smallest k, where tied
-        rows = np.arange(len(npir))
+        rows = np.arange(len(best))
         number = np.arange(self.k_max)
         real = number < ks[best, None]
         columns = np.where(real, starts[best, None] + number, 0)
+        chosen = torch.from_numpy(best).to(segments.device), torch.from_numpy(rows).to(segments.device)
         return Explanations(
-            segments=segments[best, rows],
+            segments=segments[chosen].cpu().numpy(),
             k=ks[best].astype(np.int64),
-            npir=np.where(real, npir[rows[:, None], columns], np.nan),
-            npirp=np.where(real, npirp[rows[:, None], columns], np.nan),
-            explained_class=classes,
-            probability=original[rows, classes],
+            npir=np.where(real, indices_of_all[rows[:, None], columns], np.nan),
+            npirp=np.where(real, npirp.cpu().numpy()[rows[:, None], columns], np.nan),
+            explained_class=explained.cpu().numpy(),
+            probability=original.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),
         )
 
 
-def _finite(probabilities: Float[Tensor, "m c"], which: str) -> Float[Tensor, "m c"]:
+@dataclass(frozen=True, kw_only=True)
+class EbanoExpress(Ebano, name="ebano_express"):
+    """EBAnO with the settings of EBAnO-Express: more layers, PCA of 30 components, all pixels, scikit-learn's k-means.
+
+    Slow (some seconds an image at 224 px); the reference that `ebano` is compared with.
+    """
+
+    layers: Annotated[int, Field(ge=1)] | tuple[str, ...] | Literal["log2"] = "log2"
+    components: Annotated[int, Field(ge=1)] = 30
+    reduction: Reduction = "pca"
+    backend: Backend = "sklearn"
+    restarts: Annotated[int, Field(ge=1)] = 10
+    iterations: Annotated[int, Field(ge=1)] = 300
+    stride: Annotated[int, Field(ge=1)] | None = 1
+    other_classes: OtherClasses = "positive"
+
+
+def _masks(labels: UInt8[Tensor, "b h w"], k: int) -> Bool[Tensor, "k b h w"]:
+    return labels == torch.arange(k, dtype=torch.uint8, device=labels.device)[:, None, None, None]
+
+
+def _finite(probabilities: Float[Tensor, "*m c"], which: str) -> Float[Tensor, "*m c"]:
     wrong = int((~probabilities.isfinite()).sum())
     if wrong:
         raise NumericalError(
@@ -190,12 +261,10 @@ def _feature_maps(activations: Mapping[str, Tensor], name: str, count: int) -> F
     return activations[name]
 
 
-def _explained(original: Float[Tensor, "b c"], classes: Integer[Tensor, " b"] | None) -> Integer[Tensor, " b"]:
+def _explained(original: Float[Tensor, "b c"], classes: Integer[Tensor, " b"] | None) -> Int64[Tensor, " b"]:
     """The class of interest of each image."""
     if classes is None:
         return original.argmax(1)
-    if classes.shape != original.shape[:1]:
-        raise XalError(f"expected {len(original)} classes, one an image, got shape {tuple(classes.shape)}")
     outside = int(((classes < 0) | (classes >= original.shape[1])).sum())
     if outside:
         raise XalError(f"expected classes 0..{original.shape[1] - 1}, got {outside} outside; check the labels")

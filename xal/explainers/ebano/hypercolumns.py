@@ -22,8 +22,9 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
+
+from xal.hints import Float, Float32, Float64
 
 Reduction = Literal["svd", "pca"]
 NOISE = 1e-6  # some float32 roundings: what is smaller, relative to all of X, is zero
@@ -32,7 +33,7 @@ NOISE = 1e-6  # some float32 roundings: what is smaller, relative to all of X, i
 class Hypercolumns(NamedTuple):
     """Unit vectors a pixel (zero where the reduced vector is), and the singular values, zero beyond the rank."""
 
-    vectors: Float32[Tensor, "b h w r"]
+    vectors: Float32[Tensor, "b r h w"]
     singular_values: Float64[Tensor, "b r"]
 
 
@@ -87,16 +88,16 @@ def hypercolumns(
     energy = energy[:, :components].clamp(min=0)
     kept = energy.sqrt() > NOISE * power.sqrt()[:, None]
     maps = torch.zeros(len(power), energy.shape[1], *size, device=power.device)
-    for score in scores:
+    for score, (down, across) in zip(scores, axes, strict=True):
         low = torch.where(kept[..., None, None], score, 0.0).float()
-        maps += F.interpolate(low, size=size, mode="bilinear", align_corners=False)
+        maps += down.float() @ low @ across.float().mT
 
     missing = components - energy.shape[1]
     singular = F.pad(torch.where(kept, energy, 0.0).sqrt(), (0, missing))
-    vectors = F.pad(maps, (0, 0, 0, 0, 0, missing)).permute(0, 2, 3, 1).contiguous()
-    norms = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    squares = maps.square().sum(1, keepdim=True)
     floor = (NOISE * (power / rows).sqrt()).float()[:, None, None, None]
-    return Hypercolumns(torch.where(norms > floor, vectors / norms.clamp(min=1e-30), 0.0), singular)
+    maps *= torch.where(squares.sqrt() > floor, squares.clamp(min=1e-30).rsqrt(), 0.0)
+    return Hypercolumns(F.pad(maps, (0, 0, 0, 0, 0, missing)) if missing else maps, singular)
 
 
 def _axes(layer: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

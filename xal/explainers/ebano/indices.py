@@ -13,67 +13,62 @@ not negative, computed here without a division by zero; where both are zero the 
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-from jaxtyping import Float, Float64, Integer
+import torch
+from torch import Tensor
 
 from xal.errors import NumericalError
+from xal.hints import Float, Float64, Int64
 
 OtherClasses = Literal["absolute", "positive"]
-Doubles = npt.NDArray[np.float64]
 
 
 class Indices(NamedTuple):
     """Both indices of every feature for the class of interest, each in [-1, 1]."""
 
-    npir: Float64[Doubles, "b f"]
-    npirp: Float64[Doubles, "b f"]
+    npir: Float64[Tensor, "b f"]
+    npirp: Float64[Tensor, "b f"]
 
 
-def relation(
-    x: Float[npt.NDArray[np.floating[Any]], "*x"], y: Float[npt.NDArray[np.floating[Any]], "*y"]
-) -> Float64[Doubles, "*n"]:
+def relation(x: Float[Tensor, "*#n"], y: Float[Tensor, "*#n"]) -> Float64[Tensor, "*n"]:
     """softsign((x - y)(x^2 + y^2) / (x y)) for x, y >= 0 that broadcast: nPIR of (o, t), nPIRP of (A, B).
 
     1 where only y is 0, -1 where only x is 0, 0 where x = y, both zero included. With m = max(x, y), x' = x/m and
     y' = y/m it is m N / (D + m |N|), N = (x' - y')(x'^2 + y'^2), D = x' y': N and D do not vanish together.
     """
-    wide, narrow = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    scale = np.maximum(wide, narrow)
-    divisor = np.where(scale > 0, scale, 1.0)
-    with np.errstate(under="ignore"):  # what underflows here is added to something that is not small
-        first, second = wide / divisor, narrow / divisor
-        numerator = scale * ((first - second) * (first**2 + second**2))
-        denominator = first * second + np.abs(numerator)
-        return np.asarray(numerator / np.where(scale > 0, denominator, 1.0), dtype=np.float64)
+    x, y = x.double(), y.double()
+    scale = torch.maximum(x, y)
+    divisor = scale.where(scale > 0, 1.0)
+    first, second = x / divisor, y / divisor
+    numerator = scale * ((first - second) * (first.square() + second.square()))
+    denominator = first * second + numerator.abs()
+    return numerator / denominator.where(scale > 0, 1.0)
 
 
 def indices(
-    original: Float[npt.NDArray[np.floating[Any]], "b c"],
-    perturbed: Float[npt.NDArray[np.floating[Any]], "b f c"],
-    classes: Integer[npt.NDArray[np.integer[Any]], " b"],
+    original: Float[Tensor, "b c"],
+    perturbed: Float[Tensor, "b f c"],
+    classes: Int64[Tensor, " b"],
     other_classes: OtherClasses = "absolute",
 ) -> Indices:
-    """nPIR and nPIRP of all images and features at once, in float64.
+    """nPIR and nPIRP of all images and features at once, in float64, on the tensors' device.
 
-    original, perturbed: probabilities, rows sum to 1. classes: the class of interest ci.
+    original, perturbed: probabilities; classes: the class of interest of each image.
     other_classes: what B sums over the other classes, |w_c| ("absolute") or max(0, w_c) ("positive").
     """
     for name, values in (("original", original), ("perturbed", perturbed)):
-        wrong = int(np.count_nonzero(~((values >= 0) & (values <= 1 + 1e-3))))  # NaN fails both
+        wrong = int((~((values >= 0) & (values <= 1 + 1e-3))).sum())  # NaN fails both
         if wrong:
             raise NumericalError(
-                f"{wrong} of {values.size} {name} probabilities are not in [0, 1]; "
+                f"{wrong} of {values.numel()} {name} probabilities are not in [0, 1]; "
                 "check the model's outputs (a model that returns logits needs its softmax)"
             )
-    before = np.asarray(original, np.float64)[:, None, :]
+    before = original.double()[:, None, :]
     npir = relation(before, perturbed)
-    with np.errstate(under="ignore"):
-        weighted = before * npir
-        explained = classes[:, None, None]
-        of_interest = np.take_along_axis(weighted, explained, axis=2)[..., 0]
-        others = np.abs(weighted) if other_classes == "absolute" else np.maximum(weighted, 0.0)
-        total = np.where(np.arange(weighted.shape[2]) == explained, 0.0, others).sum(axis=2)
-    return Indices(np.take_along_axis(npir, explained, axis=2)[..., 0], relation(np.abs(of_interest), total))
+    weighted = before * npir
+    explained = classes[:, None, None].expand(-1, weighted.shape[1], 1)
+    of_interest = weighted.gather(2, explained)[..., 0]
+    others = weighted.abs() if other_classes == "absolute" else weighted.clamp(min=0)
+    total = others.scatter(2, explained, 0.0).sum(2)
+    return Indices(npir.gather(2, explained)[..., 0], relation(of_interest.abs(), total))

@@ -1,130 +1,184 @@
-"""K-means of many images at once: Lloyd's iteration after greedy k-means++, on tensors (b, p, r).
+"""K-means of many images at once, for all k together: Lloyd's iteration after greedy k-means++, on tensors (b, r, p).
 
     minimise over centres m_1..m_k of each image the inertia  sum_p min_j |x_p - m_j|^2
 
 Lloyd 1982, doi 10.1109/TIT.1982.1056489; Arthur and Vassilvitskii 2007 (k-means++; greedy: the best of 2 + log k
-candidates, as scikit-learn does). The thesis (section 3.2) runs Faiss an image. Here restarts and images are one
-product a step. The random numbers are drawn once a call on the CPU and shared by all images, so that a clustering
-depends neither on the other images of the batch nor on the device. A candidate is drawn in proportion to its squared
-distance d by the exponential race argmax d_p / e_p, e_p ~ Exp(1). An empty cluster keeps its centre.
-Clusters are numbered by their first point.
+candidates, as scikit-learn does). The thesis (section 3.2) runs Faiss an image and a k. Here
+
+- the centres of all k and all restarts of an image are rows of one matrix, so that a step for a batch of images is two
+  products: of (-m, |m|^2 / 2) with (x, 1) for (d^2 - |x|^2) / 2, and of the memberships with (x, 1) for sums and sizes;
+- the first j centres of k-means++ for the largest k are those of k = j: it runs once, and no k depends on the others;
+- the restarts run on a lattice of the points (every 5th of 56 x 56), and the best of each k goes on with all of them.
+
+The random numbers are drawn on the CPU and shared by all images, so that a clustering depends neither on the other images
+of the batch nor on the device. A candidate is drawn in proportion to its squared distance d by the exponential race
+argmax d_p / e_p, e_p ~ Exp(1). A point as near to two centres counts for both. An empty cluster keeps its centre.
+Clusters are numbered by their first point, empty ones last.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xal.errors import XalError
+from xal.hints import Float, Float64, Int64
 
-WORKING_ELEMENTS = 2**25  # numbers in the largest intermediate of one chunk of images: 128 MiB of float32
-TIE = 1e-4  # restarts whose inertia differs by less, relatively, found the same; the first of them is kept
+SCREENING = 20  # steps before the restarts are compared
+FEWEST = 256  # points that restarts are compared on, where there are so many
+TIE = 1e-4  # restarts whose inertia differs by less, relatively, found the same; the first of them goes on
+WORKING_ELEMENTS = {"cpu": 2**21, "cuda": 2**28}  # numbers in the largest intermediate of one chunk of images
 
 
 class Clustering(NamedTuple):
-    """The restart of least inertia of each image; empty clusters have the highest numbers."""
+    """The centres of one k, and the inertia over the points they were fitted to."""
 
-    labels: Int64[Tensor, "b p"]
     centres: Float[Tensor, "b k r"]
     inertia: Float64[Tensor, " b"]
 
 
-class Draws(NamedTuple):
-    """The random numbers of a call, s restarts and t candidates a centre."""
+class _Group(NamedTuple):
+    """Rows of one k among those of all: s restarts of k centres."""
 
+    restarts: int
+    k: int
+
+
+class _Draws(NamedTuple):
+    """The random numbers of a call: the points the restarts see, and among them s first centres and their rivals."""
+
+    sample: Int64[Tensor, " n"]
     first: Int64[Tensor, " s"]
-    race: Float[Tensor, "more s t p"]
+    rates: tuple[Float[Tensor, "s t n"], ...]
 
 
 def kmeans(
-    points: Float[Tensor, "b p r"], k: int, *, restarts: int = 2, iterations: int = 25, seed: int = 0
-) -> Clustering:
-    """Cluster each image's p points into k; at most `iterations` steps, fewer once no label changes."""
-    if not (k >= 1 and restarts >= 1 and iterations >= 1):
-        raise XalError(f"k, restarts and iterations must be at least 1, got {k}, {restarts}, {iterations}")
-    count = points.shape[1]
+    points: Float[Tensor, "b r p"], ks: Sequence[int], *, restarts: int = 10, iterations: int = 60, seed: int = 0
+) -> list[Clustering]:
+    """Cluster each image's p points, for each of `ks`; at most `iterations` steps, fewer once no centre moves."""
+    if not (len(ks) and min(ks) >= 1 and restarts >= 1 and iterations >= 1):
+        raise XalError(f"k, restarts and iterations must be at least 1, got {list(ks)}, {restarts}, {iterations}")
+    sample, first, rates = _draws(points.shape[2], max(ks), restarts, seed)
+    device = points.device
+    draws = _Draws(sample.to(device), first.to(device), tuple(rate.to(device) for rate in rates))
+    working = WORKING_ELEMENTS.get(points.device.type, WORKING_ELEMENTS["cpu"])
+    rows = max(sum(ks) * points.shape[2], sum(ks) * restarts * len(draws.sample))
+    chunks = [_cluster(chunk, ks, draws, iterations) for chunk in points.split(max(1, working // rows))]
+    return [Clustering(*(torch.cat(parts) for parts in zip(*each, strict=True))) for each in zip(*chunks, strict=True)]
+
+
+@lru_cache(maxsize=8)
+def _draws(count: int, k: int, restarts: int, seed: int) -> _Draws:
     generator = torch.Generator().manual_seed(seed)
-    candidates = 2 + int(math.log(k))
-    first = torch.randint(count, (restarts,), generator=generator)
-    race = torch.empty(k - 1, restarts, candidates, count).exponential_(generator=generator)
-    race.clamp_(min=torch.finfo(race.dtype).tiny)  # a zero would make 0 / 0 of a point that is a centre already
-    draws = Draws(first.to(points.device), race.to(points.device, points.dtype))
-    size = max(1, WORKING_ELEMENTS // (count * restarts * max(k, candidates)))
-    chunks = [_cluster(chunk, k, draws, iterations) for chunk in torch.split(points, size)]
-    return Clustering(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
+    step = 1 if restarts == 1 else _lattice(count)
+    sample = torch.arange(0, count, step)
+    first = torch.randint(len(sample), (restarts,), generator=generator)
+    shapes = [(restarts, 2 + int(math.log(more)), len(sample)) for more in range(2, k + 1)]
+    races = [torch.empty(shape).exponential_(generator=generator) for shape in shapes]
+    return _Draws(sample, first, tuple(race.clamp_(min=1e-30).reciprocal_() for race in races))
 
 
-def assign(points: Float[Tensor, "b p r"], centres: Float[Tensor, "b k r"]) -> Int64[Tensor, "b p"]:
-    """The nearest centre of every point; the lowest index where tied."""
-    return _nearest(points, centres[:, None])[0][:, 0]
+def _lattice(count: int) -> int:
+    """A step that is prime to the count, so that rows of an image are not sampled at the same columns."""
+    return next((step for step in range(7, 1, -1) if math.gcd(step, count) == 1 and count // step >= FEWEST), 1)
 
 
-def _nearest(
-    points: Float[Tensor, "b p r"], centres: Float[Tensor, "b s k r"]
-) -> tuple[Int64[Tensor, "b s p"], Float[Tensor, "b s p"]]:
-    """argmin and min over centres of |m|^2 / 2 - x'm, which is (d^2 - |x|^2) / 2."""
-    flat = centres.flatten(1, 2)
-    half = flat.square().sum(-1, keepdim=True) / 2
-    cost = torch.baddbmm(half, flat, points.mT, alpha=-1).view(*centres.shape[:3], -1)
-    least, labels = cost.min(dim=2)
-    return labels, least
+def _cluster(points: Float[Tensor, "b r p"], ks: Sequence[int], draws: _Draws, iterations: int) -> list[Clustering]:
+    """The same for the images of one chunk."""
+    extended = torch.cat([points, torch.ones_like(points[:, :1])], 1)  # (b, r + 1, p)
+    seen = extended[:, :, draws.sample]
+    restarts = len(draws.first)
+    chosen = _plus_plus(seen, max(ks), draws)
+    centres = torch.cat([chosen[:, :, :k].flatten(1, 2) for k in ks], 1)  # (b, sum of s k, r)
+    if restarts > 1:
+        groups = [_Group(restarts, k) for k in ks]
+        centres, _ = _best(seen, _lloyd(seen, centres, groups, min(SCREENING, iterations)), groups)
+    groups = [_Group(1, k) for k in ks]
+    centres, inertia = _best(extended, _lloyd(extended, centres, groups, iterations), groups)
+    parts = zip(centres.split(list(ks), 1), inertia.unbind(1), strict=True)
+    return [Clustering(_ordered(extended, part), least) for part, least in parts]
 
 
-def _cluster(points: Float[Tensor, "b p r"], k: int, draws: Draws, iterations: int) -> Clustering:
-    """Lloyd's iteration for the images of one chunk, all restarts together."""
-    centres = _plus_plus(points, k, draws)
-    labels, least = _nearest(points, centres)
+def assign(points: Float[Tensor, "b r p"], centres: Float[Tensor, "b k r"]) -> Int64[Tensor, "b p"]:
+    """The nearest centre of every point; one of the nearest where tied."""
+    half = centres.square().sum(-1, keepdim=True) / 2
+    return torch.baddbmm(half, centres, points, alpha=-1).min(1).indices
+
+
+def _costs(extended: Float[Tensor, "b r1 p"], centres: Float[Tensor, "b s r"]) -> Float[Tensor, "b s p"]:
+    """|m|^2 / 2 - x'm, which is (d^2 - |x|^2) / 2."""
+    return torch.bmm(torch.cat([-centres, centres.square().sum(-1, keepdim=True) / 2], -1), extended)
+
+
+def _lloyd(
+    extended: Float[Tensor, "b r1 p"], centres: Float[Tensor, "b s r"], groups: Sequence[_Group], iterations: int
+) -> Float[Tensor, "b s r"]:
+    """Lloyd's steps, until no centre of any image moves."""
     for _ in range(iterations):
-        centres = _means(points, labels, centres)
-        moved, least = _nearest(points, centres)
-        if torch.equal(moved, labels):
+        members = _costs(extended, centres)
+        for costs, group in zip(members.split([s * k for s, k in groups], 1), groups, strict=True):
+            each = costs.unflatten(1, group)
+            each.le_(each.amin(2, keepdim=True))  # in place: 1 for a member, 0 for the others
+        sums = torch.bmm(extended, members.mT).mT  # in this order: twice as fast on a CPU
+        sizes = sums[..., -1:]
+        moved = torch.where(sizes > 0, sums[..., :-1] / sizes.clamp(min=1), centres)
+        if torch.equal(moved, centres):
             break
-        labels = moved
-    squares = points.square().sum(-1)[:, None]
-    inertia = (squares + 2 * least).clamp(min=0).sum(-1, dtype=torch.float64)  # (b, s)
-    best = (inertia <= inertia.amin(1, keepdim=True) * (1 + TIE)).int().argmax(1)
-    images = torch.arange(len(points), device=points.device)
-    return Clustering(*_ordered(labels[images, best], centres[images, best]), inertia[images, best])
+        centres = moved
+    return centres
 
 
-def _ordered(
-    labels: Int64[Tensor, "b p"], centres: Float[Tensor, "b k r"]
-) -> tuple[Int64[Tensor, "b p"], Float[Tensor, "b k r"]]:
+def _best(
+    extended: Float[Tensor, "b r1 p"],
+    centres: Float[Tensor, "b s r"],
+    groups: Sequence[_Group],
+) -> tuple[Float[Tensor, "b ks r"], Float64[Tensor, "b g"]]:
+    """The restart of least inertia of each group, and that inertia."""
+    power = _squares(extended).sum(1, dtype=torch.float64)[:, None]
+    sizes = [s * k for s, k in groups]
+    kept, least = [], []
+    each = zip(_costs(extended, centres).split(sizes, 1), centres.split(sizes, 1), groups, strict=True)
+    for costs, rows, group in each:
+        nearest = costs.unflatten(1, group).amin(2)  # (b, s, p)
+        inertia = (power + 2 * nearest.sum(-1, dtype=torch.float64)).clamp(min=0)
+        best = (inertia <= inertia.amin(1, keepdim=True) * (1 + TIE)).int().argmax(1)[:, None]
+        kept.append(rows.unflatten(1, group).take_along_dim(best[..., None, None], 1)[:, 0])
+        least.append(inertia.take_along_dim(best, 1))
+    return torch.cat(kept, 1), torch.cat(least, 1)
+
+
+def _ordered(extended: Float[Tensor, "b r1 p"], centres: Float[Tensor, "b k r"]) -> Float[Tensor, "b k r"]:
     """Number the clusters by their first point, empty ones last: restarts that agree then give the same labels."""
-    count = labels.shape[1]
-    places = torch.arange(count, device=labels.device).expand_as(labels)
-    first = torch.full(centres.shape[:2], count, device=labels.device).scatter_reduce(1, labels, places, "amin")
-    order = first.argsort(dim=1, stable=True)
-    return order.argsort(dim=1).gather(1, labels), centres.take_along_dim(order[..., None], 1)
+    count = extended.shape[2]
+    labels = _costs(extended, centres).min(1).indices
+    numbers = torch.arange(centres.shape[1], device=labels.device)[:, None]
+    places = torch.arange(count, device=labels.device, dtype=torch.int32)
+    first = torch.where(labels[:, None] == numbers, places, count).amin(2)
+    return centres.take_along_dim(first.argsort(dim=1, stable=True)[..., None], 1)
 
 
-def _means(
-    points: Float[Tensor, "b p r"], labels: Int64[Tensor, "b s p"], centres: Float[Tensor, "b s k r"]
-) -> Float[Tensor, "b s k r"]:
-    """The mean of each cluster by a product with its one-hot labels (a scatter is not deterministic on a GPU)."""
-    numbers = torch.arange(centres.shape[2], device=points.device)
-    members = (labels[:, :, None] == numbers[:, None]).to(points.dtype)  # (b, s, k, p)
-    sums = torch.bmm(members.flatten(1, 2), points).view_as(centres)
-    sizes = members.sum(-1, keepdim=True)
-    return torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
-
-
-def _plus_plus(points: Float[Tensor, "b p r"], k: int, draws: Draws) -> Float[Tensor, "b s k r"]:
+def _plus_plus(extended: Float[Tensor, "b r1 n"], k: int, draws: _Draws) -> Float[Tensor, "b s k r"]:
     """Greedy k-means++: each further centre is the candidate that lowers the inertia most."""
-    images = torch.arange(len(points), device=points.device)
-    squares = points.square().sum(-1)[:, None]
-    chosen = [points[:, draws.first]]  # k of (b, s, r)
-    closest = (squares + 2 * _nearest(points, chosen[0][:, :, None])[1]).clamp(min=0)  # (b, s, p)
-    for race in draws.race:
-        picks = (closest[:, :, None] / race).argmax(-1)  # (b, s, t)
-        proposed = points[images[:, None, None], picks]  # (b, s, t, r)
-        reach = _nearest(points, proposed.flatten(1, 2)[:, :, None])[1].view(-1, *race.shape)
-        reached = torch.minimum((squares[:, None] + 2 * reach).clamp(min=0), closest[:, :, None])  # (b, s, t, p)
-        winner = reached.sum(-1).argmin(-1)[..., None, None]  # (b, s, 1, 1)
-        chosen.append(proposed.take_along_dim(winner, 2).squeeze(2))
-        closest = reached.take_along_dim(winner, 2).squeeze(2)
+    points, squares = extended[:, :-1], _squares(extended)[:, None]
+    chosen = [points[:, :, draws.first].mT]  # k of (b, s, r)
+    closest = (squares + 2 * _costs(extended, chosen[0])).clamp(min=0)  # (b, s, n)
+    for rate in draws.rates:
+        shape = rate.shape[:2]
+        picks = (closest[:, :, None] * rate).max(-1).indices.flatten(1)  # (b, s t)
+        proposed = points.take_along_dim(picks[:, None], 2).mT  # (b, s t, r)
+        reach = (squares + 2 * _costs(extended, proposed)).clamp(min=0).unflatten(1, shape)
+        reach = torch.minimum(reach, closest[:, :, None])  # (b, s, t, n)
+        winner = reach.sum(-1).min(-1).indices[..., None, None]  # (b, s, 1, 1)
+        chosen.append(proposed.unflatten(1, shape).take_along_dim(winner, 2).squeeze(2))
+        closest = reach.take_along_dim(winner, 2).squeeze(2)
     return torch.stack(chosen, 2)
+
+
+def _squares(extended: Float[Tensor, "b r1 p"]) -> Float[Tensor, "b p"]:
+    """|x|^2."""
+    return extended[:, :-1].square().sum(1)

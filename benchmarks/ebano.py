@@ -1,0 +1,294 @@
+"""BatchEBAnO against the forward passes it cannot do without, on this machine's CPU or, with `--device cuda`, its GPU.
+
+    python benchmarks/ebano.py [--json FILE] [--device cuda] [--only ratio,memory,forwards,backends,devices]
+
+For k = 2..5 an explanation needs 15 forwards an image: one of the image, 14 of its perturbations. ratio_* is the wall time
+of full explanations over that of the 15 forwards alone, in the same micro-batches of the same process, median of 5. Needs
+torch, torchvision and numpy alone (no Ray); faiss, scikit-learn and the data folder add rows where they are there.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a bare machine has no installed xal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from photos import load_photos, photo_network
+from table import arguments, seconds, show, write
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from xal.errors import ResourceError
+from xal.explainers import Ebano
+from xal.explainers.ebano.backends import Backend, cluster
+from xal.explainers.ebano.hypercolumns import captured, hypercolumns
+from xal.explainers.ebano.kmeans import assign
+from xal.models import Model, Network
+from xal.models.convnet import Convnet
+from xal.models.torchvision import Torchvision
+from xal.types import Explanations
+
+EBANO = Ebano()
+FORWARDS = 1 + sum(EBANO.ks)
+MODELS: dict[str, tuple[Model, tuple[int, int, int], int, int]] = {  # model, image shape, classes, images
+    "resnet50": (Torchvision(architecture="resnet50"), (3, 224, 224), 1000, 16),
+    "resnet18": (Torchvision(architecture="resnet18"), (3, 224, 224), 1000, 32),
+    "convnet": (Convnet(), (1, 28, 28), 10, 1024),
+}
+
+
+@cache
+def network(name: str, device: str, **options: object) -> tuple[Network, str]:
+    """A network, and whose weights it has: ImageNet's for ResNet-50 where the data folder is, else random ones."""
+    if name == "resnet50":
+        try:
+            return photo_network(device, **options), "ImageNet"
+        except FileNotFoundError:
+            pass
+    model, shape, classes, _ = MODELS[name]
+    return Network(model, model.create(shape, classes, seed=0), device, **options), "random"  # type: ignore[arg-type]
+
+
+@cache
+def pictures(name: str, device: str, count: int) -> Tensor:
+    """uint8 images: photos for 224 pixels where the data folder is, else smooth noise."""
+    shape = MODELS[name][1]
+    if shape[1] == 224:
+        try:
+            photos, _ = load_photos(min(count, 300))
+            return photos.repeat(-(-count // len(photos)), 1, 1, 1)[:count].to(device)
+        except FileNotFoundError:
+            pass
+    coarse = torch.rand(count, shape[0], 7, 7, generator=torch.Generator().manual_seed(0)) * 255
+    return F.interpolate(coarse, size=shape[1:], mode="bicubic").clamp(0, 255).to(torch.uint8).to(device)
+
+
+def synchronised(call: Callable[[], object], device: str) -> Callable[[], None]:
+    """The call, and the wait until the GPU has done it."""
+
+    def both() -> None:
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return both
+
+
+def forwards_alone(net: Network, images: Tensor) -> None:
+    """All forwards of an explanation in the explainer's own micro-batches, and nothing else."""
+    with torch.inference_mode():
+        for chunk in images.split(EBANO._forward_size(images)):
+            chunk = chunk.to(torch.float32, memory_format=torch.channels_last)
+            for _ in range(FORWARDS):
+                net.probabilities(chunk)
+
+
+def stages(net: Network, images: Tensor) -> dict[str, float]:
+    """Milliseconds an image of each stage, by torch's profiler."""
+    gpu = images.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as profiled:
+        EBANO.explain(net, images)
+    found = {event.key: event for event in profiled.key_averages() if event.key.startswith("ebano: ")}
+    return {
+        key.removeprefix("ebano: "): (event.device_time_total if gpu else event.cpu_time_total) / 1e3 / len(images)
+        for key, event in found.items()
+    }
+
+
+def ratios(device: str, repeats: int, measures: dict[str, float]) -> None:
+    """Full explanations over their forwards, and where the rest goes."""
+    rows, shares = [], {}
+    for name, (_, shape, _, few) in MODELS.items():
+        for precision in ("float32", "bfloat16") if device == "cuda" else ("float32",):
+            net, weights = network(name, device, precision=precision)
+            images = pictures(name, device, few if device == "cpu" else 16 * few)
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            calls = {
+                "explanation": synchronised(lambda net=net, images=images: EBANO.explain(net, images), device),
+                "forwards": synchronised(lambda net=net, images=images: forwards_alone(net, images), device),
+            }
+            taken = seconds(calls, repeats)
+            each = taken["explanation"] / len(images)
+            ratio = taken["explanation"] / taken["forwards"]
+            suffix = "" if device == "cpu" else f"_{device}_{precision}"
+            measures[f"ratio_{name}{suffix}"] = ratio
+            if device == "cuda":
+                measures[f"peak_gb_{name}{suffix}"] = torch.cuda.max_memory_allocated() / 1e9
+            label = f"{name} at {shape[1]}, {weights} weights, {precision}"
+            alone = 1e3 * taken["forwards"] / len(images)
+            rows.append([label, len(images), 1e3 * each, alone, ratio, 1 / each, 1e6 * each / 3600])
+            if precision == "float32":
+                shares[name] = stages(net, images)
+    columns = ["", "images", "explanation ms", f"{FORWARDS} forwards ms", "ratio", "images/s", "hours for a million"]
+    threads = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
+    show(f"explanations against their forwards alone, an image ({threads})", columns, rows)
+    names = list(dict.fromkeys(stage for share in shares.values() for stage in share))
+    show("where the time goes, ms an image", ["", *shares], [[n, *[s.get(n, 0.0) for s in shares.values()]] for n in names])
+    for name, share in shares.items():
+        for stage, value in share.items():
+            measures[f"ms_{name}_{stage.replace(' ', '_').replace('-', '')}"] = value
+
+
+def memory(device: str, measures: dict[str, float]) -> None:
+    """What explaining one micro-batch at 224 needs at its peak beyond the peak of its forwards, in a fresh process."""
+    command = [sys.executable, __file__, "--device", device, "--peaks"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    count, alone, explained = int(printed[-3]), float(printed[-2]), float(printed[-1])
+    measures["extra_mb_per_image"] = (explained - alone) / count
+    rows = [["forwards alone", alone], ["explanation", explained], ["extra an image", measures["extra_mb_per_image"]]]
+    show(f"peak memory of {count} images, ResNet-50 at 224", ["", "MB"], rows)
+
+
+def peaks(device: str) -> None:
+    """Print (images, MB at the peak of their forwards, MB at the peak of explaining them)."""
+    net, _ = network("resnet50", device)
+    images = pictures("resnet50", device, EBANO._forward_size(torch.empty(1, 3, 224, 224, device=device)))
+    found = []
+    for call in (forwards_alone, forwards_alone, EBANO.explain):  # the first time fills the allocator
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: resets VmHWM
+        call(net, images)
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        resident = int(status.split("VmHWM:")[1].split()[0]) * 1024
+        found.append((torch.cuda.max_memory_allocated() if device == "cuda" else resident) / 1e6)
+    print(len(images), *found[1:])
+
+
+def agreement(ours: Explanations, reference: Explanations) -> tuple[float, float, float]:
+    """(share of images with the same masks, median and largest difference of nPIR over those images' features)."""
+    same = (ours.segments == reference.segments).all((1, 2)) & (ours.k == reference.k)
+    gaps = np.abs(ours.npir[same] - reference.npir[same])
+    gaps = gaps[~np.isnan(gaps)]
+    return float(same.mean()), float(np.median(gaps)) if len(gaps) else 0.0, float(gaps.max()) if len(gaps) else 0.0
+
+
+def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> None:
+    """What lowers the cost of a forward, and what it does to the explanations."""
+    rows = []
+    for name in ("resnet50", "resnet18"):
+        images = pictures(name, device, MODELS[name][3])
+        nets = {"float32, channels last": network(name, device)[0]}
+        reference = EBANO.explain(nets["float32, channels last"], images)
+        plain = Network(nets["float32, channels last"].model, network(name, device, precision="float32")[0].module, device)
+        plain.module = plain._forward = plain.module.to(memory_format=torch.contiguous_format)
+        nets["float32, channels first"] = plain
+        nets["bfloat16 autocast"] = network(name, device, precision="bfloat16")[0]
+        if name == "resnet18" or device == "cuda":
+            nets["float32, compiled"] = network(name, device, compiled=True)[0]
+        chunk = images[: EBANO._forward_size(images)].float()
+        calls = {
+            kind: synchronised(lambda net=net, chunk=chunk: _forward(net, chunk), device) for kind, net in nets.items()
+        }
+        taken = seconds(calls, repeats)
+        for kind, net in nets.items():
+            same, middle, largest = agreement(EBANO.explain(net, images), reference)
+            rows.append([f"{name}, {kind}", 1e3 * taken[kind] / len(chunk), same, middle, largest])
+        measures[f"bfloat16_speedup_{name}"] = taken["float32, channels last"] / taken["bfloat16 autocast"]
+        measures[f"channels_last_speedup_{name}"] = taken["float32, channels first"] / taken["float32, channels last"]
+    columns = ["", "forward ms an image", "same masks", "median change of nPIR", "largest"]
+    show("cheaper forwards, and what they do to explanations (changes: over images with the same masks)", columns, rows)
+
+
+def _forward(net: Network, chunk: Tensor) -> None:
+    with torch.inference_mode():
+        channels_last = next(p for p in net.module.parameters() if p.ndim == 4).is_contiguous(
+            memory_format=torch.channels_last
+        )
+        net.probabilities(chunk.contiguous(memory_format=torch.channels_last) if channels_last else chunk)
+
+
+def backends(device: str, measures: dict[str, float]) -> None:
+    """The k-means of the explainer, and what the outside libraries need for the same pixels."""
+    net, weights = network("resnet50", device)
+    images = pictures("resnet50", device, 8)
+    with torch.inference_mode():
+        with captured(net.module, net.conv_layers()[-3:]) as activations:
+            net.probabilities(images.float())
+        columns = hypercolumns(list(activations.values()), (224, 224)).vectors
+    everywhere = columns.flatten(2)
+    grid = columns[:, :, ::4, ::4].flatten(2)
+    cases: list[tuple[str, Tensor, Backend, int, int]] = [
+        ("ours, 56 x 56 grid, 10 restarts", grid, "torch", EBANO.restarts, EBANO.iterations),
+        ("ours, all pixels, 10 restarts", everywhere, "torch", EBANO.restarts, EBANO.iterations),
+        ("faiss, 56 x 56 grid, 10 restarts", grid, "faiss", 10, 60),
+        ("faiss, all pixels, 1 run of 100 (thesis)", everywhere, "faiss", 1, 100),
+        ("scikit-learn, 56 x 56 grid, 10 restarts", grid, "sklearn", 10, 60),
+        ("scikit-learn, all pixels, 10 restarts (Express)", everywhere, "sklearn", 10, 300),
+    ]
+    inertias, times = {}, {}
+    for label, points, backend, restarts, iterations in cases:
+        try:
+            cluster(points[:1], [2], backend, 1, 1, 0)  # imports, and warms up
+        except ResourceError as error:
+            print(f"left out: {label}: {error}")
+            continue
+        started = perf_counter()
+        found = cluster(points, EBANO.ks, backend, restarts, iterations, 0)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times[label] = (perf_counter() - started) / len(images)
+        inertias[label] = np.array([_inertia(everywhere, each.centres) for each in found])
+    least = np.min(list(inertias.values()), axis=0)
+    rows = [[label, 1e3 * times[label], float(np.median(inertias[label] / least))] for label in times]
+    show(f"k-means for k = 2..5, ResNet-50 with {weights} weights", ["", "ms an image", "inertia / least, median"], rows)
+    ours = times["ours, 56 x 56 grid, 10 restarts"]
+    for key, label in (("faiss", "faiss, all pixels, 1 run of 100 (thesis)"), ("sklearn", cases[-1][0])):
+        if label in times:
+            measures[f"kmeans_{key}_vs_ours"] = times[label] / ours
+
+
+def _inertia(points: Tensor, centres: Tensor) -> np.ndarray:
+    labels = assign(points, centres)
+    nearest = centres.mT.take_along_dim(labels[:, None], 2)
+    return (points - nearest).square().sum((1, 2), dtype=torch.float64).cpu().numpy()
+
+
+def devices(measures: dict[str, float]) -> None:
+    """The same explanations on the CPU and on the GPU."""
+    images = pictures("resnet50", "cpu", 64)
+    on_cpu = EBANO.explain(network("resnet50", "cpu")[0], images)
+    on_gpu = EBANO.explain(network("resnet50", "cuda")[0], images.cuda())
+    same, middle, largest = agreement(on_gpu, on_cpu)
+    measures |= {"gpu_same_masks": same, "gpu_npir_largest_change": largest}
+    show("GPU against CPU, 64 images", ["same masks", "median change of nPIR", "largest"], [[same, middle, largest]])
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--only", help="parts, comma-separated: ratio, memory, forwards, backends, devices")
+    parser.add_argument("--peaks", action="store_true", help="(what the memory part runs in a process of its own)")
+    options = parser.parse_args()
+    if options.device == "cpu":
+        torch.set_num_threads(2)
+    if options.peaks:
+        peaks(options.device)
+        return
+    measures: dict[str, float] = {}
+    parts = {
+        "ratio": lambda: ratios(options.device, options.repeats, measures),
+        "memory": lambda: memory(options.device, measures),
+        "forwards": lambda: cheaper_forwards(options.device, options.repeats, measures),
+        "backends": lambda: backends(options.device, measures),
+        "devices": lambda: devices(measures),
+    }
+    if not torch.cuda.is_available():
+        del parts["devices"]
+    for part in options.only.split(",") if options.only else parts:
+        parts[part]()
+    print()
+    write(options.json, measures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The 300 Imagenette validation photos and the ResNet-50 of the data folder, for benchmarks and tests.
+
+Both lie in $XAL_DATA, else ../shared/data (imagenette-val, resnet50-imagenet); numpy, torch, torchvision and Pillow are
+all this needs.
+"""
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import resnet50
+
+from xal.models.model import Model, Network, Shape
+
+MEANS = (123.68, 116.779, 103.939)  # red, green, blue, 0-255
+
+
+def data_folder() -> Path:
+    """$XAL_DATA, else ../shared/data; FileNotFoundError where it is not there."""
+    folder = Path(os.environ.get("XAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "imagenette-val").is_dir():
+        raise FileNotFoundError(f"no imagenette-val in {folder}; set XAL_DATA to the folder that holds it")
+    return folder
+
+
+def load_photos(count: int | None = None) -> tuple[Tensor, Tensor]:
+    """(uint8 (n, 3, 224, 224), ImageNet class indices (n,)), spread evenly over the ten classes."""
+    folder = data_folder() / "imagenette-val"
+    with (folder / "labels.csv").open(encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, count or len(rows)).round().astype(int)]
+    images = np.stack([np.asarray(Image.open(folder / "images" / row["file"]).convert("RGB")) for row in rows])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.tensor(
+        [int(row["class_index"]) for row in rows]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoModel(Model):
+    """ResNet-50 with the ImageNet weights of the data folder (72.3% top-1 on these photos)."""
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """These weights stride in the first 1 x 1 convolution of a stage, torchvision's in the 3 x 3."""
+        module = resnet50(num_classes=classes)
+        for stage in (module.layer2, module.layer3, module.layer4):
+            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+        with np.load(data_folder() / "resnet50-imagenet" / "resnet50_caffe_fp16.npz", allow_pickle=False) as stored:
+            state = {name: torch.from_numpy(stored[name].astype(np.float32)) for name in stored.files}
+        missing, unexpected = module.load_state_dict(state, strict=False)
+        if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+            raise ValueError(f"the stored weights do not fit ResNet-50: missing {missing}, unknown {unexpected}")
+        return module
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Less the mean colour; channel order and scale are in the weights."""
+        return images.float() - torch.tensor(MEANS, device=images.device)[:, None, None]
+
+
+def photo_network(device: str = "cpu", **options: Any) -> Network:
+    """The photos' classifier, 1000 classes."""
+    model = PhotoModel()
+    return Network(model, model.create((3, 224, 224), 1000, seed=0), device, **options)

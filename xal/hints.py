@@ -1,0 +1,32 @@
+"""What annotations are written with: jaxtyping's shapes and pydantic's bounds.
+
+Both only describe. Where they are not installed (a bare GPU machine that holds torch, torchvision and numpy), explainers
+and models compute all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Shaped, UInt8
+    from pydantic import Field
+else:
+    try:
+        from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Shaped, UInt8
+    except ModuleNotFoundError:
+
+        class _Unchecked:
+            def __class_getitem__(cls, item: Any) -> Any:
+                return Any
+
+        Bool = Float = Float32 = Float64 = Int64 = Integer = Shaped = UInt8 = _Unchecked
+    try:
+        from pydantic import Field
+    except ModuleNotFoundError:
+
+        def Field(**bounds: Any) -> Any:
+            return bounds
+
+
+__all__ = ["Bool", "Field", "Float", "Float32", "Float64", "Int64", "Integer", "Shaped", "UInt8"]
