@@ -2,11 +2,12 @@
 
     python benchmarks/ebano.py [--json FILE] [--device cuda] [--only ratio,memory,forwards,backends,devices]
 
-For k = 2..5 an explanation needs 15 forwards an image: one of the image, 14 of its perturbations. ratio_* is the wall time
-of full explanations over that of the 15 forwards alone, in the same micro-batches of the same process, median of 5. Needs
-torch, torchvision and numpy alone (no Ray); faiss, scikit-learn and the data folder add rows where they are there.
+For k = 2..5 an explanation needs 15 forwards an image: one of the image, 14 of its perturbations. ratio_* is the wall
+time of full explanations over that of those forwards alone, in the same micro-batches of the same process, median of 5.
+Needs torch, torchvision and numpy alone (no Ray); faiss, scikit-learn and the data folder add rows where there are any.
 """
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from photos import load_photos, photo_network
 from table import arguments, seconds, show, write
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from xal.errors import ResourceError
@@ -130,7 +131,11 @@ def ratios(device: str, repeats: int, measures: dict[str, float]) -> None:
     threads = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
     show(f"explanations against their forwards alone, an image ({threads})", columns, rows)
     names = list(dict.fromkeys(stage for share in shares.values() for stage in share))
-    show("where the time goes, ms an image", ["", *shares], [[n, *[s.get(n, 0.0) for s in shares.values()]] for n in names])
+    show(
+        "where the time goes, ms an image",
+        ["", *shares],
+        [[n, *[s.get(n, 0.0) for s in shares.values()]] for n in names],
+    )
     for name, share in shares.items():
         for stage, value in share.items():
             measures[f"ms_{name}_{stage.replace(' ', '_').replace('-', '')}"] = value
@@ -178,7 +183,7 @@ def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> N
         images = pictures(name, device, MODELS[name][3])
         nets = {"float32, channels last": network(name, device)[0]}
         reference = EBANO.explain(nets["float32, channels last"], images)
-        plain = Network(nets["float32, channels last"].model, network(name, device, precision="float32")[0].module, device)
+        plain = copy.deepcopy(nets["float32, channels last"])
         plain.module = plain._forward = plain.module.to(memory_format=torch.contiguous_format)
         nets["float32, channels first"] = plain
         nets["bfloat16 autocast"] = network(name, device, precision="bfloat16")[0]
@@ -213,9 +218,9 @@ def backends(device: str, measures: dict[str, float]) -> None:
     with torch.inference_mode():
         with captured(net.module, net.conv_layers()[-3:]) as activations:
             net.probabilities(images.float())
-        columns = hypercolumns(list(activations.values()), (224, 224)).vectors
-    everywhere = columns.flatten(2)
-    grid = columns[:, :, ::4, ::4].flatten(2)
+        vectors = hypercolumns(list(activations.values()), (224, 224)).vectors
+    everywhere = vectors.flatten(2)
+    grid = vectors[:, :, ::4, ::4].flatten(2)
     cases: list[tuple[str, Tensor, Backend, int, int]] = [
         ("ours, 56 x 56 grid, 10 restarts", grid, "torch", EBANO.restarts, EBANO.iterations),
         ("ours, all pixels, 10 restarts", everywhere, "torch", EBANO.restarts, EBANO.iterations),
@@ -239,7 +244,9 @@ def backends(device: str, measures: dict[str, float]) -> None:
         inertias[label] = np.array([_inertia(everywhere, each.centres) for each in found])
     least = np.min(list(inertias.values()), axis=0)
     rows = [[label, 1e3 * times[label], float(np.median(inertias[label] / least))] for label in times]
-    show(f"k-means for k = 2..5, ResNet-50 with {weights} weights", ["", "ms an image", "inertia / least, median"], rows)
+    show(
+        f"k-means for k = 2..5, ResNet-50 with {weights} weights", ["", "ms an image", "inertia / least, median"], rows
+    )
     ours = times["ours, 56 x 56 grid, 10 restarts"]
     for key, label in (("faiss", "faiss, all pixels, 1 run of 100 (thesis)"), ("sklearn", cases[-1][0])):
         if label in times:

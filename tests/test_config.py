@@ -14,7 +14,7 @@ from xal.errors import ConfigError
 from xal.models.convnet import Convnet
 from xal.models.residual import Residual
 from xal.models.torchvision import Torchvision
-from xal.strategies.ebano_uncertainty import EbanoUncertainty
+from xal.strategies.ebano import EbanoUncertainty
 from xal.strategies.entropy import Entropy
 from xal.strategies.margin import Margin
 from xal.strategies.random import Random

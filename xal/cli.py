@@ -81,8 +81,8 @@ def label(
     annotator: Annotated[str, typer.Option("--by", help="Who labelled.")] = os.environ.get("USER", "file"),
 ) -> None:
     """Take labels back, in parts if need be; all of the file or nothing."""
-    from xal.campaign.campaign import import_labels
     from xal.campaign.experiment import run_directories
+    from xal.campaign.labels import import_labels
 
     directories = run_directories(run)
     if len(directories) > 1:

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from xal.chance import Chance
 from xal.errors import XalError
 from xal.strategies import Strategy
-from xal.strategies.ebano_uncertainty import EbanoUncertainty
+from xal.strategies.ebano import EbanoUncertainty
 from xal.strategies.entropy import Entropy
 from xal.strategies.least_confidence import LeastConfidence
 from xal.strategies.margin import Margin

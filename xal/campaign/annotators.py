@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from xal.component import Component, nearest
+from xal.component import Component
 from xal.data.images import decode, encode_png
 from xal.data.pool import Pool
 from xal.errors import LabelError
@@ -128,41 +128,3 @@ class File(Annotator, name="file"):
                 (folder / drawn).write_bytes(panel(image, explained[name], request.classes))
             pictures[name] = (plain, drawn)
         return pictures
-
-
-def read_labels(path: Path, classes: Sequence[str]) -> tuple[dict[str, str], int, list[str]]:
-    """(labels by id, rows left blank, what is wrong) of a CSV or JSONL with columns `id` and `label`.
-
-    An id given twice with the same label is no mistake. Raises LabelError for a file that cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read: {error}") from error
-    rows: list[tuple[int, object]] = []
-    problems: list[str] = []
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                try:
-                    rows.append((number, json.loads(line)))
-                except json.JSONDecodeError as error:
-                    problems.append(f"line {number}: not JSON ({error.msg})")
-    elif path.suffix.lower() == ".csv":
-        rows = list(enumerate(csv.DictReader(text.splitlines()), 2))
-    else:
-        raise LabelError(f"{path}: expected a .csv or .jsonl file with columns id and label")
-    labels: dict[str, str] = {}
-    blank = 0
-    for number, row in rows:
-        if not isinstance(row, Mapping) or row.get("id") in (None, "") or "label" not in row:
-            problems.append(f"line {number}: needs both `id` and `label`")
-            continue
-        item, label = str(row["id"]), str(row["label"] or "").strip()
-        if not label:
-            blank += 1
-        elif label not in classes:
-            problems.append(f"line {number}: '{label}' is not a class{nearest(label, classes)}")
-        elif labels.setdefault(item, label) != label:
-            problems.append(f"line {number}: '{item}' is '{labels[item]}' further up, now '{label}'")
-    return labels, blank, problems

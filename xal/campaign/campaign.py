@@ -7,8 +7,9 @@ function of the recipe, the seed, and the steps before it.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from xal.campaign.annotators import Request, read_labels
+from xal.campaign.annotators import Request
 from xal.campaign.recipe import RunSpec
+from xal.campaign.synthetic import write_copies
 from xal.chance import Chance
 from xal.config import differences
 from xal.data.images import decode
@@ -27,10 +29,20 @@ from xal.engine.engine import Session
 from xal.engine.query import Coordinator
 from xal.engine.training import TrainJob
 from xal.engine.work import ModelRef
-from xal.errors import DataError, LabelError, RunError
+from xal.errors import DataError, RunError
 from xal.models.model import Shape
 from xal.progress import Reporter
-from xal.store.artefacts import EXPLANATIONS, ITEMS, WEIGHTS, locked, sweep, write_explanations, write_items, writing
+from xal.store.artefacts import (
+    EXPLANATIONS,
+    ITEMS,
+    SYNTHETIC,
+    WEIGHTS,
+    locked,
+    sweep,
+    write_explanations,
+    write_items,
+    writing,
+)
 from xal.store.ledger import Ledger, Queried, Step
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
@@ -74,7 +86,7 @@ class Campaign:
         self.spec, self.session, self.ledger, self.reporter = spec, session, ledger, reporter
         self.recipe, self.directory = spec.recipe, spec.directory
         self.pool = self.recipe.open_pool()
-        self.test = self.recipe.open_test()
+        self.test, self.validation = self.recipe.open_test(), self.recipe.open_validation()
         self.classes = self.recipe.classes(self.pool)
         self.chance = Chance(spec.seed)
         self._claim()
@@ -91,17 +103,34 @@ class Campaign:
     def run(self) -> Outcome:
         """Do the steps that are not committed, in order."""
         done = {(step.round, step.step): step for step in self.ledger.steps()}
-        if done:
+        if not done and self.spec.base is not None and self._adopt(self.spec.base):
+            done = {(step.round, step.step): step for step in self.ledger.steps()}
+            self.reporter.say(f"{self.directory}: round 0 as in {self.spec.base.name}")
+        elif done:
             last = list(done)[-1]
             self.reporter.say(f"{self.directory}: continues after round {last[0]} {last[1]}")
-        for round in range(self.recipe.budget.rounds + 1):
+        last_round = self.recipe.budget.rounds if self.spec.until is None else self.spec.until
+        for round in range(last_round + 1):
             for name in STEPS:
                 if (round, name) in done:
                     continue
                 waiting = self._step(round, name)
                 if waiting:
                     return Outcome(directory=self.directory, round=round, waiting=waiting)
-        return Outcome(directory=self.directory, round=self.recipe.budget.rounds)
+        return Outcome(directory=self.directory, round=last_round)
+
+    def _adopt(self, base: Path) -> bool:
+        """Take over another run's round 0, artefacts first; False where that run has not finished it."""
+        ledger = Ledger.at(base)
+        try:
+            if len([step for step in ledger.steps() if step.round == 0]) < len(STEPS):
+                return False
+            with writing(self.directory, "round-000") as folder:
+                shutil.copytree(base / "round-000", folder, dirs_exist_ok=True)
+            self.ledger.adopt(ledger, 0)
+        finally:
+            ledger.close()
+        return True
 
     def _step(self, round: int, name: str) -> int:
         """Do and commit a step; returns how many labels it waits for."""
@@ -117,13 +146,16 @@ class Campaign:
         coordinator = self._coordinator(self._model(round - 1) if round else None)
         coordinator.unreadable.update(self.ledger.unreadable())
         while True:
-            query = coordinator.query(
-                strategy,
-                size,
-                self.chance.of("round", round),
-                labelled=[item.id for item in known],
-                labelled_rows=np.array([item.row for item in known], np.int64),
-            )
+            if not round and budget.balanced:
+                query = coordinator.balanced(size, self.classes, self.chance.of("round", round))
+            else:
+                query = coordinator.query(
+                    strategy,
+                    size,
+                    self.chance.of("round", round),
+                    labelled=[item.id for item in known],
+                    labelled_rows=np.array([item.row for item in known], np.int64),
+                )
             if not len(query):
                 raise RunError(f"round {round}: no item of the pool is left to query; lower budget.rounds")
             items, broken = self._payload(query.items.rows)
@@ -178,29 +210,50 @@ class Campaign:
         items = self.ledger.queried()
         index = {name: i for i, name in enumerate(self.classes)}
         finetune = self.recipe.train.start == "finetune" and round > 0
-        job = TrainJob(
-            model=self.recipe.model,
-            shape=self.shape,
-            classes=len(self.classes),
-            payloads=tuple(self._path(earlier, "query") / ITEMS for earlier in range(round + 1)),
-            labels={item.id: index[item.label] for item in items if item.label is not None},
-            holdout=frozenset(self._holdout(items)),
-            settings=self.recipe.train,
-            seed=self.chance.of("train", round).number,
-            start=self._path(round - 1, "train") / WEIGHTS if finetune else None,
-        )
+        holdout = frozenset(self._holdout(items))
         with self._artefact(round, "train") as folder:
+            job = TrainJob(
+                model=self.recipe.model,
+                shape=self.shape,
+                classes=len(self.classes),
+                payloads=tuple(self._path(earlier, "query") / ITEMS for earlier in range(round + 1)),
+                labels={item.id: index[item.label] for item in items if item.label is not None},
+                holdout=holdout,
+                settings=self.recipe.train,
+                seed=self.chance.of("train", round).number,
+                start=self._path(round - 1, "train") / WEIGHTS if finetune else None,
+                synthetic=self._augment(round, holdout, index, folder),
+                validation=self.validation,
+                class_index=index,
+            )
             advance = self.reporter.stage(f"round {round} train", "epochs")
             figures = self.session.train(job, folder / WEIGHTS, advance)
-        summary = f"{figures['train_items']} items, best epoch {figures['best_epoch']} of {figures['epochs']}"
+        copies = f" and {figures['synthetic_items']} synthetic" if figures["synthetic_items"] else ""
+        summary = f"{figures['train_items']} items{copies}, best epoch {figures['best_epoch']} of {figures['epochs']}"
         self._commit(round, "train", started, figures, summary, artefact=True)
         return 0
+
+    def _augment(self, round: int, holdout: frozenset[str], index: Mapping[str, int], folder: Path) -> Path | None:
+        """Write the round's synthetic copies; None: there are none. Held-out items have none, or they would leak."""
+        strategy = self.spec.strategy.at(round, self.recipe.budget.rounds) if round else None
+        plan = strategy.augmentation() if strategy else None
+        if strategy is None or plan is None:
+            return None
+        items = [item for item in self.ledger.queried(round) if item.why == strategy.name and item.id not in holdout]
+        chosen = items[: plan.limit]  # by rank already
+        if not chosen:
+            return None
+        coordinator = self._coordinator(self._model(round - 1))
+        write_copies(folder / SYNTHETIC, plan, chosen, index, coordinator, self._path(round, "query"))
+        return folder / SYNTHETIC
 
     def _evaluate(self, round: int, started: float) -> int:
         coordinator = self._coordinator(self._model(round))
         figures: dict[str, Any]
-        if self.test is not None:
-            figures = coordinator.measure(self.test, self.classes) | {"on": "test"}
+        on = self.test or self.validation
+        if on is not None:
+            name = "validation" if self.test is None else "test"
+            figures = coordinator.measure(on, self.classes) | {"on": name}
         else:
             figures = self._evaluate_holdout(coordinator)
         self._commit(round, "evaluate", started, figures, f"accuracy {figures['accuracy']:.4f} on {figures['on']}")
@@ -220,7 +273,12 @@ class Campaign:
         return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
 
     def _holdout(self, items: list[Queried]) -> list[str]:
-        """Ids of the validation split: by a hash, so that an item never changes sides; never all of them."""
+        """Ids of the validation split: by a hash, so that an item never changes sides; never all of them.
+
+        None where there is a validation pool.
+        """
+        if self.validation is not None:
+            return []
         ids = np.array([item.id for item in items], dtype=object)
         draws = self.chance.of("validation").uniform(ids)
         share = self.recipe.train.validation
@@ -330,29 +388,6 @@ class Campaign:
             )
         if self.ledger.fact("pool") != self.pool.fingerprint:
             raise RunError(f"the pool of {self.directory} has changed since the run began; give the old one back")
-
-
-def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int]:
-    """Take labels for a run from a CSV or JSONL, all or none. Returns (new labels, labels still waited for).
-
-    Raises LabelError that lists every mistake.
-    """
-    if not (directory / "ledger.sqlite").is_file():
-        raise RunError(f"{directory} is not a run directory: it has no ledger")
-    with locked(directory):
-        ledger = Ledger.at(directory)
-        try:
-            labels, _, problems = read_labels(file, yaml.safe_load(ledger.fact("classes") or "[]"))
-            problems += ledger.label_problems(labels)
-            if problems:
-                raise LabelError(
-                    f"{file}: {len(problems)} problems, nothing was imported\n"
-                    + "\n".join(f"  - {problem}" for problem in problems)
-                )
-            new = ledger.add_labels(labels, annotator)
-            return new, sum(item.label is None for item in ledger.queried())
-        finally:
-            ledger.close()
 
 
 def committed(steps: list[Step], name: str) -> dict[int, Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -9,6 +10,7 @@ import yaml
 from xal.campaign.campaign import Outcome, run_campaign
 from xal.campaign.recipe import Recipe, RunSpec, runs
 from xal.config import differences
+from xal.engine.engine import Session
 from xal.errors import RunError, XalError
 from xal.progress import Reporter
 from xal.store.ledger import Ledger
@@ -22,20 +24,28 @@ def run_experiment(
     recipe.classes(recipe.open_pool())
     recipe.open_test()
     _refuse_strangers(specs, directory)
-    outcomes: list[Outcome] = []
     with recipe.engine.open() as session:
-        if len(specs) > 1 and session.parallel_slots > 1:
-            reporter.say(f"{len(specs)} runs, {min(session.parallel_slots, len(specs))} side by side")
-            for spec, result in session.parallel(_run_alone, specs):
-                if isinstance(result, XalError):
-                    raise result
-                reporter.say(f"{spec.directory.name}: {len(outcomes) + 1} of {len(specs)} runs done")
-                outcomes.append(result)
-            return outcomes
-        for number, spec in enumerate(specs, 1):
-            reporter.say(f"run {number} of {len(specs)}: {spec.directory}")
-            outcomes.append(run_campaign(spec, session, reporter))
+        if len(recipe.strategies) > 1:  # round 0 is the same in all arms of a seed: it is run once
+            first = {spec.seed: spec for spec in reversed(specs)}
+            _run_all([replace(spec, until=0) for spec in first.values()], session, reporter)
+            specs = [replace(spec, base=first[spec.seed].directory) for spec in specs]
+        return _run_all(specs, session, reporter)
+
+
+def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    if len(specs) > 1 and session.parallel_slots > 1:
+        reporter.say(f"{len(specs)} runs, {min(session.parallel_slots, len(specs))} side by side")
+        for spec, result in session.parallel(_run_alone, specs):
+            if isinstance(result, XalError):
+                raise result
+            reporter.say(f"{spec.directory.name}: {len(outcomes) + 1} of {len(specs)} runs done")
+            outcomes.append(result)
         return outcomes
+    for number, spec in enumerate(specs, 1):
+        reporter.say(f"run {number} of {len(specs)}: {spec.directory}{'' if spec.until is None else ', round 0'}")
+        outcomes.append(run_campaign(spec, session, reporter))
+    return outcomes
 
 
 def run_directories(path: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from xal.models import Model
 from xal.models.convnet import Convnet
 from xal.models.training import TrainSettings
 from xal.strategies import Strategy
-from xal.strategies.ebano_uncertainty import EbanoUncertainty
+from xal.strategies.ebano import EbanoUncertainty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,9 @@ class PoolSection:
     source: str = "demo"
     """`demo` (8,000 Fashion-MNIST images in the package), a Parquet file, or a folder of them."""
     test: str | None = None
-    """A labelled pool to evaluate on; null: the demo's own test set, else the validation split."""
+    """A labelled pool to evaluate on; null: the demo's own test set, else what there is to validate on."""
+    validation: str | None = None
+    """A labelled pool to choose the best epoch by; null: a share of the labelled items, train.validation."""
     classes: tuple[str, ...] | None = None
     """Class names in order; null: as the pool says."""
 
@@ -42,6 +44,8 @@ class Budget:
 
     initial: Annotated[int, Field(ge=2)] = 100
     """Items drawn at random before the first round."""
+    balanced: bool = False
+    """Draw those evenly from all classes, by the pool's own labels: a simulation's start."""
     per_round: Annotated[int, Field(ge=1)] = 100
     rounds: Annotated[int, Field(ge=0)] = 5
 
@@ -84,12 +88,22 @@ class Recipe:
                 problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
             if self.explainer is None and self._explains(strategy):
                 problems.append(f"explainer: strategy '{strategy.name}' needs explanations; name an explainer")
+            problems += [f"arms.{name}: {problem}" for problem in self._augments(strategy)]
         if problems:
             raise ConfigError(problems)
 
     def _explains(self, strategy: Strategy) -> bool:
         rounds = range(1, self.budget.rounds + 1)
         return any("explanations" in strategy.at(round, self.budget.rounds).needs for round in rounds)
+
+    def _augments(self, strategy: Strategy) -> list[str]:
+        """Why the copies of EBAnO-Augment cannot be made."""
+        rounds = range(1, self.budget.rounds + 1)
+        if self.explainer is None or isinstance(self.explainer, Ebano):
+            return []
+        if all(strategy.at(round, self.budget.rounds).augmentation() is None for round in rounds):
+            return []
+        return [f"'{strategy.name}' blurs what EBAnO's features leave; name the explainer ebano"]
 
     @property
     def strategies(self) -> dict[str, Strategy]:
@@ -113,12 +127,13 @@ class Recipe:
 
     def open_test(self) -> Pool | None:
         """The test pool, if there is one."""
-        if self.pool.test is not None:
-            test = Pool.open(self.pool.test)
-            if not test.has_labels:
-                raise DataError(f"pool.test: {self.pool.test} has no `label` column to evaluate against")
-            return test
-        return demo_test() if self.pool.source == "demo" else None
+        if self.pool.test is None and self.pool.source == "demo":
+            return demo_test()
+        return _labelled(self.pool.test, "pool.test")
+
+    def open_validation(self) -> Pool | None:
+        """The validation pool, if there is one."""
+        return _labelled(self.pool.validation, "pool.validation")
 
     def classes(self, pool: Pool) -> tuple[str, ...]:
         """Class names in order; at least two."""
@@ -126,6 +141,15 @@ class Recipe:
         if len(names) < 2 or len(set(names)) != len(names):
             raise ConfigError([f"pool.classes: expected two or more distinct names, got {list(names)}; list them here"])
         return names
+
+
+def _labelled(path: str | None, field: str) -> Pool | None:
+    if path is None:
+        return None
+    pool = Pool.open(path)
+    if not pool.has_labels:
+        raise DataError(f"{field}: {path} has no `label` column")
+    return pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +160,10 @@ class RunSpec:
     arm: str
     seed: int
     directory: Path
+    until: int | None = None
+    """Stop after this round; None: after the last."""
+    base: Path | None = None
+    """A run of the same recipe and seed whose round 0, the same in every arm, need not be computed again."""
 
     @property
     def strategy(self) -> Strategy:
@@ -148,7 +176,7 @@ class RunSpec:
         engine = whole.pop("engine")
         for key in ("arms", "seeds"):
             del whole[key]
-        rounding = {key: engine[key] for key in ("batch", "threads")}
+        rounding = {key: engine[key] for key in ("batch", "threads", "precision", "compiled")}
         return whole | {"strategy": unparse(self.strategy), "seed": self.seed, "engine": rounding}
 
 

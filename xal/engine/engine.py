@@ -16,7 +16,7 @@ from xal.component import Component
 from xal.data.pool import Pool
 from xal.engine.training import TrainJob
 from xal.engine.work import Partial, Reader, Unit, Work, units
-from xal.models.model import Shape
+from xal.models.model import Precision, Shape
 from xal.types import Rows
 
 Advance = Callable[[int, int], None]
@@ -32,12 +32,16 @@ def silent(done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine(Component, family="engine"):
-    """Base of the engines. `batch` and `threads` decide rounding; all else only where and how fast."""
+    """Base of the engines. `batch`, `threads`, `precision` and `compiled` decide rounding, all else where it runs."""
 
     batch: Annotated[int, Field(ge=1)] = 256
     """Items a forward; another size may move ids that rounding ties."""
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each scoring process."""
+    precision: Precision = "float32"
+    """bfloat16: predictions and explanations under autocast, faster where the hardware has it, and coarser."""
+    compiled: bool = False
+    """Forwards by torch.compile: wants a C++ compiler and a minute; worth it for long passes."""
 
     @abstractmethod
     def open(self) -> Session:

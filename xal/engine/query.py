@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,11 +56,46 @@ class Coordinator:
             step = step.filler()
         return Query(items=Scored.concatenate(parts), reasons=tuple(reasons))
 
-    def collect(self, rows: Rows, needs: frozenset[str], stage: str) -> Evidence | None:
-        """Evidence on the given rows, in ascending order of row."""
+    def balanced(self, budget: int, classes: tuple[str, ...], chance: Chance) -> Query:
+        """`budget` items drawn at random, evenly from all classes by the pool's own labels (the first get the rest).
+
+        Raises DataError where a class has too few.
+        """
+        if not self.pool.has_labels:
+            raise DataError("budget.balanced: the pool has no `label` column; set it to false")
+        spans = list(self.pool.scan(["id", "label"]))
+        ids = np.concatenate([table["id"].to_numpy(zero_copy_only=False) for _, table in spans]).astype(object)
+        labels = np.concatenate([table["label"].to_numpy(zero_copy_only=False) for _, table in spans])
+        usable = ~np.isin(ids.astype(str), sorted(self.unreadable))
+        everything = Scored(ids=ids, rows=np.arange(len(ids)), scores=chance.uniform(ids))
+        parts = []
+        for number, name in enumerate(classes):
+            quota = budget // len(classes) + (number < budget % len(classes))
+            part = everything.take(usable & (labels == name)).top(quota)
+            if len(part) < quota:
+                raise DataError(
+                    f"budget.balanced: class '{name}' has {len(part)} items, {quota} are wanted; lower budget.initial"
+                )
+            parts.append(part)
+        items = Scored.concatenate(parts).top(budget)
+        return Query(items=items, reasons=("random",) * len(items))
+
+    def collect(
+        self,
+        rows: Rows,
+        needs: frozenset[str],
+        stage: str,
+        *,
+        explained: Mapping[str, int] | None = None,
+        pool: Pool | None = None,
+    ) -> Evidence | None:
+        """Evidence on the given rows, in ascending order of row.
+
+        explained: the class of interest by id; None: the predicted one. pool: another than the campaign's own.
+        """
         rows = np.sort(rows)
-        work = Collect(needs=needs, model=self.model, explainer=self.explainer)
-        parts = [part for part in self._run(work, stage, rows=rows) if part is not None]
+        work = Collect(needs=needs, model=self.model, explainer=self.explainer, explained=explained)
+        parts = [part for part in self._run(work, stage, rows=rows, pool=pool) if part is not None]
         if not parts:
             return None
         evidence = Evidence.concatenate(parts)

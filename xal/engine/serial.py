@@ -29,7 +29,7 @@ class SerialSession(Session):
 
     def __init__(self, engine: Serial) -> None:
         self.engine: Serial = engine
-        self.worker = Worker(engine.device, engine.threads)
+        self.worker = Worker(engine.device, engine.threads, engine.precision, engine.compiled)
 
     @property
     def lanes(self) -> int:

@@ -7,7 +7,7 @@ by file, shard or worker, so that a network sees the same batches whoever runs t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from xal.data.images import decode
 from xal.data.pool import Pool, as_matrix
 from xal.errors import NumericalError, ResourceError, XalError
 from xal.explainers import Explainer
-from xal.models.model import Model, Network, Shape
+from xal.models.model import Model, Network, Precision, Shape
 from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Rows, Scored
 
@@ -133,6 +133,8 @@ class Work:
     needs: frozenset[str]
     model: ModelRef | None = None
     explainer: Explainer | None = None
+    explained: Mapping[str, int] | None = None
+    """Class of interest by id; None: the predicted one."""
 
     @abstractmethod
     def reduce(self, batches: Iterator[tuple[Evidence, Block]]) -> Any:
@@ -212,8 +214,10 @@ def pick_device(device: str) -> str:
 class Worker:
     """Holds the latest model on a device; lives through the campaign, whatever the pass."""
 
-    def __init__(self, device: str = "auto", threads: int = 1) -> None:
-        self.device, self.threads = pick_device(device), threads
+    def __init__(
+        self, device: str = "auto", threads: int = 1, precision: Precision = "float32", compiled: bool = False
+    ) -> None:
+        self.device, self.threads, self.precision, self.compiled = pick_device(device), threads, precision, compiled
         self._version = ""
         self._network: Network | None = None
 
@@ -222,7 +226,8 @@ class Worker:
         if self._network is None or self._version != ref.version:
             module = ref.model.untrained().create(ref.shape, ref.classes, seed=0)
             module.load_state_dict(load_file(ref.weights))
-            self._network, self._version = Network(ref.model, module, self.device), ref.version
+            self._network = Network(ref.model, module, self.device, precision=self.precision, compiled=self.compiled)
+            self._version = ref.version
         return self._network
 
     def run(self, work: Work, block: Block) -> Partial:
@@ -262,7 +267,8 @@ class Worker:
         if "explanations" in work.needs:
             if work.explainer is None:
                 raise XalError("the strategy needs explanations; give the recipe an explainer")
-            explanations = work.explainer.explain(network, payload)
+            wanted = None if work.explained is None else torch.tensor([work.explained[str(item)] for item in ids])
+            explanations = work.explainer.explain(network, payload, wanted)
         return Evidence(
             ids=ids, rows=rows, probabilities=probabilities, embeddings=embeddings, explanations=explanations
         )

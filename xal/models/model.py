@@ -66,7 +66,7 @@ class Network:
     """A model with weights on a device, ready to answer.
 
     Weights lie channels last, which saves convolutions on a CPU half their time and changes nothing but rounding.
-    precision: bfloat16 computes under autocast, faster and coarser; compiled: by torch.compile (a C++ compiler, a minute).
+    precision: bfloat16 computes under autocast, faster and coarser. compiled: by torch.compile.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Network:
     ) -> None:
         self.model, self.device, self.precision = model, torch.device(device), precision
         self.module: nn.Module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(self.module, dynamic=True) if compiled else self.module
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(self.module, dynamic=True) if compiled else self.module
+        )
 
     def conv_layers(self) -> Sequence[str]:
         """Names of the convolutional layers, in the order they are defined."""

@@ -12,7 +12,6 @@ from torchvision import models
 from xal.errors import DataError, XalError
 from xal.models.model import Model, Shape
 
-
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red, green, blue, of 0-1
 
 

@@ -42,6 +42,8 @@ class TrainSettings:
     """Share of the labelled items held out, by a hash of the id: once held out, always held out."""
     plateau_patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a lower validation loss before lr is multiplied by plateau_factor; null: never."""
+    finetune_plateau_patience: Annotated[int, Field(ge=1)] | None = None
+    """The same in the rounds that fine-tune; null: plateau_patience."""
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     plateau_times: Annotated[int, Field(ge=0)] = 2
     """At most so many decays."""
@@ -60,6 +62,10 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def with_more(self, other: Examples) -> Examples:
+        """These and the others."""
+        return Examples(images=torch.cat([self.images, other.images]), labels=torch.cat([self.labels, other.labels]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,6 +100,7 @@ def fit(
     """
     epochs = (settings.finetune_epochs if finetune else None) or settings.epochs
     lr = (settings.finetune_lr if finetune else None) or settings.lr
+    patience = (settings.finetune_plateau_patience if finetune else None) or settings.plateau_patience
     device = next(module.parameters()).device
     with torch.random.fork_rng():
         torch.manual_seed(seed + 7919 * rank)  # dropout and flips differ by worker, the shuffle must not
@@ -129,7 +136,7 @@ def fit(
                 best_epoch, since = epoch + 1, 0
             else:
                 since += 1
-                if settings.plateau_patience and since >= settings.plateau_patience and decays < settings.plateau_times:
+                if patience and since >= patience and decays < settings.plateau_times:
                     decays, since = decays + 1, 0
                     for group in optimizer.param_groups:
                         group["lr"] *= settings.plateau_factor

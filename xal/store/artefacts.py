@@ -1,6 +1,7 @@
 """The files of a run: written aside, synced, then renamed; named by the ledger only after that.
 
-RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}  round-003/train/model.safetensors
+RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}
+    round-003/train/{model.safetensors,synthetic.parquet}
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xal.data.images import encode_png
 from xal.errors import RunError
 from xal.types import Explanations
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
+SYNTHETIC = "synthetic.parquet"
 
 
 @contextmanager
@@ -69,6 +73,20 @@ def locked(directory: Path) -> Iterator[None]:
 def write_items(path: Path, items: pa.Table) -> None:
     """Payloads of queried items: columns id, row, and the pool's payload."""
     pq.write_table(items, path, compression="zstd")
+
+
+def write_synthetic(
+    path: Path, sources: Sequence[str], images: npt.NDArray[np.uint8], labels: Sequence[str], classes: Sequence[int]
+) -> None:
+    """Training items that are no labels: an id of their own, the item they were made from, its label, the image."""
+    columns = {
+        "id": [f"{source}#synthetic" for source in sources],
+        "source": list(sources),
+        "label": list(labels),
+        "class_index": list(classes),
+        "image": [encode_png(image) for image in images],
+    }
+    pq.write_table(pa.table(columns), path, compression="zstd")
 
 
 def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations) -> None:

@@ -182,6 +182,19 @@ class Ledger:
             if new:
                 connection.execute(_unreadable.insert(), new)
 
+    def adopt(self, other: Ledger, round: int) -> None:
+        """Take over a round of another run as it is, in one transaction."""
+        tables = (_steps, _queries, _unreadable)
+        with other._engine.connect() as source, self._engine.begin() as connection:
+            for table in tables:
+                rows = [dict(row) for row in source.execute(sa.select(table).where(table.c.round == round)).mappings()]
+                if rows:
+                    connection.execute(table.insert(), rows)
+            mine = sa.select(_labels).join(_queries, _queries.c.id == _labels.c.id).where(_queries.c.round == round)
+            rows = [dict(row) for row in source.execute(mine).mappings()]
+            if rows:
+                connection.execute(_labels.insert(), rows)
+
     def label_problems(self, labels: Mapping[str, str]) -> list[str]:
         """Every id that was not queried, and every conflict with an earlier label."""
         known = {item.id: item.label for item in self.queried()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,16 @@ from xal.component import Component
 from xal.types import Evidence, Floats, Scored
 
 Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Which of a round's queried items its training sees a second time, with all but fmax blurred."""
+
+    limit: int | None
+    """At most so many, best first; None: all that the strategy itself chose, not its filler."""
+    explained: Literal["prediction", "label"]
+    """The class of interest whose strongest feature fmax is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,10 @@ class Strategy(Component, ABC, family="strategy"):
 
     def filler(self) -> Strategy | None:
         """The strategy that spends what `select` left of the budget."""
+        return None
+
+    def augmentation(self) -> Augmentation | None:
+        """Synthetic copies that join the round's training and count as no labels; None: there are none."""
         return None
 
     def prefilter(self, evidence: Evidence, chance: Chance) -> Scores:

@@ -150,14 +150,15 @@ class RaySession(Session):
         remote = ray.remote(num_cpus=engine.actor_cpus, num_gpus=engine.actor_gpus)(_Actor)
         options = remote.options(max_restarts=-1, max_task_retries=-1)
         device = "cuda" if engine.actor_gpus else "cpu"
-        self._actors = [options.remote(device, engine.threads) for _ in range(engine.actors)]
+        settings = (device, engine.threads, engine.precision, engine.compiled)
+        self._actors = [options.remote(*settings) for _ in range(engine.actors)]
 
 
 class _Actor:
     """A worker that Ray restarts where it must."""
 
-    def __init__(self, device: str, threads: int) -> None:
-        self.worker = Worker(device, threads)
+    def __init__(self, *settings: Any) -> None:
+        self.worker = Worker(*settings)
 
     def run(self, work: Work, block: Any) -> Partial:
         columns: Block = BlockAccessor.for_block(block).to_numpy()

@@ -45,7 +45,9 @@ def _faiss(restarts: int, iterations: int, seed: int) -> Fit:
     try:
         import faiss
     except ModuleNotFoundError as error:
-        raise ResourceError("explainer.backend: faiss is not installed; pip install faiss-cpu, or a GPU build") from error
+        raise ResourceError(
+            "explainer.backend: faiss is not installed; pip install faiss-cpu, or a GPU build"
+        ) from error
     gpu = getattr(faiss, "get_num_gpus", lambda: 0)() > 0
 
     def fit(points: Floats, k: int) -> tuple[Any, float]:
@@ -60,7 +62,8 @@ def _faiss(restarts: int, iterations: int, seed: int) -> Fit:
             max_points_per_centroid=len(points),  # else it would cluster a sample
         )
         trained.train(points)
-        return trained.centroids, float(trained.obj[-1])
+        objective: Any = trained.obj
+        return trained.centroids, float(objective[-1])
 
     return fit
 

@@ -165,7 +165,7 @@ class Ebano(Explainer, name="ebano"):
         with record_function("ebano: assign"):
             pixels = columns.flatten(2)
             labels = torch.stack([assign(pixels, each.centres).to(torch.uint8) for each in found])
-            return labels.unflatten(2, columns.shape[2:])
+            return labels.view(len(found), len(columns), *columns.shape[2:])
 
     def _perturbed(
         self,

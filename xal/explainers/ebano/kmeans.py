@@ -10,7 +10,7 @@ candidates, as scikit-learn does). The thesis (section 3.2) runs Faiss an image 
 - the first j centres of k-means++ for the largest k are those of k = j: it runs once, and no k depends on the others;
 - the restarts run on a lattice of the points (every 5th of 56 x 56), and the best of each k goes on with all of them.
 
-The random numbers are drawn on the CPU and shared by all images, so that a clustering depends neither on the other images
+The random numbers are drawn on the CPU and shared by all images, so that a clustering depends neither on the others
 of the batch nor on the device. A candidate is drawn in proportion to its squared distance d by the exponential race
 argmax d_p / e_p, e_p ~ Exp(1). A point as near to two centres counts for both. An empty cluster keeps its centre.
 Clusters are numbered by their first point, empty ones last.

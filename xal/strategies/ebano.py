@@ -1,20 +1,21 @@
-"""EBAnO-Uncertainty (thesis 3.3.2): query what an influential but imprecise feature explains.
+"""EBAnO-Uncertainty and EBAnO-Augment (thesis 3.3.2): query what an influential but imprecise feature explains.
 
     m(x) = nPIR_fmax(x) - nPIRP_fmax(x),   fmax = argmax_f nPIR_f of the best explanation, m in [-2, 2]
 
 On `candidates` (kappa) random pool items: keep m > `threshold` (eta), the largest first, at most `limit` (l_U); the
-rest of the batch is filled by highest entropy over the whole pool, without repeats.
+rest of the batch is filled by highest entropy over the whole pool, without repeats. EBAnO-Augment queries the same
+items; of the first `augment_limit` (l_A) of them a copy with all but fmax blurred joins the round's training.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from xal.chance import Chance
 from xal.errors import XalError
-from xal.strategies.strategy import Scores, Strategy
+from xal.strategies.strategy import Augmentation, Scores, Strategy
 from xal.types import Evidence, Scored
 
 
@@ -71,3 +72,22 @@ class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
     def select(self, scored: Scored, budget: int) -> Scored:
         """The items above the threshold, at most l_U."""
         return scored.take(scored.scores > self.threshold).top(self.shortlist(budget))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EbanoAugment(EbanoUncertainty, name="ebano_augment"):
+    """EBAnO-Uncertainty whose queried items also train with all but their strongest feature blurred."""
+
+    augment_limit: Annotated[int, Field(ge=1)] | None = None
+    """l_A: at most so many copies a round, of the items of largest m(x); null: of all that m(x) chose."""
+    explained: Literal["prediction", "label"] = "prediction"
+    """Whose fmax is kept: of the class predicted at the query, or, explained anew after annotation, of the label."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.augment_limit is not None and self.limit is not None and self.augment_limit > self.limit:
+            raise XalError(f"augment_limit: l_A = {self.augment_limit} is over limit, l_U = {self.limit}; lower it")
+
+    def augmentation(self) -> Augmentation:
+        """Copies of the items of largest m(x)."""
+        return Augmentation(limit=self.augment_limit, explained=self.explained)

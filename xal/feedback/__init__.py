@@ -1,0 +1,1 @@
+"""What becomes of an explanation after the query: synthetic training items."""
