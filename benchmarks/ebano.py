@@ -84,7 +84,7 @@ def synchronised(call: Callable[[], object], device: str) -> Callable[[], None]:
 def forwards_alone(net: Network, images: Tensor) -> None:
     """All forwards of an explanation in the explainer's own micro-batches, and nothing else."""
     with torch.inference_mode():
-        for chunk in images.split(EBANO._forward_size(images)):
+        for chunk in images.split(EBANO.forward_size(images)):
             chunk = chunk.to(torch.float32, memory_format=torch.channels_last)
             for _ in range(FORWARDS):
                 net.probabilities(chunk)
@@ -154,7 +154,7 @@ def memory(device: str, measures: dict[str, float]) -> None:
 def peaks(device: str) -> None:
     """Print (images, MB at the peak of their forwards, MB at the peak of explaining them)."""
     net, _ = network("resnet50", device)
-    images = pictures("resnet50", device, EBANO._forward_size(torch.empty(1, 3, 224, 224, device=device)))
+    images = pictures("resnet50", device, EBANO.forward_size(torch.empty(1, 3, 224, 224, device=device)))
     found = []
     for call in (forwards_alone, forwards_alone, EBANO.explain):  # the first time fills the allocator
         if device == "cuda":
@@ -189,7 +189,7 @@ def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> N
         nets["bfloat16 autocast"] = network(name, device, precision="bfloat16")[0]
         if name == "resnet18" or device == "cuda":
             nets["float32, compiled"] = network(name, device, compiled=True)[0]
-        chunk = images[: EBANO._forward_size(images)].float()
+        chunk = images[: EBANO.forward_size(images)].float()
         calls = {
             kind: synchronised(lambda net=net, chunk=chunk: _forward(net, chunk), device) for kind, net in nets.items()
         }

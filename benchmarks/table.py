@@ -30,7 +30,7 @@ def seconds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table, the first column to the left and numbers to the right."""
-    cells = [columns, *[[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]]
+    cells = [list(columns), *[_texts(row) for row in rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print(f"\n{title}")
     for number, row in enumerate(cells):
@@ -38,6 +38,16 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
         print(line.rstrip())
         if not number:
             print("  ".join("-" * width for width in widths))
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """The same as Markdown."""
+    cells = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *[_texts(row) for row in rows]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def _texts(row: Sequence[object]) -> list[str]:
+    return [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row]
 
 
 def write(path: Path | None, measures: dict[str, float]) -> None:

@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 from tests.recipes import write_pool
 from xal.chance import Chance
 from xal.data.pool import Pool
+from xal.data.units import units
 from xal.engine import RayEngine, Serial
 from xal.engine.engine import Engine, Session
 from xal.engine.query import Coordinator
-from xal.engine.work import ModelRef, units
+from xal.engine.work import ModelRef
 from xal.errors import NumericalError, ResourceError
 from xal.explainers import Ebano
 from xal.models.convnet import Convnet

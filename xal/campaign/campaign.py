@@ -71,6 +71,7 @@ def run_campaign(spec: RunSpec, session: Session, reporter: Reporter) -> Outcome
     Raises RunError for a directory in use, or of another recipe.
     """
     with locked(spec.directory):
+        session.warm()
         sweep(spec.directory)
         ledger = Ledger.at(spec.directory)
         try:

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from xal.component import Component
 from xal.data.pool import Pool
+from xal.data.units import Reader, Unit, units
 from xal.engine.training import TrainJob
-from xal.engine.work import Partial, Reader, Unit, Work, units
+from xal.engine.work import Partial, Work
 from xal.models.model import Precision, Shape
 from xal.types import Rows
 
@@ -108,6 +109,9 @@ class Session(ABC):
     def parallel_slots(self) -> int:
         """How many whole campaigns can run side by side; 1: run them here, one after the other."""
         return 1
+
+    def warm(self) -> None:  # noqa: B027 (nothing loads slowly, unless a subclass says so)
+        """Begin to start what the first pass will need."""
 
     def close(self) -> None:  # noqa: B027 (nothing was started, unless a subclass says so)
         """Give back what was started."""

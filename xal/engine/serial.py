@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xal.data.units import Reader, Unit
 from xal.engine.engine import Advance, Engine, Session, silent
 from xal.engine.training import TrainJob
-from xal.engine.work import Partial, Reader, Unit, Work, Worker, pick_device
+from xal.engine.work import Partial, Work, Worker, pick_device
 
 
 @dataclass(frozen=True, kw_only=True)

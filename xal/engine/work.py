@@ -1,8 +1,4 @@
-"""What runs on shards: read a unit of the pool, gather evidence batch by batch, reduce it to something small.
-
-A *unit* is a run of batches; a *batch* is cut by position in the pool (or in the sorted list of rows asked for), never
-by file, shard or worker, so that a network sees the same batches whoever runs them.
-"""
+"""What runs on shards: gather evidence on a unit of the pool batch by batch, and reduce it to something small."""
 
 from __future__ import annotations
 
@@ -14,21 +10,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from safetensors.torch import load_file
 
 from xal.chance import Chance
-from xal.data.images import decode
-from xal.data.pool import Pool, as_matrix
+from xal.data.units import Block
 from xal.errors import NumericalError, ResourceError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Model, Network, Precision, Shape
 from xal.strategies.strategy import Strategy
-from xal.types import Evidence, Rows, Scored
-
-Block = dict[str, npt.NDArray[Any]]
+from xal.types import Evidence, Scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,78 +31,6 @@ class ModelRef:
     version: str
     shape: Shape
     classes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """A run of batches: rows start..stop of the pool, or the rows listed."""
-
-    start: int
-    stop: int
-    rows: Rows | None = None
-
-    def positions(self) -> Rows:
-        """The pool rows of this unit."""
-        return np.arange(self.start, self.stop) if self.rows is None else self.rows
-
-
-def units(length: int, rows: Rows | None, batch: int, batches: int) -> list[Unit]:
-    """Cut a pool of `length` rows, or the sorted `rows` of it, into units of `batches` batches of `batch` rows."""
-    step = batch * batches
-    if rows is None:
-        return [Unit(start=start, stop=min(start + step, length)) for start in range(0, length, step)]
-    return [
-        Unit(start=start, stop=min(start + step, len(rows)), rows=rows[start : start + step])
-        for start in range(0, len(rows), step)
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reader:
-    """Reads and decodes units: a pure CPU task, kept off the workers that hold a model."""
-
-    pool: Pool
-    payload: bool
-    labels: bool
-    shape: Shape | None
-    batch: int
-    exclude: pa.Array | None = None
-
-    def __call__(self, unit: Unit) -> Block:
-        """Columns id (b,), row (b,), batch (b,), good (b,) and, as asked, payload and label."""
-        columns = ["id"] + [self.pool.kind] * self.payload + ["label"] * self.labels
-        positions = unit.positions()
-        if unit.rows is None:
-            table = self.pool.read_span(unit.start, unit.stop, columns)
-        else:
-            table = self.pool.read(unit.rows, columns)
-        batches = np.arange(len(positions)) // self.batch
-        if self.exclude is not None and len(self.exclude):
-            keep = pc.invert(pc.is_in(table["id"], value_set=self.exclude))
-            mask = keep.to_numpy()
-            table, positions, batches = table.filter(keep), positions[mask], batches[mask]
-        block: Block = {
-            "id": table["id"].to_numpy(zero_copy_only=False).astype(object),
-            "row": positions,
-            "batch": batches,
-            "good": np.ones(len(positions), bool),
-        }
-        if self.labels:
-            block["label"] = table["label"].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
-        if self.payload:
-            block |= self._payload(table)
-        return block
-
-    def _payload(self, table: pa.Table) -> Block:
-        column = table[self.pool.kind].combine_chunks()
-        if self.pool.kind == "features":
-            return {"payload": as_matrix(column)}
-        if self.pool.kind != "image" or self.shape is None:
-            raise XalError(f"a {self.pool.kind} pool needs a model for {self.pool.kind}; this one takes images")
-        images, good = decode(column.to_pylist(), self.shape)
-        whole = np.zeros((len(good), *self.shape), np.uint8)
-        whole[good] = images
-        return {"payload": whole, "good": good}
 
 
 @dataclass(frozen=True, kw_only=True)

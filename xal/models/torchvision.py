@@ -7,7 +7,6 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from xal.errors import DataError, XalError
 from xal.models.model import Model, Shape
@@ -27,6 +26,8 @@ class Torchvision(Model, name="torchvision"):
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         """Raises XalError for other than 3 channels, DataError for weights that do not load."""
+        from torchvision import models  # takes seconds to import, so only here
+
         if shape[0] != 3:
             raise XalError(f"{self.architecture} takes 3 channels, got {shape[0]}; set model.channels: 3")
         module: nn.Module = models.get_model(self.architecture, weights=None, num_classes=classes)
@@ -44,6 +45,8 @@ class Torchvision(Model, name="torchvision"):
         return (images.to(torch.float32) - mean) / deviation
 
     def _state(self, weights: str) -> dict[str, Tensor]:
+        from torchvision import models
+
         path = Path(weights)
         if path.is_file():
             from safetensors.torch import load_file  # only where a file is named

@@ -24,14 +24,16 @@ import ray.data
 from ray.data.block import BlockAccessor
 from ray.exceptions import RayTaskError
 
+from xal.data.units import Block, Reader, Unit
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.ray.engine import RayEngine
 from xal.engine.ray.training import train
 from xal.engine.training import TrainJob
-from xal.engine.work import Block, Partial, Reader, Unit, Work, Worker
+from xal.engine.work import Partial, Work, Worker
 from xal.errors import ResourceError, XalError
 
 S = TypeVar("S")
+IDS_HERE = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
 IN_FLIGHT = 2  # blocks queued at an actor besides the one it works on
 
 
@@ -75,8 +77,11 @@ class RaySession(Session):
         """Units in the order in which they finish."""
         if not plan:
             return
-        if not self._actors:
-            self._start_actors()
+        if not work.needs and len(plan) * reader.batch <= IDS_HERE:
+            here = Worker("cpu", self.engine.threads)
+            yield from (here.run(work, reader(unit)) for unit in plan)
+            return
+        self.warm()
         shared = ray.put(work)
         waiting: dict[Any, Any] = {}
         load = dict.fromkeys(range(len(self._actors)), 0)
@@ -145,7 +150,10 @@ class RaySession(Session):
                 "set engine.actor_gpus and engine.train_gpus to 0 to run on CPUs"
             )
 
-    def _start_actors(self) -> None:
+    def warm(self) -> None:
+        """Start the actors; they load while the caller goes on."""
+        if self._actors:
+            return
         engine = self.engine
         remote = ray.remote(num_cpus=engine.actor_cpus, num_gpus=engine.actor_gpus)(_Actor)
         options = remote.options(max_restarts=-1, max_task_retries=-1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +29,22 @@ from xal.explainers.ebano.indices import OtherClasses, indices
 from xal.explainers.ebano.kmeans import assign
 from xal.explainers.ebano.perturbation import blur, compose, default_sigma
 from xal.explainers.explainer import Explainer, Network
-from xal.hints import Bool, Field, Float, Float64, Int64, Integer, Shaped, UInt8
+from xal.hints import Bool, Field, Float, Float32, Float64, Int64, Integer, Shaped, UInt8
 from xal.types import Explanations
 
 GRID = 64  # k-means fits on at most so many rows and columns, unless `stride` says otherwise
 CHUNK_PIXELS = {"cpu": 8 * 224**2, "cuda": 128 * 224**2}  # of the images that go through the network together
+
+
+class Segmentation(NamedTuple):
+    """Images cut into k features for every k, and what that was made from."""
+
+    images: Float32[Tensor, "b ch h w"]
+    original: Float[Tensor, "b c"]
+    """Probabilities."""
+    columns: Float32[Tensor, "b r h w"]
+    """Reduced hypercolumns."""
+    segments: UInt8[Tensor, "ks b h w"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +97,44 @@ class Ebano(Explainer, name="ebano"):
             raise XalError(f"expected images of shape (b, channels, h, w), got {tuple(images.shape)}")
         if classes is not None and classes.shape != images.shape[:1]:
             raise XalError(f"expected {len(images)} classes, one an image, got shape {tuple(classes.shape)}")
+        size = self.forward_size(images)
+        wanted = [None] * math.ceil(len(images) / size) if classes is None else classes.split(size)
+        parts = zip(images.split(size), wanted, strict=True)
+        return Explanations.concatenate([self.weigh(network, self.segment(network, part), of) for part, of in parts])
+
+    @torch.inference_mode()
+    def segment(self, network: Network, images: Shaped[Tensor, "b ch h w"]) -> Segmentation:
+        """The features of images that go through the network together, for every k."""
         names = self._layer_names(network)
-        size = self._forward_size(images)
-        with torch.inference_mode():
-            wanted = [None] * math.ceil(len(images) / size) if classes is None else classes.split(size)
-            parts = zip(images.split(size), wanted, strict=True)
-            return Explanations.concatenate([self._explain(network, names, *part) for part in parts])
+        images = images.to(torch.float32, memory_format=torch.channels_last)
+        with record_function("ebano: forward"), captured(network.module, names) as activations:
+            original = _finite(network.probabilities(images), "unperturbed")
+        with record_function("ebano: hypercolumns"):
+            maps = [_feature_maps(activations, name, len(images)) for name in names]
+            columns = hypercolumns(maps, (images.shape[2], images.shape[3]), self.components, self.reduction).vectors
+        stride = self.stride or math.ceil(max(columns.shape[2:]) / GRID)
+        with record_function("ebano: k-means"):
+            grid = columns[:, :, ::stride, ::stride].flatten(2)
+            found = cluster(grid, self.ks, self.backend, self.restarts, self.iterations, self.seed)
+        with record_function("ebano: assign"):
+            pixels = columns.flatten(2)
+            labels = torch.stack([assign(pixels, each.centres).to(torch.uint8) for each in found])
+            segments = labels.view(len(found), len(columns), *columns.shape[2:])
+        return Segmentation(images, original, columns, segments)
+
+    @torch.inference_mode()
+    def weigh(
+        self, network: Network, segmentation: Segmentation, classes: Integer[Tensor, " b"] | None = None
+    ) -> Explanations:
+        """Blur each feature in turn, and keep the k of largest informativeness."""
+        images, original, _, segments = segmentation
+        explained = _explained(original, classes)
+        with record_function("ebano: blur"):
+            blurred = blur(images, self.sigma(*images.shape[2:])).contiguous(memory_format=torch.channels_last)
+        perturbed = self._perturbed(network, images, blurred, original, segments)
+        with record_function("ebano: indices"):
+            npir, npirp = indices(original, perturbed, explained, self.other_classes)
+            return self._best(segments, npir, npirp, explained, original)
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the invariant of the class holds."""
@@ -124,48 +167,12 @@ class Ebano(Explainer, name="ebano"):
                 raise XalError(f"unknown convolutional layer '{name}'{nearest(name, known)}")
         return list(self.layers)
 
-    def _forward_size(self, images: Tensor) -> int:
+    def forward_size(self, images: Tensor) -> int:
         """Images a forward: what fits the caches of a CPU and fills a GPU, never so many that memory matters."""
         if self.micro_batch is not None:
             return self.micro_batch
         pixels = CHUNK_PIXELS.get(images.device.type, CHUNK_PIXELS["cpu"])
-        return max(1, min(pixels // (images.shape[2] * images.shape[3]), 64 * pixels // 224**2))
-
-    def _explain(
-        self,
-        network: Network,
-        names: list[str],
-        images: Shaped[Tensor, "b ch h w"],
-        classes: Integer[Tensor, " b"] | None,
-    ) -> Explanations:
-        """The same for images that go through the network together."""
-        height, width = images.shape[2:]
-        images = images.to(torch.float32, memory_format=torch.channels_last)
-        with record_function("ebano: forward"), captured(network.module, names) as activations:
-            original = _finite(network.probabilities(images), "unperturbed")
-        explained = _explained(original, classes)
-        with record_function("ebano: hypercolumns"):
-            maps = [_feature_maps(activations, name, len(images)) for name in names]
-            columns = hypercolumns(maps, (height, width), self.components, self.reduction).vectors
-        segments = self._segments(columns)
-        del columns, maps
-        with record_function("ebano: blur"):
-            blurred = blur(images, self.sigma(height, width)).contiguous(memory_format=torch.channels_last)
-        perturbed = self._perturbed(network, images, blurred, original, segments)
-        with record_function("ebano: indices"):
-            npir, npirp = indices(original, perturbed, explained, self.other_classes)
-            return self._best(segments, npir, npirp, explained, original)
-
-    def _segments(self, columns: Float[Tensor, "b r h w"]) -> UInt8[Tensor, "ks b h w"]:
-        """The feature of each pixel, for every k."""
-        stride = self.stride or math.ceil(max(columns.shape[2:]) / GRID)
-        with record_function("ebano: k-means"):
-            grid = columns[:, :, ::stride, ::stride].flatten(2)
-            found = cluster(grid, self.ks, self.backend, self.restarts, self.iterations, self.seed)
-        with record_function("ebano: assign"):
-            pixels = columns.flatten(2)
-            labels = torch.stack([assign(pixels, each.centres).to(torch.uint8) for each in found])
-            return labels.view(len(found), len(columns), *columns.shape[2:])
+        return max(1, min(pixels // (images.shape[2] * images.shape[3]), 16 * pixels // 224**2))
 
     def _perturbed(
         self,

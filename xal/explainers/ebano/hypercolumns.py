@@ -69,7 +69,9 @@ def hypercolumns(
     """
     groups: dict[tuple[int, int], list[Tensor]] = {}
     for maps in activations:
-        groups.setdefault((maps.shape[2], maps.shape[3]), []).append(maps.double())
+        groups.setdefault((maps.shape[2], maps.shape[3]), []).append(
+            maps.to(torch.float64, memory_format=torch.contiguous_format)
+        )
     layers = [torch.cat(maps, 1) for maps in groups.values()]  # of (b, c_g, h_g, w_g)
     axes = [_axes(layer, size) for layer in layers]
     rows = size[0] * size[1]

@@ -8,7 +8,8 @@ candidates, as scikit-learn does). The thesis (section 3.2) runs Faiss an image 
 - the centres of all k and all restarts of an image are rows of one matrix, so that a step for a batch of images is two
   products: of (-m, |m|^2 / 2) with (x, 1) for (d^2 - |x|^2) / 2, and of the memberships with (x, 1) for sums and sizes;
 - the first j centres of k-means++ for the largest k are those of k = j: it runs once, and no k depends on the others;
-- the restarts run on a lattice of the points (every 5th of 56 x 56), and the best of each k goes on with all of them.
+- restarts run on a lattice of the points (every 5th of 56 x 56), are thinned out twice, and the last of each k goes on
+  with all points.
 
 The random numbers are drawn on the CPU and shared by all images, so that a clustering depends neither on the others
 of the batch nor on the device. A candidate is drawn in proportion to its squared distance d by the exponential race
@@ -29,7 +30,8 @@ from torch import Tensor
 from xal.errors import XalError
 from xal.hints import Float, Float64, Int64
 
-SCREENING = 20  # steps before the restarts are compared
+SCREENING = 5  # steps before the restarts are compared
+SURVIVORS = (0.5, 0.0)  # share of the restarts, one at least, that goes on after the first and second comparison
 FEWEST = 256  # points that restarts are compared on, where there are so many
 TIE = 1e-4  # restarts whose inertia differs by less, relatively, found the same; the first of them goes on
 WORKING_ELEMENTS = {"cpu": 2**21, "cuda": 2**28}  # numbers in the largest intermediate of one chunk of images
@@ -95,11 +97,13 @@ def _cluster(points: Float[Tensor, "b r p"], ks: Sequence[int], draws: _Draws, i
     restarts = len(draws.first)
     chosen = _plus_plus(seen, max(ks), draws)
     centres = torch.cat([chosen[:, :, :k].flatten(1, 2) for k in ks], 1)  # (b, sum of s k, r)
-    if restarts > 1:
+    for share in SURVIVORS:
         groups = [_Group(restarts, k) for k in ks]
-        centres, _ = _best(seen, _lloyd(seen, centres, groups, min(SCREENING, iterations)), groups)
+        if restarts > 1:
+            restarts = max(1, int(share * restarts))
+            centres, _ = _best(seen, _lloyd(seen, centres, groups, min(SCREENING, iterations)), groups, restarts)
     groups = [_Group(1, k) for k in ks]
-    centres, inertia = _best(extended, _lloyd(extended, centres, groups, iterations), groups)
+    centres, inertia = _best(extended, _lloyd(extended, centres, groups, iterations), groups, 1)
     parts = zip(centres.split(list(ks), 1), inertia.unbind(1), strict=True)
     return [Clustering(_ordered(extended, part), least) for part, least in parts]
 
@@ -137,8 +141,9 @@ def _best(
     extended: Float[Tensor, "b r1 p"],
     centres: Float[Tensor, "b s r"],
     groups: Sequence[_Group],
+    keep: int,
 ) -> tuple[Float[Tensor, "b ks r"], Float64[Tensor, "b g"]]:
-    """The restart of least inertia of each group, and that inertia."""
+    """The `keep` restarts of least inertia of each group, best first, and the least inertia."""
     power = _squares(extended).sum(1, dtype=torch.float64)[:, None]
     sizes = [s * k for s, k in groups]
     kept, least = [], []
@@ -146,9 +151,10 @@ def _best(
     for costs, rows, group in each:
         nearest = costs.unflatten(1, group).amin(2)  # (b, s, p)
         inertia = (power + 2 * nearest.sum(-1, dtype=torch.float64)).clamp(min=0)
-        best = (inertia <= inertia.amin(1, keepdim=True) * (1 + TIE)).int().argmax(1)[:, None]
-        kept.append(rows.unflatten(1, group).take_along_dim(best[..., None, None], 1)[:, 0])
-        least.append(inertia.take_along_dim(best, 1))
+        tied = inertia <= inertia.amin(1, keepdim=True) * (1 + TIE)
+        best = torch.where(tied, -1.0, inertia).argsort(dim=1, stable=True)[:, :keep]
+        kept.append(rows.unflatten(1, group).take_along_dim(best[..., None, None], 1).flatten(1, 2))
+        least.append(inertia.take_along_dim(best[:, :1], 1))
     return torch.cat(kept, 1), torch.cat(least, 1)
 
 

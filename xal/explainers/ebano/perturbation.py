@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, where
-from torchvision.transforms.functional import gaussian_blur  # type: ignore[import-untyped, unused-ignore]
 
 from xal.errors import XalError
 from xal.hints import Bool, Float, Shaped
@@ -36,11 +36,12 @@ def blur(images: Shaped[Tensor, "b ch h w"], sigma: float) -> Float[Tensor, "b c
 
 
 def _axis(size: int, sigma: float, like: Tensor) -> Float[Tensor, "size size"]:
-    """The blur of an axis of `size` pixels as a matrix: torchvision's, of the identity."""
+    """The blur of an axis of `size` pixels as a matrix: the kernel over every window of the reflected unit vectors."""
     radius = min(math.ceil(TRUNCATE * sigma), size - 1)
-    unit = torch.eye(size, dtype=like.dtype, device=like.device)[None]
-    blurred: Tensor = gaussian_blur(unit, [1, 2 * radius + 1], [sigma, sigma])
-    return blurred[0]
+    offsets = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    kernel = torch.softmax(-0.5 * (offsets / sigma).square(), 0)
+    units = F.pad(torch.eye(size, dtype=like.dtype, device=like.device)[None], (radius, radius), mode="reflect")[0]
+    return (units.unfold(1, len(kernel), 1) @ kernel).mT
 
 
 def compose(
