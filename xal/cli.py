@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 pool_app = typer.Typer(no_args_is_help=True, help="Make and check pools.")
 app.add_typer(pool_app, name="pool")
+study_app = typer.Typer(no_args_is_help=True, help="Look into what a run's model has learned.")
+app.add_typer(study_app, name="study")
 console = Console(highlight=False, soft_wrap=True)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
@@ -81,14 +83,9 @@ def label(
     annotator: Annotated[str, typer.Option("--by", help="Who labelled.")] = os.environ.get("USER", "file"),
 ) -> None:
     """Take labels back, in parts if need be; all of the file or nothing."""
-    from xal.campaign.experiment import run_directories
     from xal.campaign.labels import import_labels
 
-    directories = run_directories(run)
-    if len(directories) > 1:
-        names = ", ".join(str(path) for path in directories)
-        raise RunError(f"{run} holds {len(directories)} runs; name the one these labels are for: {names}")
-    new, waiting = import_labels(directories[0], file, annotator)
+    new, waiting = import_labels(_one(run), file, annotator)
     follow = f"waiting for {waiting} more" if waiting else "that is all: xal run goes on"
     console.print(f"{new} new labels taken; {follow}")
 
@@ -112,10 +109,9 @@ def explain(
     of: Annotated[str | None, typer.Option("--class", help="Class to explain; the predicted one by default.")] = None,
 ) -> None:
     """Draw one explanation of an image by a run's latest model."""
-    from xal.campaign.experiment import run_directories
     from xal.campaign.explain import explain_image
 
-    png, text = explain_image(run_directories(run)[0], image, of)
+    png, text = explain_image(_one(run), image, of)
     destination = out or Path(f"{image.stem}-why.png")
     destination.write_bytes(png)
     console.print(text)
@@ -164,6 +160,38 @@ def version() -> None:
     console.print(__version__)
 
 
+@study_app.command("ebano")
+def study_ebano(
+    run: RunPath,
+    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Where the pictures go; RUN/study-ebano by default.")] = None,
+    of: Annotated[list[str] | None, typer.Option("--class", help="Only these classes' global explanations.")] = None,
+) -> None:
+    """EBAnO's indices on labelled images: distributions, against confidence, and global explanations of classes."""
+    from xal.campaign.explain import explain_labelled
+    from xal.component import nearest
+    from xal.progress import Reporter
+    from xal.report.study import write_study
+
+    directory = _one(run)
+    with Reporter() as reporter:
+        explained = explain_labelled(directory, items, reporter.stage)
+    for name in of or ():
+        if name not in explained.classes:
+            raise RunError(f"--class: '{name}' is not a class{nearest(name, explained.classes)}")
+    folder = out or directory / "study-ebano"
+    found = write_study(explained, folder, of)
+    console.print(f"{int(found['items'])} images of {explained.on}, model of round {explained.round}:")
+    table = Table(show_edge=False)
+    for column in ("fmax", "median, right", "median, wrong", "larger if right", "correlation with confidence"):
+        table.add_column(column, justify="left" if column == "fmax" else "right")
+    for key, name in (("npir", "nPIR"), ("npirp", "nPIRP")):
+        keys = ("median_right", "median_wrong", "larger_if_right", "confidence_correlation")
+        table.add_row(name, *(f"{found[f'{key}_{each}']:.3f}" for each in keys))
+    console.print(table)
+    console.print(f"pictures: {folder}")
+
+
 @pool_app.command("build")
 def pool_build(
     source: Annotated[
@@ -174,11 +202,20 @@ def pool_build(
     id_column: Annotated[str, typer.Option(help="Column of unique ids.")] = "id",
     label_column: Annotated[str, typer.Option(help="Column of labels; '' for none.")] = "label",
     text_column: Annotated[str | None, typer.Option(help="Column of text.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Class folders to take: names, or positions among all, sorted.")
+    ] = None,
+    per_class: Annotated[int | None, typer.Option(min=1, help="At most so many images of each class folder.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many of each class folder.")] = 0,
 ) -> None:
     """Make a pool from raw data; what cannot be used is counted and listed."""
     from xal.data.build import build
+    from xal.data.image_sources import Subset, read_classes
     from xal.progress import Reporter
 
+    subset = None
+    if classes is not None or per_class is not None or skip:
+        subset = Subset(classes=read_classes(classes) if classes else None, per_class=per_class, skip=skip)
     with Reporter() as reporter:
         made = build(
             source,
@@ -187,6 +224,7 @@ def pool_build(
             id_column=id_column,
             label_column=label_column or None,
             text_column=text_column,
+            subset=subset,
             progress=reporter.stage("pool build"),
         )
     for name, why in made.unreadable:
@@ -229,6 +267,17 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command continues where it stood", file=sys.stderr)
         sys.exit(130)
+
+
+def _one(run: Path) -> Path:
+    """The run directory at, or the only one in, a path."""
+    from xal.campaign.experiment import run_directories
+
+    directories = run_directories(run)
+    if len(directories) > 1:
+        names = ", ".join(str(path) for path in directories)
+        raise RunError(f"{run} holds {len(directories)} runs; name one of them: {names}")
+    return directories[0]
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

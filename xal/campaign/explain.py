@@ -1,23 +1,108 @@
-"""Explain one image by a run's latest model."""
+"""Look back at a run: its latest model, the explanation of one image, the explanations of many labelled ones."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 
 from xal.campaign.campaign import committed
+from xal.campaign.recipe import PoolSection, Recipe
+from xal.chance import Chance
 from xal.component import nearest
 from xal.config import parse
 from xal.data.images import decode
+from xal.data.pool import Pool
+from xal.engine import Serial
+from xal.engine.engine import Advance, silent
+from xal.engine.query import Coordinator
 from xal.engine.work import ModelRef, Worker
 from xal.errors import DataError, RunError
 from xal.explainers import Ebano, Explainer
 from xal.explainers.drawing import panel
 from xal.models import Model
+from xal.models.model import Shape
 from xal.store.artefacts import WEIGHTS
-from xal.store.ledger import Ledger
+from xal.store.ledger import Ledger, Queried
+from xal.strategies.random import Random
+from xal.types import Explanations, Floats, Labels
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Latest:
+    """The last trained model of a run, and what it was trained for."""
+
+    directory: Path
+    round: int
+    ref: ModelRef
+    explainer: Explainer
+    classes: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    queried: tuple[Queried, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """(c, h, w) that the network sees."""
+        return self.ref.shape
+
+    @property
+    def engine(self) -> Serial:
+        """An engine on this machine that rounds as the run's did."""
+        rounding = self.recipe["engine"]
+        return Serial(
+            device="auto", batch=rounding["batch"], precision=rounding["precision"], threads=os.cpu_count() or 1
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Explained:
+    """Labelled images with the predictions and explanations of a run's latest model."""
+
+    images: npt.NDArray[np.uint8]  # (n, c, h, w) 0-255
+    labels: Labels  # (n,)
+    probabilities: Floats  # (n, c), rows sum to 1
+    explanations: Explanations
+    classes: tuple[str, ...]
+    on: str
+    round: int
+
+
+def latest(directory: Path) -> Latest:
+    """Raises RunError for a directory that is no run, or a run without a model."""
+    if not (directory / "ledger.sqlite").is_file():
+        raise RunError(f"{directory} is not a run directory: it has no ledger")
+    ledger = Ledger.at(directory)
+    steps, queried = ledger.steps(), ledger.queried()
+    facts = [yaml.safe_load(ledger.fact(name) or "null") for name in ("recipe", "classes", "shape")]
+    ledger.close()
+    recipe, classes, shape = facts
+    trained = committed(steps, "train")
+    if not trained or shape is None:
+        raise RunError(f"{directory} has no trained model yet; xal run trains one")
+    step = trained[max(trained)]
+    ref = ModelRef(
+        model=parse(Model, recipe["model"]),
+        weights=directory / (step.artefact or "") / WEIGHTS,
+        version=f"{directory}#{step.round}",
+        shape=tuple(shape),
+        classes=len(classes),
+    )
+    return Latest(
+        directory=directory,
+        round=step.round,
+        ref=ref,
+        explainer=parse(Explainer, recipe["explainer"]) if recipe["explainer"] else Ebano(),
+        classes=tuple(classes),
+        recipe=recipe,
+        queried=tuple(queried),
+    )
 
 
 def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[bytes, str]:
@@ -25,41 +110,66 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
 
     Raises DataError for a file that is no image, RunError for a run without a model, and for an unknown class.
     """
-    if not (directory / "ledger.sqlite").is_file():
-        raise RunError(f"{directory} is not a run directory: it has no ledger")
-    ledger = Ledger.at(directory)
-    steps, recipe = ledger.steps(), yaml.safe_load(ledger.fact("recipe") or "null")
-    classes = yaml.safe_load(ledger.fact("classes") or "[]")
-    shape = yaml.safe_load(ledger.fact("shape") or "null")
-    ledger.close()
-    trained = committed(steps, "train")
-    if not trained or shape is None:
-        raise RunError(f"{directory} has no trained model yet; xal run trains one")
-    if of is not None and of not in classes:
-        raise RunError(f"--class: '{of}' is not a class{nearest(of, classes)}")
+    run = latest(directory)
+    if of is not None and of not in run.classes:
+        raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
     if not image.is_file():
         raise DataError(f"no file {image}")
-    images, good = decode([image.read_bytes()], tuple(shape))
+    images, good = decode([image.read_bytes()], run.shape)
     if not good.all():
         raise DataError(f"{image} cannot be read as an image")
-    step = trained[max(trained)]
-    model: Model = parse(Model, recipe["model"])
-    explainer: Explainer = parse(Explainer, recipe["explainer"]) if recipe["explainer"] else Ebano()
-    ref = ModelRef(
-        model=model,
-        weights=directory / (step.artefact or "") / WEIGHTS,
-        version=f"{directory}#{step.round}",
-        shape=tuple(shape),
-        classes=len(classes),
-    )
-    network = Worker(device="cpu").network(ref)
-    wanted = None if of is None else torch.tensor([classes.index(of)])
-    explanation = explainer.explain(network, torch.from_numpy(images), wanted)
-    name = classes[int(explanation.explained_class[0])]
+    network = Worker(device="cpu").network(run.ref)
+    wanted = None if of is None else torch.tensor([run.classes.index(of)])
+    explanation = run.explainer.explain(network, torch.from_numpy(images), wanted)
+    name = run.classes[int(explanation.explained_class[0])]
     strongest = explanation.strongest[0]
     text = (
         f"{name}: p = {explanation.probability[0]:.3f}; strongest of {explanation.k[0]} features: "
         f"nPIR {explanation.npir[0, strongest]:+.3f}, nPIRP {explanation.npirp[0, strongest]:+.3f} "
-        f"(model of round {step.round})"
+        f"(model of round {run.round})"
     )
-    return panel(images[0], explanation, classes), text
+    return panel(images[0], explanation, run.classes), text
+
+
+def explain_labelled(
+    directory: Path, items: int, progress: Callable[[str], Advance] = lambda stage: silent
+) -> Explained:
+    """Explain at most `items` random images of the run's test pool, else of its validation pool, else of its labels."""
+    run = latest(directory)
+    pool, on, rows, known = _labelled(run)
+    with run.engine.open() as session:
+        coordinator = Coordinator(
+            session=session, pool=pool, shape=run.shape, model=run.ref, explainer=run.explainer, progress=progress
+        )
+        if rows is None:
+            rows = coordinator.query(Random(), items, Chance(0).of("study")).items.rows
+        needs = frozenset({"probabilities", "explanations"})
+        evidence = coordinator.collect(rows[:items], needs, "explain")
+    if evidence is None or evidence.probabilities is None or evidence.explanations is None:
+        raise DataError(f"no image of {on} can be read")
+    table = pool.read(evidence.rows, ["id", "image"] + (["label"] if known is None else []))
+    labels = table["label"].to_pylist() if known is None else [known[item] for item in table["id"].to_pylist()]
+    strangers = set(labels) - set(run.classes)
+    if strangers:
+        raise DataError(f"{on} has labels outside the classes: {', '.join(sorted(map(str, strangers))[:5])}")
+    images, _ = decode(table["image"].to_pylist(), run.shape)
+    return Explained(
+        images=images,
+        labels=np.array([run.classes.index(label) for label in labels], np.int64),
+        probabilities=evidence.probabilities,
+        explanations=evidence.explanations,
+        classes=run.classes,
+        on=on,
+        round=run.round,
+    )
+
+
+def _labelled(run: Latest) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
+    """(pool, its name, rows, labels by id); rows and labels where they are the run's own."""
+    recipe = Recipe(pool=parse(PoolSection, run.recipe["pool"]))
+    for name, pool in (("the test pool", recipe.open_test()), ("the validation pool", recipe.open_validation())):
+        if pool is not None:
+            return pool, name, None, None
+    known = {item.id: item.label for item in run.queried if item.label is not None}
+    rows = np.array([item.row for item in run.queried if item.label is not None], np.int64)
+    return recipe.open_pool(), "the labelled items", rows, known

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xal.data.image_sources import IDX, idx_files, image_folder
+from xal.data.image_sources import IDX, Subset, idx_files, image_folder
 from xal.data.pool import METADATA_KEY, ROW_GROUP, Kind
 from xal.data.source import Item, Source
 from xal.data.table_sources import csv_table, json_lines, parquet_table
@@ -96,6 +96,7 @@ def build(
     id_column: str = "id",
     label_column: str | None = "label",
     text_column: str | None = None,
+    subset: Subset | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BuildReport:
     """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
@@ -108,7 +109,7 @@ def build(
         raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
     if files < 1 or (single and files > 1):
         raise DataError(f"{files} files asked for {destination}; at least 1, and exactly 1 where it ends in .parquet")
-    opened = open_source(source, id_column, label_column, text_column)
+    opened = open_source(source, id_column, label_column, text_column, subset)
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
@@ -124,17 +125,25 @@ def build(
     return report
 
 
-def open_source(source: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
-    """Find out what `source` is; `label_column` None leaves all labels out."""
+def open_source(
+    source: Path,
+    id_column: str,
+    label_column: str | None,
+    text_column: str | None,
+    subset: Subset | None = None,
+) -> Source:
+    """Find out what `source` is; `label_column` None leaves all labels out, `subset` is for image folders."""
     if not source.exists():
         raise DataError(f"nothing at {source}; a pool is built from {ACCEPTED}")
+    if subset is not None and (not source.is_dir() or label_column is None):
+        raise DataError(f"classes can be chosen from a folder of class folders, with labels; {source} is none")
     if source.is_dir():
         idx = sorted(file for file in source.iterdir() if IDX.fullmatch(file.name))
         if len(idx) > 1:
             raise DataError(f"{source} holds {[file.name for file in idx]}; name the one to build from")
         if idx:
             return idx_files(idx[0], label_column is not None)
-        return image_folder(source, label_column is not None)
+        return image_folder(source, label_column is not None, subset)
     if IDX.fullmatch(source.name):
         return idx_files(source, label_column is not None)
     name = source.name.lower().removesuffix(".gz")

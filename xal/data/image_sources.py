@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from xal.component import nearest
 from xal.data import images
 from xal.data.source import UNREADABLE, Item, Source, binary
 from xal.errors import DataError
@@ -19,7 +22,57 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".
 IDX = re.compile(r"(?P<split>.+)-images[.-]idx3-ubyte(\.gz)?")
 
 
-def image_folder(source: Path, labelled: bool) -> Source:
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """Some classes of an image folder and, in an order that is random but always the same, some items of each."""
+
+    classes: tuple[str, ...] | None = None
+    """Names of class folders, or their positions (0..) among all of them, sorted; None: all."""
+    per_class: int | None = None
+    """At most so many of each class; None: all."""
+    skip: int = 0
+    """Of each class, leave out the first so many: what another pool has taken."""
+
+    def of(self, parents: dict[str, str]) -> list[str]:
+        """The chosen of the names (keys), given the class folder of each (values)."""
+        known = sorted({parent for parent in parents.values() if parent})
+        chosen = set(known) if self.classes is None else {self._named(each, known) for each in self.classes}
+        members: dict[str, list[str]] = {name: [] for name in sorted(chosen)}
+        for name in sorted(parents, key=lambda name: hashlib.sha256(os.fsencode(name)).digest()):
+            if parents[name] in chosen:
+                members[parents[name]].append(name)
+        stop = None if self.per_class is None else self.skip + self.per_class
+        few = {name: len(names) for name, names in members.items() if len(names) < (stop or self.skip + 1)}
+        if few:
+            name, count = next(iter(few.items()))
+            raise DataError(
+                f"{len(few)} classes have too few images, first '{name}': {count} of {stop or self.skip + 1}"
+            )
+        return sorted(name for names in members.values() for name in names[self.skip : stop])
+
+    @staticmethod
+    def _named(each: str, known: list[str]) -> str:
+        if each in known:
+            return each
+        if each.isdecimal() and int(each) < len(known):
+            return known[int(each)]
+        raise DataError(f"no class folder '{each}' among {len(known)}{nearest(each, known)}")
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """The entries of a class list: separated by commas or line ends, `#` begins a comment."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    entries = [entry.strip() for line in lines for entry in line.partition("#")[0].split(",")]
+    found = tuple(entry for entry in entries if entry)
+    if not found or len(set(found)) < len(found):
+        raise DataError(f"{path}: expected distinct classes, got {len(found)} of which {len(set(found))} differ")
+    return found
+
+
+def image_folder(source: Path, labelled: bool, subset: Subset | None = None) -> Source:
     relative = sorted(
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
@@ -30,7 +83,10 @@ def image_folder(source: Path, labelled: bool) -> Source:
         raise DataError(f"no images under {source}; expected {', '.join(sorted(IMAGE_SUFFIXES))} files or idx files")
     parents = {name: Path(name).parent.name for name in names}
     labelled = labelled and any(parents.values())
-    notes = [] if len(names) == len(relative) else [f"{len(relative) - len(names)} hidden files were passed over"]
+    if subset is not None:
+        names = subset.of(parents)
+    hidden = len(relative) - len(parents)
+    notes = [f"{hidden} hidden files were passed over"] if hidden else []
     if labelled and not all(parents.values()):
         notes.append(f"{list(parents.values()).count('')} images lie in no subfolder and have no label")
 
