@@ -23,6 +23,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/topk.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/ebano.py
 
 lock: .venv/bin/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \

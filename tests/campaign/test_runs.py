@@ -144,3 +144,75 @@ def test_an_unknown_class_in_the_test_pool(tmp_path: Path) -> None:
     )
     with pytest.raises(Exception, match="labels outside the classes: odd"):
         run_experiment(recipe, tmp_path / "runs", QUIET)
+
+
+def test_round_0_is_computed_once_for_all_arms(tmp_path: Path) -> None:
+    """Adopted, it equals what the arm would have computed alone, to the last weight and label."""
+    shared = {
+        "pool": {"test": str(write_pool(tmp_path / "test", n=30, seed=9))},
+        "strategy": None,
+        "budget": {"rounds": 1},
+    }
+    pool = write_pool(tmp_path / "pool")
+    said: list[str] = []
+    reporter = Reporter(quiet=True)
+    reporter.say = said.append  # type: ignore[method-assign]
+    arms = {"entropy": "entropy", "random": "random", "margin": "margin"}
+    run_experiment(small(pool, **shared, arms=arms), tmp_path / "all", reporter)
+    assert sum("round 0/1 train" in line for line in said) == 1
+    assert sum("round 0 as in entropy-seed0" in line for line in said) == 2
+    run_experiment(small(pool, **shared, arms={"margin": "margin"}), tmp_path / "alone", QUIET)
+    ours, theirs = (read_run(tmp_path / name / "margin-seed0") for name in ("all", "alone"))
+    assert ours.queried == theirs.queried and ours.curve() == theirs.curve() and ours.state == "finished"
+    for round in (0, 1):
+        for name in ("query/items.parquet", "train/model.safetensors"):
+            path = f"margin-seed0/round-{round:03d}/{name}"
+            assert (tmp_path / "all" / path).read_bytes() == (tmp_path / "alone" / path).read_bytes()
+
+
+def test_a_base_that_waits_for_labels_is_not_adopted(tmp_path: Path) -> None:
+    recipe = small(write_pool(tmp_path / "pool"), strategy=None, arms={"a": "entropy", "b": "random"}, annotator="file")
+    outcomes = run_experiment(recipe, tmp_path / "runs", QUIET)
+    assert [outcome.waiting for outcome in outcomes] == [12, 12]
+
+
+def test_a_balanced_start_and_a_validation_pool(tmp_path: Path) -> None:
+    pool, held = write_pool(tmp_path / "pool"), write_pool(tmp_path / "held", n=21, seed=4)
+    recipe = small(
+        pool,
+        pool={"validation": str(held)},
+        strategy="random",
+        budget={"initial": 13, "balanced": True, "rounds": 1},
+    )
+    run_experiment(recipe, tmp_path / "runs", QUIET)
+    run = read_run(tmp_path / "runs" / "random-seed0")
+    first = [item.label for item in run.queried if not item.round]
+    assert [first.count(name) for name in CLASSES] == [5, 4, 4]
+    train, evaluate = run.of("train")[1].figures, run.of("evaluate")[1].figures
+    assert (train["train_items"], train["validation_items"]) == (21, 21)  # nothing labelled is held out
+    assert (evaluate["on"], evaluate["test_items"]) == ("validation", 21)
+    assert run.of("query")[0].figures["chosen"] == {"random": 13}
+
+
+def test_what_cannot_be_balanced_or_validated_is_refused(tmp_path: Path) -> None:
+    unlabelled = write_pool(tmp_path / "unlabelled", label=None)
+    classes = {"classes": list(CLASSES)}
+    with pytest.raises(DataError, match="no `label` column"):
+        run_experiment(
+            small(unlabelled, pool=classes, strategy="random", budget={"balanced": True}), tmp_path / "a", QUIET
+        )
+    with pytest.raises(DataError, match=r"pool\.validation: .* has no `label` column"):
+        run_experiment(
+            small(write_pool(tmp_path / "pool"), pool={"validation": str(unlabelled)}), tmp_path / "b", QUIET
+        )
+    with pytest.raises(DataError, match="class 'dark' has .* 40 are wanted"):
+        run_experiment(
+            small(tmp_path / "pool", strategy="random", budget={"initial": 119, "rounds": 0, "balanced": True}),
+            tmp_path / "c",
+            QUIET,
+        )
+    strange = write_pool(tmp_path / "strange", n=10, label=["unheard of"] * 10)
+    with pytest.raises(DataError, match="labels outside the classes: unheard of"):
+        run_experiment(
+            small(tmp_path / "pool", pool={"validation": str(strange)}, strategy="random"), tmp_path / "d", QUIET
+        )

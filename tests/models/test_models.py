@@ -270,3 +270,29 @@ class Payload:
 
     def __reduce__(self):
         return open, (self.path, "w")
+
+
+@torch.inference_mode()
+def test_bfloat16_is_close_and_a_distribution():
+    model = Convnet(filters=4, hidden=16)
+    module = model.create(GREY, CLASSES, seed=0)
+    exact = Network(model, module).probabilities(images(GREY))
+    coarse = Network(model, module, precision="bfloat16").probabilities(images(GREY))
+    assert coarse.dtype == torch.float32
+    torch.testing.assert_close(coarse, exact, atol=0.02, rtol=0)
+    assert not torch.equal(coarse, exact)
+    torch.testing.assert_close(coarse.sum(1), torch.ones(4))
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_compiled_graphs_answer_alike_and_step_aside_for_hooks():
+    model = Residual(width=4)
+    module = model.create(GREY, CLASSES, seed=0)
+    network = Network(model, module, compiled=True)
+    expected = Network(model, module).probabilities(images(GREY))
+    torch.testing.assert_close(network.probabilities(images(GREY)), expected, atol=1e-5, rtol=1e-4)
+    seen = []
+    hook = network.module.get_submodule("0").register_forward_hook(lambda *args: seen.append(1))
+    assert torch.equal(network.probabilities(images(GREY)), expected) and seen
+    hook.remove()

@@ -24,7 +24,7 @@ from xal.explainers.drawing import displayable, feature_map, heat_map
 from xal.metrics.curves import area, interval, paired
 from xal.report.figures import class_balance, learning_curves
 from xal.report.runs import Run, read_run
-from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations
+from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations
 
 SHOWN = 12  # items of each round in the gallery
 TILE = 112  # pixels
@@ -35,7 +35,7 @@ class Card:
     """One queried item in the gallery."""
 
     id: str
-    pictures: tuple[str, ...]  # data URLs: original and, where explained, features and nPIR
+    pictures: tuple[str, ...]  # data URLs: original, features, nPIR and, where there is one, the synthetic copy
     prediction: str | None
     confidence: float | None
     label: str | None
@@ -157,13 +157,17 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
         shape = (3, *explanations.segments.shape[1:])
         table = pq.read_table(folder / ITEMS)
         payloads = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
+        copies = _copies(run, round)
         cards = []
         for item in chosen:
             images, good = decode([payloads[item.id]], shape)
             if not good.all() or item.id not in at:
                 continue
             explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
-            views = (displayable(images[0]), feature_map(images[0], explanation), heat_map(images[0], explanation))
+            views = [displayable(images[0]), feature_map(images[0], explanation), heat_map(images[0], explanation)]
+            if item.id in copies:
+                copy, _ = decode([copies[item.id]], shape)
+                views.append(displayable(copy[0]))
             strongest = explanation.strongest[0]
             cards.append(
                 Card(
@@ -180,6 +184,16 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
             )
         rounds.append((round, cards))
     return rounds
+
+
+def _copies(run: Run, round: int) -> dict[str, bytes]:
+    """Synthetic copies that joined a round's training, by the item they were made from."""
+    step = run.of("train").get(round)
+    path = run.directory / (step.artefact or "") / SYNTHETIC if step else None
+    if path is None or not path.is_file():
+        return {}
+    table = pq.read_table(path, columns=["source", "image"])
+    return dict(zip(table["source"].to_pylist(), table["image"].to_pylist(), strict=True))
 
 
 def _data_url(view: npt.NDArray[np.uint8]) -> str:

@@ -1,8 +1,10 @@
 """EBAnO as a whole on a small random network."""
 
 import itertools
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from jaxtyping import TypeCheckError
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from xal.errors import NumericalError, XalError
-from xal.explainers.ebano import Ebano, blur, default_sigma, keep_only
+from xal.errors import NumericalError, ResourceError, XalError
+from xal.explainers.ebano import Ebano, EbanoExpress, blur, default_sigma, keep_only
+from xal.explainers.ebano.backends import cluster
 from xal.explainers.ebano.indices import relation
 from xal.explainers.explainer import Explainer, Network
 from xal.types import Explanations
@@ -181,6 +184,57 @@ def test_a_flat_image_has_empty_features_of_index_zero() -> None:
     empty = (np.arange(5) != got.segments[:, :1, 0]) & ~np.isnan(got.npir)
     assert empty.any(1).all() and not got.npir[empty].any() and not got.npirp[empty].any()
     np.testing.assert_allclose(got.npir[~np.isnan(got.npir)], 0, atol=1e-5)
+
+
+def test_express_takes_log2_of_the_layers_and_the_other_settings() -> None:
+    """floor(log2 of three layers) = 1 layer, PCA, scikit-learn, max(0, w_c)."""
+    network, images = Small(), pictures(2, size=(12, 10))
+    express = EbanoExpress(components=4, restarts=2)
+    got = express.explain(network, images)
+    express.check(got)
+    assert Explainer.named("ebano_express") is EbanoExpress and express.backend == "sklearn"
+    same = Ebano(
+        components=4,
+        layers=("4",),
+        reduction="pca",
+        backend="sklearn",
+        restarts=2,
+        iterations=300,
+        stride=1,
+        other_classes="positive",
+    )
+    again = same.explain(network, images)
+    assert np.array_equal(got.segments, again.segments) and np.array_equal(got.npirp, again.npirp, equal_nan=True)
+    assert express.explain(network, images, torch.tensor([0, 1])).explained_class.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("backend", "package"), [("faiss", "faiss"), ("sklearn", "sklearn.cluster")])
+def test_a_back_end_that_is_not_installed_is_named(backend: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ResourceError, match="pip install"):
+        Ebano(backend=backend).explain(Small(), pictures(1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["faiss", "sklearn"])
+def test_the_outside_back_ends_explain(backend: str) -> None:
+    explainer = Ebano(backend=backend, restarts=2, iterations=20)  # type: ignore[arg-type]
+    network, images = Small(), pictures(3)
+    got = explainer.explain(network, images)
+    explainer.check(got)
+    assert np.array_equal(got.segments, explainer.explain(network, images).segments)
+
+
+def test_the_grid_is_64_wide_at_most_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(points: Tensor, *rest: Any) -> Any:
+        seen.append(points.shape[2])
+        return cluster(points, *rest)
+
+    monkeypatch.setattr("xal.explainers.ebano.explainer.cluster", watched)
+    for size, options in [((32, 28), {}), ((130, 70), {}), ((32, 28), {"stride": 4})]:
+        Ebano(**options).explain(Small(), pictures(1, size=size))  # type: ignore[arg-type]
+    assert seen == [32 * 28, 44 * 24, 8 * 7]
 
 
 def test_ties_go_to_the_smallest_k() -> None:

@@ -1,0 +1,102 @@
+"""1,000 real images and a trained network: how the images go through it changes nothing beyond rounding."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xal.data.demo import demo_pool
+from xal.data.images import decode
+from xal.engine import RayEngine, Serial
+from xal.engine.query import Coordinator
+from xal.engine.work import ModelRef, threads
+from xal.explainers.ebano import Ebano
+from xal.models import Network
+from xal.models.convnet import Convnet
+from xal.models.training import Examples, TrainSettings, fit
+from xal.types import Explanations
+
+ROWS = np.arange(0, 8000, 8)
+NEEDS = frozenset({"explanations"})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As engines do."""
+    with threads(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    payloads = demo_pool().read(ROWS, ["image"])["image"].to_pylist()
+    return torch.from_numpy(decode(payloads, (1, 28, 28))[0])
+
+
+@pytest.fixture(scope="module")
+def network(images: Tensor) -> Network:
+    pool, model = demo_pool(), Convnet()
+    labels = torch.tensor([pool.classes.index(label) for label in pool.read(ROWS, ["label"])["label"].to_pylist()])
+    everything = Examples(images=images, labels=labels)
+    nothing = Examples(images=images[:0], labels=labels[:0])
+    module = model.create((1, 28, 28), 10, seed=0)
+    fit(model, module, everything, nothing, TrainSettings(epochs=5), seed=0)
+    return Network(model, module)
+
+
+def compared(one: Explanations, other: Explanations) -> tuple[int, float, int]:
+    """(images with other masks; of the rest the largest difference of nPIR, and how many nPIRP differ by over 1e-4).
+
+    nPIRP compares A with B, which are rounding noise themselves where a feature changes no probability.
+    """
+    same = (one.k == other.k) & (one.segments == other.segments).all((1, 2))
+    npir, npirp = (np.abs(getattr(one, name)[same] - getattr(other, name)[same]) for name in ("npir", "npirp"))
+    return int((~same).sum()), float(np.nanmax(npir)), int((npirp > 1e-4).sum())
+
+
+@pytest.mark.parametrize("micro_batch", [1, 37, 1000])
+def test_micro_batches(images: Tensor, network: Network, micro_batch: int, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = Ebano().explain(network, images)
+    Ebano().check(usual)
+    assert (usual.npir[np.arange(1000), usual.strongest] > 0.05).mean() > 0.3  # the network reacts
+    moved, npir, npirp = compared(usual, Ebano(micro_batch=micro_batch).explain(network, images))
+    with capsys.disabled():
+        print(
+            f"\nmicro-batches of {micro_batch}: {moved} of 1000 images have other masks; nPIR differs by {npir:.1e}, "
+            f"{npirp} of {int(usual.k.sum())} nPIRP by over 1e-4"
+        )
+    assert moved <= 1
+    assert npir <= 1e-4
+    assert npirp <= usual.k.sum() / 1000
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+def test_engines_batches_and_actors(network: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(network.module.state_dict(), tmp_path / "model.safetensors")
+    ref = ModelRef(model=Convnet(), weights=tmp_path / "model.safetensors", version="1", shape=(1, 28, 28), classes=10)
+    found = {}
+    for name, engine in {
+        "serial, batches of 256": Serial(),
+        "serial, batches of 100": Serial(batch=100),
+        "Ray, 1 actor": RayEngine(actors=1),
+        "Ray, 3 actors": RayEngine(actors=3),
+    }.items():
+        with engine.open() as session:
+            coordinator = Coordinator(
+                session=session, pool=demo_pool(), shape=(1, 28, 28), model=ref, explainer=Ebano()
+            )
+            evidence = coordinator.collect(ROWS, NEEDS, "test")
+            assert evidence is not None and evidence.explanations is not None
+            found[name] = evidence.explanations
+    first, *others = found
+    for name in others:
+        moved, npir, npirp = compared(found[first], found[name])
+        with capsys.disabled():
+            print(f"\n{name}: {moved} of 1000 images have other masks; nPIR differs by {npir:.1e}, {npirp} nPIRP")
+        assert moved <= 1 and npir <= 1e-4 and npirp <= 4
+    assert compared(found["Ray, 1 actor"], found["Ray, 3 actors"]) == (0, 0.0, 0)
