@@ -92,12 +92,20 @@ def label(
 
 @app.command()
 def report(
-    run: RunPath, out: Annotated[Path | None, typer.Option(help="The page; RUN/report.html by default.")] = None
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(help="The page; RUN/report.html by default.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write tables and curves here as Markdown and SVG.")] = None,
 ) -> None:
     """Write one self-contained HTML page on a run, or on all runs in a folder."""
     from xal.campaign.experiment import run_directories
+    from xal.report.markdown import write_markdown
     from xal.report.page import write_report
 
+    if markdown is not None:
+        command = f"xal report {run} --markdown {markdown}"
+        console.print(f"tables: {write_markdown(run_directories(run), markdown, command)}")
+        if out is None:
+            return
     console.print(f"report: {write_report(run_directories(run), out or run / 'report.html')}")
 
 

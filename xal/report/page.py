@@ -47,11 +47,8 @@ class Card:
 
 def write_report(directories: Sequence[Path], destination: Path) -> Path:
     """Write one page for the runs; raises RunError where they are runs of different recipes."""
-    runs = sorted((read_run(path) for path in directories), key=lambda run: run.seed)
-    _same_recipe(runs)
-    arms: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        arms[run.arm].append(run)
+    arms = arms_of([read_run(path) for path in directories])
+    runs = [run for group in arms.values() for run in group]
     first = runs[0]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("xal.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -66,7 +63,7 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
         states=[(run.arm, run.seed, run.state) for run in runs],
         curves={measure: learning_curves(arms, measure) for measure in _measures(runs)},
         measured_on=_measured_on(runs),
-        table=_table(arms),
+        table=comparison(arms),
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},
         galleries={arm: _gallery(group[0]) for arm, group in arms.items()},
@@ -75,6 +72,15 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_text(html, encoding="utf-8")
     return destination
+
+
+def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by arm, each by seed; RunError where they are runs of different recipes."""
+    _same_recipe(runs)
+    arms: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.seed):
+        arms[run.arm].append(run)
+    return dict(arms)
 
 
 def _same_recipe(runs: Sequence[Run]) -> None:
@@ -104,7 +110,7 @@ def _measured_on(runs: Sequence[Run]) -> str:
     return ", ".join(sorted(kinds)) if len(kinds) < 3 else "the validation split"
 
 
-def _table(arms: dict[str, list[Run]]) -> dict[str, Any]:
+def comparison(arms: dict[str, list[Run]]) -> dict[str, Any]:
     """Accuracy by round, area under the curve, and the paired difference of areas against random."""
     areas = {arm: {run.seed: area(*run.curve()) for run in runs if run.curve()[1]} for arm, runs in arms.items()}
     labels = max((run.curve()[0] for runs in arms.values() for run in runs), key=len, default=[])
