@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from xal.campaign.campaign import committed
-from xal.campaign.recipe import PoolSection, Recipe
+from xal.campaign.recipe import Budget, PoolSection, Recipe
 from xal.chance import Chance
 from xal.component import nearest
 from xal.config import parse
@@ -166,7 +166,7 @@ def explain_labelled(
 
 def _labelled(run: Latest) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
     """(pool, its name, rows, labels by id); rows and labels where they are the run's own."""
-    recipe = Recipe(pool=parse(PoolSection, run.recipe["pool"]))
+    recipe = Recipe(pool=parse(PoolSection, run.recipe["pool"]), budget=parse(Budget, run.recipe["budget"]))
     for name, pool in (("the test pool", recipe.open_test()), ("the validation pool", recipe.open_validation())):
         if pool is not None:
             return pool, name, None, None

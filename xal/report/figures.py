@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from xal.metrics.curves import interval
 from xal.report.runs import Run
 
-COLOURS = ("#c2410c", "#2563eb", "#64748b", "#059669", "#7c3aed", "#b45309", "#db2777", "#0891b2")
+COLOURS = ("#c2410c", "#2563eb", "#64748b", "#059669", "#7c3aed", "#eab308", "#db2777", "#0891b2")
 STYLE: Any = {
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -44,7 +44,9 @@ def learning_curves(arms: Mapping[str, Sequence[Run]], measure: str) -> str:
             half = np.array([point.half for point in points])
             axis.plot(labels, mean, color=colour, marker="o", markersize=4.5, linewidth=2, label=arm)
             if len(runs) > 1:
-                axis.fill_between(labels, mean - half, mean + half, color=colour, alpha=0.14, linewidth=0)
+                axis.fill_between(
+                    labels, mean - half, mean + half, color=colour, alpha=min(0.14, 0.5 / len(arms)), linewidth=0
+                )
         axis.set_xlabel("labels spent")
         axis.set_ylabel(measure.replace("_", " "))
         axis.legend(frameon=False)

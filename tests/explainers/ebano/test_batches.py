@@ -48,14 +48,20 @@ def network(images: Tensor) -> Network:
     return Network(model, module)
 
 
-def compared(one: Explanations, other: Explanations) -> tuple[int, float, int]:
-    """(images with other masks; of the rest the largest difference of nPIR, and how many nPIRP differ by over 1e-4).
+def compared(one: Explanations, other: Explanations) -> tuple[int, float, float, float]:
+    """(images with other masks; of the rest: the largest differences of nPIR, of nPIRP, and of nPIRP where it is weak).
 
-    nPIRP compares A with B, which are rounding noise themselves where a feature changes no probability.
+    nPIRP compares A with B. Where a feature changes no probability (weak: |nPIR| < 0.01) both are close to rounding.
     """
     same = (one.k == other.k) & (one.segments == other.segments).all((1, 2))
     npir, npirp = (np.abs(getattr(one, name)[same] - getattr(other, name)[same]) for name in ("npir", "npirp"))
-    return int((~same).sum()), float(np.nanmax(npir)), int((npirp > 1e-4).sum())
+    weak = np.abs(one.npir[same]) < 0.01
+    return (
+        int((~same).sum()),
+        float(np.nanmax(npir)),
+        float(np.nanmax(npirp[~weak])),
+        float(np.nanmax(npirp[weak], initial=0.0)),
+    )
 
 
 @pytest.mark.parametrize("micro_batch", [1, 37, 1000])
@@ -63,15 +69,15 @@ def test_micro_batches(images: Tensor, network: Network, micro_batch: int, capsy
     usual = Ebano().explain(network, images)
     Ebano().check(usual)
     assert (usual.npir[np.arange(1000), usual.strongest] > 0.05).mean() > 0.3  # the network reacts
-    moved, npir, npirp = compared(usual, Ebano(micro_batch=micro_batch).explain(network, images))
+    moved, npir, npirp, weak = compared(usual, Ebano(micro_batch=micro_batch).explain(network, images))
     with capsys.disabled():
         print(
             f"\nmicro-batches of {micro_batch}: {moved} of 1000 images have other masks; nPIR differs by {npir:.1e}, "
-            f"{npirp} of {int(usual.k.sum())} nPIRP by over 1e-4"
+            f"nPIRP by {npirp:.1e}, by {weak:.1e} where |nPIR| < 0.01"
         )
     assert moved <= 1
-    assert npir <= 1e-4
-    assert npirp <= usual.k.sum() / 1000
+    assert npir <= 1e-4 and npirp <= 1e-4
+    assert weak <= 0.05
 
 
 @pytest.mark.ray
@@ -95,8 +101,8 @@ def test_engines_batches_and_actors(network: Network, tmp_path: Path, capsys: py
             found[name] = evidence.explanations
     first, *others = found
     for name in others:
-        moved, npir, npirp = compared(found[first], found[name])
+        moved, npir, npirp, weak = compared(found[first], found[name])
         with capsys.disabled():
-            print(f"\n{name}: {moved} of 1000 images have other masks; nPIR differs by {npir:.1e}, {npirp} nPIRP")
-        assert moved <= 1 and npir <= 1e-4 and npirp <= 4
-    assert compared(found["Ray, 1 actor"], found["Ray, 3 actors"]) == (0, 0.0, 0)
+            print(f"\n{name}: {moved} of 1000 images have other masks, indices differ by {max(npir, npirp, weak):.1e}")
+        assert moved <= 1 and max(npir, npirp) <= 1e-4 and weak <= 0.05
+    assert compared(found["Ray, 1 actor"], found["Ray, 3 actors"]) == (0, 0.0, 0.0, 0.0)
