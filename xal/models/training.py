@@ -108,7 +108,7 @@ def fit(
         network = wrap(module)
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "adam":
-            optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=settings.weight_decay)
+            optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=settings.weight_decay, fused=True)
         else:
             optimizer = torch.optim.SGD(
                 network.parameters(), lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay
