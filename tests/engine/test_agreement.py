@@ -28,6 +28,7 @@ PLANS = {
     "margin": {},
     "least_confidence": {},
     "ebano_uncertainty": {"candidates": 50, "threshold": -2.0, "limit": 9},
+    "ebano_augment": {"candidates": 50, "threshold": -2.0, "limit": 9, "augment_limit": 4},
 }
 
 
@@ -81,6 +82,16 @@ def test_ray_agrees_with_serial(tmp_path: Path, ray_sessions: list[Session], nam
     expected = query(Serial(batch=16), write_pool(tmp_path / "one"), ref, name)
     for files, session in zip((3, 5), ray_sessions, strict=True):
         assert expected == ask(session, write_pool(tmp_path / str(files), files=files), ref, name)
+
+
+@pytest.mark.ray
+def test_ids_alone_are_scored_alike_here_and_by_actors(
+    tmp_path: Path, ray_sessions: list[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref, pool = model(tmp_path), write_pool(tmp_path / "pool", files=3)
+    here = ask(ray_sessions[1], pool, ref, "random")
+    monkeypatch.setattr("xal.engine.ray.session.IDS_HERE", 0)
+    assert ask(ray_sessions[1], pool, ref, "random") == here
 
 
 def test_another_batch_size_moves_few_ids(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class RaySession(Session):
         """Units in the order in which they finish."""
         if not plan:
             return
-        if not work.needs and len(plan) * reader.batch <= IDS_HERE:
+        if not work.needs and sum(unit.stop - unit.start for unit in plan) <= IDS_HERE:
             here = Worker("cpu", self.engine.threads)
             yield from (here.run(work, reader(unit)) for unit in plan)
             return

@@ -122,19 +122,33 @@ def _costs(extended: Float[Tensor, "b r1 p"], centres: Float[Tensor, "b s r"]) -
 def _lloyd(
     extended: Float[Tensor, "b r1 p"], centres: Float[Tensor, "b s r"], groups: Sequence[_Group], iterations: int
 ) -> Float[Tensor, "b s r"]:
-    """Lloyd's steps, until no centre of any image moves."""
+    """Lloyd's steps, until no centre moves; once half of the images have come to rest, only the others go on."""
+    found = centres.clone()
+    images = torch.arange(len(centres), device=centres.device)
     for _ in range(iterations):
-        members = _costs(extended, centres)
-        for costs, group in zip(members.split([s * k for s, k in groups], 1), groups, strict=True):
-            each = costs.unflatten(1, group)
-            each.le_(each.amin(2, keepdim=True))  # in place: 1 for a member, 0 for the others
-        sums = torch.bmm(extended, members.mT).mT  # in this order: twice as fast on a CPU
-        sizes = sums[..., -1:]
-        moved = torch.where(sizes > 0, sums[..., :-1] / sizes.clamp(min=1), centres)
-        if torch.equal(moved, centres):
-            break
-        centres = moved
-    return centres
+        before, centres = centres, _step(extended, centres, groups)
+        moving = (centres != before).flatten(1).any(1)
+        count = int(moving.sum())
+        if 2 * count <= len(moving):
+            found[images] = centres
+            images, extended, centres = images[moving], extended[moving], centres[moving]
+            if not count:
+                break
+    found[images] = centres
+    return found
+
+
+def _step(
+    extended: Float[Tensor, "b r1 p"], centres: Float[Tensor, "b s r"], groups: Sequence[_Group]
+) -> Float[Tensor, "b s r"]:
+    """The mean of each cluster's points; an empty one keeps its centre."""
+    members = _costs(extended, centres)
+    for costs, group in zip(members.split([s * k for s, k in groups], 1), groups, strict=True):
+        each = costs.unflatten(1, group)
+        each.le_(each.amin(2, keepdim=True))  # in place: 1 for a member, 0 for the others
+    sums = torch.bmm(extended, members.mT).mT  # in this order: twice as fast on a CPU
+    sizes = sums[..., -1:]
+    return torch.where(sizes > 0, sums[..., :-1] / sizes.clamp(min=1), centres)
 
 
 def _best(
