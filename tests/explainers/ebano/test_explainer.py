@@ -292,7 +292,7 @@ def test_mistakes_are_named() -> None:
     network, images = Small(), pictures(2)
     with pytest.raises(XalError, match="at least k_min = 6, got 5"):
         Ebano(k_min=6)
-    for layers in (0, -1, (), ""):
+    for layers in (0, -1, ()):
         with pytest.raises(XalError, match="at least one layer"):
             Ebano(layers=layers)
     with pytest.raises(XalError, match="'5'"):

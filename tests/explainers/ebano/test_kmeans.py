@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xal.errors import XalError
 from xal.explainers.ebano.backends import cluster
-from xal.explainers.ebano.kmeans import assign, kmeans
+from xal.explainers.ebano.kmeans import WORKING_ELEMENTS, assign, kmeans
 
 KS = range(2, 6)
 
@@ -61,7 +61,7 @@ def test_alone_or_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     together = labels(points)
     assert torch.equal(together, torch.cat([labels(points[i : i + 1]) for i in range(7)], 1))
     assert torch.equal(together.flip(1), labels(points.flip(0)))
-    monkeypatch.setitem(kmeans.__globals__["WORKING_ELEMENTS"], "cpu", 1)
+    monkeypatch.setitem(WORKING_ELEMENTS, "cpu", 1)
     assert torch.equal(together, labels(points))
 
 
