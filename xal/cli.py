@@ -134,6 +134,7 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     loaded = load(recipe, settings)
     pool = loaded.open_pool()
     loaded.open_test()
+    loaded.open_validation()
     names = loaded.classes(pool)
     console.print(
         f"{recipe}: good. {len(pool):,} items, {len(names)} classes, {loaded.budget.total} labels, "
@@ -176,17 +177,18 @@ def study_ebano(
     of: Annotated[list[str] | None, typer.Option("--class", help="Only these classes' global explanations.")] = None,
 ) -> None:
     """EBAnO's indices on labelled images: distributions, against confidence, and global explanations of classes."""
-    from xal.campaign.explain import explain_labelled
+    from xal.campaign.explain import explain_labelled, latest
     from xal.component import nearest
     from xal.progress import Reporter
     from xal.report.study import write_study
 
     directory = _one(run)
+    classes = latest(directory).classes
+    for name in of or ():
+        if name not in classes:
+            raise RunError(f"--class: '{name}' is not a class{nearest(name, classes)}")
     with Reporter() as reporter:
         explained = explain_labelled(directory, items, reporter.stage)
-    for name in of or ():
-        if name not in explained.classes:
-            raise RunError(f"--class: '{name}' is not a class{nearest(name, explained.classes)}")
     folder = out or directory / "study-ebano"
     found = write_study(explained, folder, of)
     console.print(f"{int(found['items'])} images of {explained.on}, model of round {explained.round}:")

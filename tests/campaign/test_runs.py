@@ -7,11 +7,13 @@ import pytest
 
 from tests.recipes import CLASSES, small, write_pool
 from xal.campaign.experiment import run_directories, run_experiment
+from xal.campaign.labels import import_labels
 from xal.campaign.recipe import Recipe
 from xal.errors import ConfigError, DataError, LabelError, RunError
 from xal.progress import Reporter
 from xal.report.runs import read_run
 from xal.store.artefacts import EXPLANATIONS, locked, read_explanations
+from xal.store.ledger import Ledger
 
 QUIET = Reporter(quiet=True)
 
@@ -170,10 +172,21 @@ def test_round_0_is_computed_once_for_all_arms(tmp_path: Path) -> None:
             assert (tmp_path / "all" / path).read_bytes() == (tmp_path / "alone" / path).read_bytes()
 
 
-def test_a_base_that_waits_for_labels_is_not_adopted(tmp_path: Path) -> None:
-    recipe = small(write_pool(tmp_path / "pool"), strategy=None, arms={"a": "entropy", "b": "random"}, annotator="file")
+def test_people_label_round_0_once_for_all_arms(tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "pool")
+    recipe = small(pool, strategy=None, arms={"a": "entropy", "b": "random"}, annotator="file", explainer=None)
+    (first,) = run_experiment(recipe, tmp_path / "runs", QUIET)
+    assert first.waiting == 12 and first.directory.name == "a-seed0"
+    assert not (tmp_path / "runs" / "b-seed0").exists()
+    table = recipe.open_pool().read_span(0, 120, ["id", "label"])
+    truth = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    asked = [item.id for item in read_run(first.directory).queried]
+    answers = tmp_path / "answers.csv"
+    answers.write_text("id,label\n" + "".join(f"{item},{truth[item]}\n" for item in asked))
+    assert import_labels(first.directory, answers, "me") == (12, 0)
     outcomes = run_experiment(recipe, tmp_path / "runs", QUIET)
-    assert [outcome.waiting for outcome in outcomes] == [12, 12]
+    assert [(outcome.round, outcome.waiting) for outcome in outcomes] == [(1, 8), (1, 8)]
+    assert [item.id for item in read_run(tmp_path / "runs" / "b-seed0").queried if item.label] == asked
 
 
 def test_a_balanced_start_and_a_validation_pool(tmp_path: Path) -> None:
@@ -216,3 +229,25 @@ def test_what_cannot_be_balanced_or_validated_is_refused(tmp_path: Path) -> None
         run_experiment(
             small(tmp_path / "pool", pool={"validation": str(strange)}, strategy="random"), tmp_path / "d", QUIET
         )
+
+
+def test_stopped_while_taking_over_round_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files first, ledger last: what lies there without being named in the ledger is taken over anew."""
+    recipe = small(
+        write_pool(tmp_path / "pool"),
+        strategy=None,
+        arms={"entropy": "entropy", "random": "random"},
+        explainer=None,
+        budget={"rounds": 1},
+    )
+    run_experiment(recipe, tmp_path / "whole", QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "adopt", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(recipe, tmp_path / "stopped", QUIET)
+    assert (tmp_path / "stopped" / "random-seed0" / "round-000").is_dir()
+    assert read_run(tmp_path / "stopped" / "random-seed0").steps == ()
+    run_experiment(recipe, tmp_path / "stopped", QUIET)
+    for path in run_directories(tmp_path / "whole"):
+        ours, theirs = read_run(path), read_run(tmp_path / "stopped" / path.name)
+        assert ours.queried == theirs.queried and ours.curve() == theirs.curve() and theirs.state == "finished"

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_directories, run_experiment
+from xal.errors import RunError
 from xal.progress import Reporter
 from xal.report.markdown import KEPT, write_markdown
 from xal.report.runs import read_run
@@ -30,4 +33,8 @@ def test_numbers_are_the_runs_and_words_stay(tmp_path: Path) -> None:
     assert (tmp_path / "docs" / "small.svg").read_text().startswith("<svg")
     path.write_text(text + "\nWhat a person thinks of it.\n")
     again = write_markdown(directories, path, "this test").read_text()
+    (tmp_path / "mine.md").write_text("written by hand")
+    with pytest.raises(RunError, match="was not written by `xal report`"):
+        write_markdown(directories, tmp_path / "mine.md", "this test")
+    assert (tmp_path / "mine.md").read_text() == "written by hand"
     assert again == text + "\nWhat a person thinks of it.\n" and again.count(KEPT) == 1

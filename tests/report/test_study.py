@@ -1,6 +1,7 @@
 """The numbers of `xal study ebano` against their definitions."""
 
 import itertools
+import json
 import math
 from dataclasses import replace
 
@@ -54,6 +55,7 @@ def test_all_right_or_all_alike_gives_nan_not_a_crash(tmp_path) -> None:
     given = replace(given, labels=given.probabilities.argmax(1), probabilities=np.eye(4)[np.zeros(24, int)])
     given = replace(given, labels=np.zeros(24, np.int64))
     found = write_study(given, tmp_path / "study")
+    assert json.loads((tmp_path / "study" / "summary.json").read_text())["npir_larger_if_right"] is None
     assert math.isnan(found["npir_larger_if_right"]) and math.isnan(found["npir_confidence_correlation"])
     assert (tmp_path / "study" / "class-002-c-d.png").exists()  # a class with no image, and a slash in its name
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -274,17 +274,10 @@ class Campaign:
         return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
 
     def _holdout(self, items: list[Queried]) -> list[str]:
-        """Ids of the validation split: by a hash, so that an item never changes sides; never all of them.
-
-        None where there is a validation pool.
-        """
+        """Ids of the validation split; none where there is a validation pool."""
         if self.validation is not None:
             return []
-        ids = np.array([item.id for item in items], dtype=object)
-        draws = self.chance.of("validation").uniform(ids)
-        share = self.recipe.train.validation
-        held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted
-        return [] if len(held) == len(ids) else held.tolist()
+        return holdout([item.id for item in items], self.chance, self.recipe.train.validation)
 
     def _payload(self, rows: Rows) -> tuple[pa.Table, list[str]]:
         """(id, row, payload) of the rows in ascending order, and the ids of unreadable ones."""
@@ -389,6 +382,14 @@ class Campaign:
             )
         if self.ledger.fact("pool") != self.pool.fingerprint:
             raise RunError(f"the pool of {self.directory} has changed since the run began; give the old one back")
+
+
+def holdout(items: Sequence[str], chance: Chance, share: float) -> list[str]:
+    """A share of the labelled ids: by a hash, so that an item never changes sides; never all of them."""
+    ids = np.array(items, dtype=object)
+    draws = chance.of("validation").uniform(ids)
+    held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted
+    return [] if len(held) == len(ids) else held.tolist()
 
 
 def committed(steps: list[Step], name: str) -> dict[int, Step]:

@@ -23,18 +23,23 @@ def run_experiment(
     specs = runs(recipe, directory, seeds)
     recipe.classes(recipe.open_pool())
     recipe.open_test()
+    recipe.open_validation()
     _refuse_strangers(specs, directory)
     with recipe.engine.open() as session:
-        if len(recipe.strategies) > 1:  # round 0 is the same in all arms of a seed: it is run once
+        side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors
+        if len(recipe.strategies) > 1:  # round 0 is the same in all arms of a seed: it is run, and labelled, once
             first = {spec.seed: spec for spec in reversed(specs)}
-            _run_all([replace(spec, until=0) for spec in first.values()], session, reporter)
+            begun = _run_all([replace(spec, until=0) for spec in first.values()], session, reporter, side_by_side)
+            waiting = [outcome for outcome in begun if not outcome.finished]
+            if waiting:
+                return waiting
             specs = [replace(spec, base=first[spec.seed].directory) for spec in specs]
-        return _run_all(specs, session, reporter)
+        return _run_all(specs, session, reporter, side_by_side)
 
 
-def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter) -> list[Outcome]:
+def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter, side_by_side: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    if len(specs) > 1 and session.parallel_slots > 1:
+    if side_by_side:
         reporter.say(f"{len(specs)} runs, {min(session.parallel_slots, len(specs))} side by side")
         for spec, result in session.parallel(_run_alone, specs):
             if isinstance(result, XalError):

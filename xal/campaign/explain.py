@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 import yaml
 
-from xal.campaign.campaign import committed
+from xal.campaign.campaign import committed, holdout
 from xal.campaign.recipe import Budget, PoolSection, Recipe
 from xal.chance import Chance
 from xal.component import nearest
@@ -54,11 +54,10 @@ class Latest:
 
     @property
     def engine(self) -> Serial:
-        """An engine on this machine that rounds as the run's did."""
-        rounding = self.recipe["engine"]
-        return Serial(
-            device="auto", batch=rounding["batch"], precision=rounding["precision"], threads=os.cpu_count() or 1
-        )
+        """An engine on this machine, with all its threads."""
+        stored = self.recipe["engine"]
+        precision = stored.get("precision", "float32")
+        return Serial(device="auto", batch=stored["batch"], precision=precision, threads=os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,9 +133,12 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
 def explain_labelled(
     directory: Path, items: int, progress: Callable[[str], Advance] = lambda stage: silent
 ) -> Explained:
-    """Explain at most `items` random images of the run's test pool, else of its validation pool, else of its labels."""
+    """Explain at most `items` random images of the run's test pool, else its validation pool, else its own labels.
+
+    Of its own labels those that training held out; where it held none out, those it was trained on, and `on` says so.
+    """
     run = latest(directory)
-    pool, on, rows, known = _labelled(run)
+    pool, on, rows, known = _labelled(run, items)
     with run.engine.open() as session:
         coordinator = Coordinator(
             session=session, pool=pool, shape=run.shape, model=run.ref, explainer=run.explainer, progress=progress
@@ -144,7 +146,7 @@ def explain_labelled(
         if rows is None:
             rows = coordinator.query(Random(), items, Chance(0).of("study")).items.rows
         needs = frozenset({"probabilities", "explanations"})
-        evidence = coordinator.collect(rows[:items], needs, "explain")
+        evidence = coordinator.collect(rows, needs, "explain")
     if evidence is None or evidence.probabilities is None or evidence.explanations is None:
         raise DataError(f"no image of {on} can be read")
     table = pool.read(evidence.rows, ["id", "image"] + (["label"] if known is None else []))
@@ -164,12 +166,16 @@ def explain_labelled(
     )
 
 
-def _labelled(run: Latest) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
+def _labelled(run: Latest, items: int) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
     """(pool, its name, rows, labels by id); rows and labels where they are the run's own."""
     recipe = Recipe(pool=parse(PoolSection, run.recipe["pool"]), budget=parse(Budget, run.recipe["budget"]))
     for name, pool in (("the test pool", recipe.open_test()), ("the validation pool", recipe.open_validation())):
         if pool is not None:
             return pool, name, None, None
-    known = {item.id: item.label for item in run.queried if item.label is not None}
-    rows = np.array([item.row for item in run.queried if item.label is not None], np.int64)
-    return recipe.open_pool(), "the labelled items", rows, known
+    labelled = {item.id: item for item in run.queried if item.label is not None}
+    held = holdout(list(labelled), Chance(run.recipe["seed"]), run.recipe["train"]["validation"])
+    on = "the held-out items" if held else "the items it was trained on"
+    ids = np.array(held or list(labelled), object)
+    drawn = ids[Chance(0).of("study").uniform(ids).argsort(kind="stable")[:items]]
+    rows = np.array([labelled[item].row for item in drawn], np.int64)
+    return recipe.open_pool(), on, rows, {item: each.label or "" for item, each in labelled.items()}

@@ -87,15 +87,14 @@ class Coordinator:
         stage: str,
         *,
         explained: Mapping[str, int] | None = None,
-        pool: Pool | None = None,
     ) -> Evidence | None:
         """Evidence on the given rows, in ascending order of row.
 
-        explained: the class of interest by id; None: the predicted one. pool: another than the campaign's own.
+        explained: the class of interest by id; None: the predicted one.
         """
         rows = np.sort(rows)
         work = Collect(needs=needs, model=self.model, explainer=self.explainer, explained=explained)
-        parts = [part for part in self._run(work, stage, rows=rows, pool=pool) if part is not None]
+        parts = [part for part in self._run(work, stage, rows=rows) if part is not None]
         if not parts:
             return None
         evidence = Evidence.concatenate(parts)

@@ -38,7 +38,6 @@ class TrainJob:
     synthetic: Path | None = None  # Parquet file with columns id, image, class_index: items that are no labels
     validation: Pool | None = None  # a pool of its own to choose the epoch by, besides the items of `holdout`
     class_index: Mapping[str, int] | None = None  # by label, for that pool
-    device: str = "cpu"
 
     def run(
         self,
@@ -85,41 +84,38 @@ class TrainJob:
 
     def _examples(self) -> tuple[Examples, Examples, int]:
         """(training items, validation items, how many of the former are synthetic)."""
-        parts = [_read(pq.read_table(path, columns=["id", "image"]), self.shape, path) for path in self.payloads]
-        ids = [item for names, _ in parts for item in names]
-        images = torch.from_numpy(np.concatenate([pixels for _, pixels in parts]))
-        labels = torch.tensor([self.labels[item] for item in ids])
-        held = torch.tensor([item in self.holdout for item in ids])
-        train = Examples(images=images[~held], labels=labels[~held])
-        validation = Examples(images=images[held], labels=labels[held])
+        parts = [self._labelled(path) for path in self.payloads]
         synthetic = 0
         if self.synthetic is not None:
             table = pq.read_table(self.synthetic, columns=["id", "image", "class_index"])
-            copies = _examples_of(table, table["class_index"].to_pylist(), self.shape, self.synthetic)
-            train, synthetic = train.with_more(copies), len(copies)
+            parts.append(_examples_of(table, table["class_index"].to_pylist(), self.shape, self.synthetic))
+            synthetic = len(parts[-1])
+        names = [item for path in self.payloads for item in pq.read_table(path, columns=["id"])["id"].to_pylist()]
+        held = torch.tensor([item in self.holdout for item in names] + [False] * synthetic)
+        train = Examples.concatenate(parts)
+        del parts  # or images would be held twice
+        nothing = train.take(torch.zeros(0, dtype=torch.int64))
         if self.validation is not None:
-            table = self.validation.read(np.arange(len(self.validation)), ["id", "image", "label"])
-            index = self.class_index or {}
-            unknown = sorted(set(table["label"].to_pylist()) - index.keys())
-            if unknown:
-                raise DataError(
-                    f"the validation pool has labels outside the classes: {', '.join(map(str, unknown[:5]))}"
-                )
-            classes = [index[label] for label in table["label"].to_pylist()]
-            validation = validation.with_more(_examples_of(table, classes, self.shape, self.validation.folder))
-        return train, validation, synthetic
+            return train, self._validation(self.validation), synthetic
+        return (train.take(~held), train.take(held), synthetic) if held.any() else (train, nothing, synthetic)
+
+    def _labelled(self, path: Path) -> Examples:
+        table = pq.read_table(path, columns=["id", "image"])
+        return _examples_of(table, [self.labels[item] for item in table["id"].to_pylist()], self.shape, path)
+
+    def _validation(self, pool: Pool) -> Examples:
+        table = pool.read(np.arange(len(pool)), ["id", "image", "label"])
+        index = self.class_index or {}
+        unknown = sorted(map(str, set(table["label"].to_pylist()) - index.keys()))
+        if unknown:
+            raise DataError(f"pool.validation has labels outside the classes: {', '.join(unknown[:5])}")
+        return _examples_of(table, [index[label] for label in table["label"].to_pylist()], self.shape, pool.folder)
 
 
 def _examples_of(table: pa.Table, classes: Sequence[int], shape: Shape, path: Path) -> Examples:
-    _, pixels = _read(table, shape, path)
-    return Examples(images=torch.from_numpy(pixels), labels=torch.tensor(classes, dtype=torch.int64))
-
-
-def _read(table: pa.Table, shape: Shape, path: Path) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """(ids, (n, c, h, w) pixels); DataError where an image cannot be read."""
-    ids = table["id"].to_pylist()
+    """Decoded; DataError where an image cannot be read."""
     pixels, good = decode(table["image"].to_pylist(), shape)
     if not good.all():
-        broken = [item for item, fine in zip(ids, good, strict=True) if not fine]
+        broken = [item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine]
         raise DataError(f"{path}: {len(broken)} training images cannot be read, first '{broken[0]}'")
-    return ids, pixels
+    return Examples(images=torch.from_numpy(pixels), labels=torch.tensor(classes, dtype=torch.int64))

@@ -17,7 +17,6 @@ from xal.chance import Chance
 from xal.data.units import Block
 from xal.errors import NumericalError, ResourceError, XalError
 from xal.explainers import Explainer
-from xal.models.memory import keep_freed_memory
 from xal.models.model import Model, Network, Precision, Shape
 from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Scored
@@ -140,8 +139,6 @@ class Worker:
         self.device, self.threads, self.precision, self.compiled = pick_device(device), threads, precision, compiled
         self._version = ""
         self._network: Network | None = None
-        if self.device == "cpu":
-            keep_freed_memory()
 
     def network(self, ref: ModelRef) -> Network:
         """The model of `ref`, loaded when its version is new."""

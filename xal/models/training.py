@@ -7,7 +7,7 @@ without a validation split, the last epoch's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -63,9 +63,14 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def with_more(self, other: Examples) -> Examples:
-        """These and the others."""
-        return Examples(images=torch.cat([self.images, other.images]), labels=torch.cat([self.labels, other.labels]))
+    def take(self, chosen: Tensor) -> Examples:
+        """The chosen ones, by a mask or by positions."""
+        return Examples(images=self.images[chosen], labels=self.labels[chosen])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Examples]) -> Examples:
+        """One after another."""
+        return cls(images=torch.cat([part.images for part in parts]), labels=torch.cat([part.labels for part in parts]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

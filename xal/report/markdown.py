@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xal.errors import RunError
 from xal.report.figures import learning_curves
 from xal.report.page import arms_of, comparison
 from xal.report.runs import read_run
@@ -16,7 +17,10 @@ KEPT = "<!-- what follows is kept when this file is written again -->"
 
 
 def write_markdown(directories: Sequence[Path], destination: Path, command: str) -> Path:
-    """Write the accuracy by labels spent, and the learning curves beside it as SVG; `command` made it."""
+    """Write the accuracy by labels spent, and the learning curves beside it as SVG; `command` made it.
+
+    Raises RunError for a file that this did not write.
+    """
     arms = arms_of([read_run(path) for path in directories])
     table = comparison(arms)
     figure = destination.with_suffix(".svg")
@@ -41,7 +45,10 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
     ]
     kept = ""
     if destination.exists():
-        kept = destination.read_text(encoding="utf-8").partition(KEPT)[2].lstrip("\n")
+        _, marker, kept = destination.read_text(encoding="utf-8").partition(KEPT)
+        if not marker:
+            raise RunError(f"{destination} was not written by `xal report`, it has no line {KEPT}; choose another name")
+        kept = kept.lstrip("\n")
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_text("\n".join(lines) + "\n" + (f"\n{kept}" if kept else ""), encoding="utf-8")
     figure.write_text(learning_curves(arms, "accuracy") + "\n", encoding="utf-8")

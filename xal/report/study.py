@@ -43,7 +43,8 @@ def write_study(explained: Explained, folder: Path, classes: Sequence[str] | Non
             if classes is None or name in classes:
                 safe = "".join(letter if letter.isalnum() else "-" for letter in name)
                 _save(_plane(explained, number), folder / f"class-{number:03d}-{safe}.png")
-    (folder / "summary.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    strict = {name: None if np.isnan(value) else value for name, value in found.items()}
+    (folder / "summary.json").write_text(json.dumps(strict, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return found
 
 

@@ -31,6 +31,7 @@ from xal.engine.ray.training import train
 from xal.engine.training import TrainJob
 from xal.engine.work import Partial, Work, Worker
 from xal.errors import ResourceError, XalError
+from xal.models.memory import keep_freed_memory
 
 S = TypeVar("S")
 IDS_HERE = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
@@ -166,6 +167,7 @@ class _Actor:
     """A worker that Ray restarts where it must."""
 
     def __init__(self, *settings: Any) -> None:
+        keep_freed_memory()
         self.worker = Worker(*settings)
 
     def run(self, work: Work, block: Any) -> Partial:
