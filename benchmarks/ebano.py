@@ -184,6 +184,18 @@ def agreement(ours: Explanations, reference: Explanations) -> dict[str, float]:
     }
 
 
+class ChannelsFirst(Network):
+    """The same network with weights and inputs in torch's usual layout."""
+
+    def __init__(self, net: Network) -> None:
+        super().__init__(net.model, copy.deepcopy(net.module), str(net.device))
+        self.module.to(memory_format=torch.contiguous_format)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Of images in either layout."""
+        return super().probabilities(images.contiguous())
+
+
 def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> None:
     """What lowers the cost of a forward, and what it does to the explanations."""
     rows = []
@@ -191,13 +203,11 @@ def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> N
         images = pictures(name, device, MODELS[name][3])
         nets = {"float32, channels last": network(name, device)[0]}
         reference = EBANO.explain(nets["float32, channels last"], images)
-        plain = copy.deepcopy(nets["float32, channels last"])
-        plain.module = plain._forward = plain.module.to(memory_format=torch.contiguous_format)
-        nets["float32, channels first"] = plain
+        nets["float32, channels first"] = ChannelsFirst(nets["float32, channels last"])
         nets["bfloat16 autocast"] = network(name, device, precision="bfloat16")[0]
         if name == "resnet18" or device == "cuda":
             nets["float32, compiled"] = network(name, device, compiled=True)[0]
-        chunk = images[: EBANO.forward_size(images)].float()
+        chunk = images[: EBANO.forward_size(images)].to(torch.float32, memory_format=torch.channels_last)
         calls = {
             kind: synchronised(lambda net=net, chunk=chunk: _forward(net, chunk), device) for kind, net in nets.items()
         }
@@ -213,12 +223,9 @@ def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> N
     show("cheaper forwards, and what they do to explanations", columns, rows)
 
 
+@torch.inference_mode()
 def _forward(net: Network, chunk: Tensor) -> None:
-    with torch.inference_mode():
-        channels_last = next(p for p in net.module.parameters() if p.ndim == 4).is_contiguous(
-            memory_format=torch.channels_last
-        )
-        net.probabilities(chunk.contiguous(memory_format=torch.channels_last) if channels_last else chunk)
+    net.probabilities(chunk)
 
 
 def backends(device: str, measures: dict[str, float]) -> None:
@@ -302,7 +309,11 @@ def main() -> None:
     }
     if not torch.cuda.is_available():
         del parts["devices"]
-    for part in options.only.split(",") if options.only else parts:
+    chosen = options.only.split(",") if options.only else list(parts)
+    absent = [part for part in chosen if part not in parts]
+    if absent:
+        parser.error(f"--only {','.join(absent)}: choose from {','.join(parts)} (devices needs a GPU)")
+    for part in chosen:
         parts[part]()
     print()
     write(options.json, measures)

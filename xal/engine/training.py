@@ -36,7 +36,7 @@ class TrainJob:
     seed: int
     start: Path | None = None  # weights to fine-tune; None: from scratch
     synthetic: Path | None = None  # Parquet file with columns id, image, class_index: items that are no labels
-    validation: Pool | None = None  # a pool of its own to choose the epoch by, besides the items of `holdout`
+    validation: Pool | None = None  # a pool of its own to choose the epoch by, instead of `holdout`
     class_index: Mapping[str, int] | None = None  # by label, for that pool
 
     def run(
@@ -84,24 +84,23 @@ class TrainJob:
 
     def _examples(self) -> tuple[Examples, Examples, int]:
         """(training items, validation items, how many of the former are synthetic)."""
-        parts = [self._labelled(path) for path in self.payloads]
+        ids: list[str] = []
+        parts: list[Examples] = []
+        for path in self.payloads:
+            table = pq.read_table(path, columns=["id", "image"])
+            names = table["id"].to_pylist()
+            ids += names
+            parts.append(_examples_of(table, [self.labels[item] for item in names], self.shape, path))
         synthetic = 0
         if self.synthetic is not None:
             table = pq.read_table(self.synthetic, columns=["id", "image", "class_index"])
             parts.append(_examples_of(table, table["class_index"].to_pylist(), self.shape, self.synthetic))
             synthetic = len(parts[-1])
-        names = [item for path in self.payloads for item in pq.read_table(path, columns=["id"])["id"].to_pylist()]
-        held = torch.tensor([item in self.holdout for item in names] + [False] * synthetic)
+        held = torch.tensor([item in self.holdout for item in ids] + [False] * synthetic)
         train = Examples.concatenate(parts)
         del parts  # or images would be held twice
-        nothing = train.take(torch.zeros(0, dtype=torch.int64))
-        if self.validation is not None:
-            return train, self._validation(self.validation), synthetic
-        return (train.take(~held), train.take(held), synthetic) if held.any() else (train, nothing, synthetic)
-
-    def _labelled(self, path: Path) -> Examples:
-        table = pq.read_table(path, columns=["id", "image"])
-        return _examples_of(table, [self.labels[item] for item in table["id"].to_pylist()], self.shape, path)
+        validation = train.take(held) if self.validation is None else self._validation(self.validation)
+        return train.take(~held) if held.any() else train, validation, synthetic
 
     def _validation(self, pool: Pool) -> Examples:
         table = pool.read(np.arange(len(pool)), ["id", "image", "label"])

@@ -1,7 +1,7 @@
 """Memory of CPU processes that do little but forwards.
 
-glibc hands large freed blocks back to the system at once, and the next forward faults the same pages in again: a tenth
-to a fifth of its time on a CPU. A process that is all ours keeps them.
+glibc hands large freed blocks back to the system at once, and the next forward faults the same pages in again. A
+process that is all ours keeps them.
 """
 
 from __future__ import annotations

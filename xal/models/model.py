@@ -65,7 +65,7 @@ Precision = Literal["float32", "bfloat16"]
 class Network:
     """A model with weights on a device, ready to answer.
 
-    Weights lie channels last, which saves convolutions on a CPU half their time and changes nothing but rounding.
+    Weights lie channels last, which saves convolutions on a CPU time and changes nothing but rounding.
     precision: bfloat16 computes under autocast, faster and coarser. compiled: by torch.compile.
     """
 

@@ -231,7 +231,7 @@ class Ebano(Explainer, name="ebano"):
 class EbanoExpress(Ebano, name="ebano_express"):
     """EBAnO with the settings of EBAnO-Express: more layers, PCA of 30 components, all pixels, scikit-learn's k-means.
 
-    Slow (some seconds an image at 224 px); the reference that `ebano` is compared with.
+    Slow, one image after another on the CPU; the reference that `ebano` is compared with.
     """
 
     layers: Annotated[int, Field(ge=1)] | tuple[str, ...] | Literal["log2"] = "log2"

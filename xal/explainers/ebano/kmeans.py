@@ -146,7 +146,7 @@ def _step(
     for costs, group in zip(members.split([s * k for s, k in groups], 1), groups, strict=True):
         each = costs.unflatten(1, group)
         each.le_(each.amin(2, keepdim=True))  # in place: 1 for a member, 0 for the others
-    sums = torch.bmm(extended, members.mT).mT  # in this order: twice as fast on a CPU
+    sums = torch.bmm(extended, members.mT).mT  # in this order: faster on a CPU
     sizes = sums[..., -1:]
     return torch.where(sizes > 0, sums[..., :-1] / sizes.clamp(min=1), centres)
 
