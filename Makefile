@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-all check lock bench
+.PHONY: demo test test-all check lock bench postgres
 
 demo: $(STAMP)
 	$(BIN)/xal run pipelines/quickstart.yaml
@@ -24,6 +24,11 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/topk.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/ebano.py
+
+postgres:  # Debian's server for the tests, which start and stop one of their own; the package's own is not started
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; }
 
 lock: .venv/bin/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \

@@ -1,10 +1,22 @@
 """Fixtures that all tests share: the folder of real data, and one Ray for the session."""
 
 import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+def absent(message: str) -> None:
+    """A skip with that reason, a failure under CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
@@ -12,10 +24,7 @@ def shared_data() -> Path:
     """$XAL_DATA, else ../shared/data; absent: a skip with that reason, a failure under CI=true."""
     folder = Path(os.environ.get("XAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        message = f"no data at {folder}; set XAL_DATA"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        absent(f"no data at {folder}; set XAL_DATA")
     return folder
 
 
@@ -30,3 +39,46 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     _init(RayEngine(cpus=4, object_store_mb=256))
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database of our own, on loopback and with a password."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(each) for each in [shutil.which("initdb")] if each
+    ]
+    if not found:
+        absent("no PostgreSQL server here; `make postgres` installs Debian's")
+    folder = Path(tempfile.mkdtemp(prefix="xal-postgres-"))
+    as_user = []
+    if os.geteuid() == 0:  # the server refuses root
+        as_user = ["runuser", "-u", "postgres", "--"]
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    password = folder / "password"
+    password.write_text("secret")
+    password.chmod(0o644)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"-F -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+
+    def call(program: str, *arguments: str) -> None:
+        command = [*as_user, str(found[-1].parent / program), "-D", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    call("initdb", "-U", "xal", "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--no-sync")
+    call("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+    try:
+        yield f"postgresql://xal:secret@127.0.0.1:{port}/postgres"
+    finally:
+        call("pg_ctl", "stop", "-m", "immediate")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where new runs keep their ledgers: in their directories, or in PostgreSQL."""
+    if request.param == "postgresql":
+        monkeypatch.setenv("XAL_LEDGER", request.getfixturevalue("postgres"))
+    return str(request.param)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from xal import __version__
 from xal.errors import ConfigError, RunError, XalError
+from xal.storage import location
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,33 +29,47 @@ app.add_typer(study_app, name="study")
 console = Console(highlight=False, soft_wrap=True)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
-RunPath = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run directory, or a folder of runs.", show_default=False)
-]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. train.epochs=5.")
 ]
+RunPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory or a folder of runs, a path or a URL.",
+        parser=location,
+        show_default=False,
+    ),
+]
+
+
+def _place(text: str) -> Any:
+    return typer.Option(metavar="PATH", help=text, parser=location)
 
 
 @app.command()
 def run(
     recipe: RecipeFile,
-    out: Annotated[Path | None, typer.Option(help="Where runs go; runs/NAME by default.")] = None,
+    out: Annotated[Path | None, _place("Where runs go, a path or a URL (s3://...); runs/NAME by default.")] = None,
     settings: Settings = None,
     seeds: Annotated[str | None, typer.Option(help="Repeat with seeds: 0-4, or 0,3,7.")] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="PostgreSQL URL of new runs' ledgers; $XAL_LEDGER, else SQLite in each run.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Run a recipe's campaign, or continue it; writes a report at the end."""
-    from xal.campaign.experiment import run_directories, run_experiment
+    from xal.campaign.experiment import run_experiment
     from xal.campaign.recipe import load
     from xal.progress import Reporter
     from xal.report.page import write_report
+    from xal.store.directory import run_directories
 
     chosen = _seeds(seeds)
     loaded = load(recipe, settings)
     directory = out or Path("runs") / recipe.stem
     with Reporter(quiet=quiet) as reporter:
-        outcomes = run_experiment(loaded, directory, reporter, chosen)
+        outcomes = run_experiment(loaded, directory, reporter, chosen, ledger)
     report_file = write_report(run_directories(directory), directory / "report.html")
     _summary(run_directories(directory))
     for outcome in outcomes:
@@ -71,7 +86,7 @@ def run(
 @app.command()
 def status(run: RunPath) -> None:
     """Where runs stand: state, rounds, labels, accuracy."""
-    from xal.campaign.experiment import run_directories
+    from xal.store.directory import run_directories
 
     _summary(run_directories(run))
 
@@ -93,13 +108,13 @@ def label(
 @app.command()
 def report(
     run: RunPath,
-    out: Annotated[Path | None, typer.Option(help="The page; RUN/report.html by default.")] = None,
+    out: Annotated[Path | None, _place("The page; RUN/report.html by default.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write tables and curves here as Markdown and SVG.")] = None,
 ) -> None:
     """Write one self-contained HTML page on a run, or on all runs in a folder."""
-    from xal.campaign.experiment import run_directories
     from xal.report.markdown import write_markdown
     from xal.report.page import write_report
+    from xal.store.directory import run_directories
 
     if markdown is not None:
         command = f"xal report {run} --markdown {markdown}"
@@ -173,7 +188,7 @@ def version() -> None:
 def study_ebano(
     run: RunPath,
     items: Annotated[int, typer.Option(min=2, help="Images to explain, at most.")] = 1000,
-    out: Annotated[Path | None, typer.Option(help="Where the pictures go; RUN/study-ebano by default.")] = None,
+    out: Annotated[Path | None, _place("Where the pictures go; RUN/study-ebano by default.")] = None,
     of: Annotated[list[str] | None, typer.Option("--class", help="Only these classes' global explanations.")] = None,
 ) -> None:
     """EBAnO's indices on labelled images: distributions, against confidence, and global explanations of classes."""
@@ -281,7 +296,7 @@ def main() -> None:
 
 def _one(run: Path) -> Path:
     """The run directory at, or the only one in, a path."""
-    from xal.campaign.experiment import run_directories
+    from xal.store.directory import run_directories
 
     directories = run_directories(run)
     if len(directories) > 1:

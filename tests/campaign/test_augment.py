@@ -18,7 +18,8 @@ from xal.errors import ConfigError, XalError
 from xal.explainers import Ebano
 from xal.progress import Reporter
 from xal.store.artefacts import EXPLANATIONS, SYNTHETIC, WEIGHTS, read_explanations
-from xal.store.ledger import Ledger, Queried, Step
+from xal.store.directory import open_ledger
+from xal.store.ledger import Queried, Step
 from xal.strategies.ebano import EbanoAugment
 
 AUGMENT = {"name": "ebano_augment", "candidates": 40, "threshold": -2, "limit": 6, "augment_limit": 4}
@@ -28,7 +29,7 @@ def run(recipe: Recipe, directory: Path) -> tuple[RunSpec, list[Step], list[Quer
     spec = runs(recipe, directory)[0]
     with recipe.engine.open() as session:
         assert run_campaign(spec, session, Reporter(quiet=True)).finished
-    ledger = Ledger.at(spec.directory)
+    ledger = open_ledger(spec.directory)
     steps, queried = ledger.steps(), ledger.queried()
     ledger.close()
     return spec, steps, queried

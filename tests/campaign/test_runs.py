@@ -6,13 +6,14 @@ import pyarrow as pa
 import pytest
 
 from tests.recipes import CLASSES, small, write_pool
-from xal.campaign.experiment import run_directories, run_experiment
+from xal.campaign.experiment import run_experiment
 from xal.campaign.labels import import_labels
 from xal.campaign.recipe import Recipe
 from xal.errors import ConfigError, DataError, LabelError, RunError
 from xal.progress import Reporter
 from xal.report.runs import read_run
-from xal.store.artefacts import EXPLANATIONS, locked, read_explanations
+from xal.store.artefacts import EXPLANATIONS, read_explanations
+from xal.store.directory import held, run_directories
 from xal.store.ledger import Ledger
 
 QUIET = Reporter(quiet=True)
@@ -108,7 +109,7 @@ def test_another_pool_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     recipe = small(write_pool(tmp_path / "pool"), budget={"rounds": 0})
-    with locked(tmp_path / "runs" / "ebano_uncertainty-seed0"), pytest.raises(RunError, match="in use by another xal"):
+    with held(tmp_path / "runs" / "ebano_uncertainty-seed0"), pytest.raises(RunError, match="in use by another xal"):
         run_experiment(recipe, tmp_path / "runs", QUIET)
 
 

@@ -217,7 +217,8 @@ def test_files_and_progress(tmp_path):
     build(source, tmp_path / "pool", files=3, progress=lambda done, total: calls.append((done, total)))
     pool = Pool.open(tmp_path / "pool")
     assert [sum(groups) for groups in pool.groups] == [34, 33, 33]
-    assert np.concatenate([ids for _, ids in pool.ids()]).tolist() == [f"i{n}" for n in range(100)]
+    ids = [item for _, table in pool.scan(["id"]) for item in table["id"].to_pylist()]
+    assert ids == [f"i{n}" for n in range(100)]
     assert calls == [(0, 100), (64, 100), (100, 100)]
 
 
@@ -231,6 +232,12 @@ def test_row_groups_are_bounded(tmp_path):
         writer.add(str(n), bytes(30 << 20))
     writer.close(())
     assert Pool.open(tmp_path / "big.parquet").groups == ((3, 2),)
+    for name, size, groups in (("small", 500, (66, 34)), ("photos", 100_000, (16,) * 6 + (4,))):
+        writer = PoolWriter(tmp_path / f"{name}.parquet", "image", labelled=False)
+        for n in range(100):
+            writer.add(str(n), bytes(size))
+        writer.close(())
+        assert Pool.open(tmp_path / f"{name}.parquet").groups == (groups,)
 
 
 @pytest.mark.parametrize(

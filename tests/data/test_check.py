@@ -31,7 +31,7 @@ def test_a_sound_pool(tmp_path):
     assert report.ok and report.problems == ()
     assert (report.rows, report.kind, report.classes) == (3, "image", ("y", "x", "z"))
     assert list(report.label_counts.items()) == [("y", 2), ("x", 1)]
-    assert calls == [(2, 3), (3, 3)]
+    assert calls == [(3, 3)]
 
 
 def test_ids(tmp_path):

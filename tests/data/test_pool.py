@@ -85,30 +85,35 @@ def test_read_span_equals_a_slice(pool, span):
 
 def test_only_the_row_groups_and_columns_needed_are_read(pool, monkeypatch):
     calls = []
-    plain = pq.ParquetFile.read_row_group
-    monkeypatch.setattr(
-        pq.ParquetFile, "read_row_group", lambda self, i, columns: calls.append((i, columns)) or plain(self, i, columns)
-    )
-    for forbidden in ("read", "read_row_groups", "iter_batches"):
-        monkeypatch.setattr(pq.ParquetFile, forbidden, lambda *_, **__: pytest.fail("reads more than a row group"))
+    plain = pq.ParquetFile.read_row_groups
+
+    def watched(self, groups, columns, **options):
+        calls.append((groups, columns))
+        return plain(self, groups, columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", watched)
+    for forbidden in ("read", "read_row_group", "iter_batches"):
+        monkeypatch.setattr(pq.ParquetFile, forbidden, lambda *_, **__: pytest.fail("reads more than its row groups"))
     pool.read(np.array([0, 3, 6, 34, 60]), ["id"])  # row 34 starts the third group of b, 60 is the second of d
-    assert calls == [(0, ["id"]), (2, ["id"]), (1, ["id"])]
+    assert calls == [([0], ["id"]), ([2], ["id"]), ([1], ["id"])]
     calls.clear()
     pool.read_span(7, 21, ["label"])  # two groups of a, the first of b
-    assert calls == [(1, ["label"]), (2, ["label"]), (0, ["label"])]
+    assert calls == [([1, 2], ["label"]), ([0], ["label"])]
     calls.clear()
     pool.read_span(7, 14, ["label"])
-    assert calls == [(1, ["label"])]
+    assert calls == [([1], ["label"])]
     calls.clear()
     pool.read(np.array([], np.int64), ["id"])
     assert calls == []
 
 
-def test_ids_by_row_group(pool):
-    firsts, parts = zip(*pool.ids(), strict=True)
-    assert list(firsts) == [0, 7, 14, 20, 27, 34, 41, 48, 53, 60]
-    assert parts[0].dtype == object
-    assert np.concatenate(parts).tolist() == [f"i{n}" for n in range(61)]
+def test_a_few_row_groups_are_read_at_once(pool, monkeypatch):
+    monkeypatch.setattr("xal.data.pool.READ_BYTES", 2 * sum(pool.sizes) // 11 + 2)  # of 10 groups and an empty one
+    firsts, parts = zip(*pool.scan(["id"]), strict=True)
+    assert list(firsts) == [0, 14, 20, 34, 48, 53]
+    assert [item for part in parts for item in part["id"].to_pylist()] == [f"i{n}" for n in range(61)]
+    rows = np.array([0, 13, 14, 14, 33, 47, 60])
+    assert pool.read(rows, ["id"])["id"].to_pylist() == [f"i{row}" for row in rows]
 
 
 def test_pickle_is_small_and_whole(pool):
@@ -234,7 +239,7 @@ def test_damaged_pages_are_reported_when_read(tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[4:600] = b"\xff" * 596
     path.write_bytes(damaged)
-    with pytest.raises(DataError, match="cannot read row group 0"):
+    with pytest.raises(DataError, match="cannot read row groups 0 to 0"):
         pool.read_span(0, 500, ["id"])
 
 

@@ -15,7 +15,7 @@ from xal.data.units import units
 from xal.engine import RayEngine, Serial
 from xal.engine.engine import Engine, Session
 from xal.engine.query import Coordinator
-from xal.engine.work import ModelRef
+from xal.engine.work import UNREADABLE, ModelRef
 from xal.errors import NumericalError, ResourceError
 from xal.explainers import Ebano
 from xal.models.convnet import Convnet
@@ -137,8 +137,8 @@ def test_corrupt_images_are_counted_and_never_queried(tmp_path: Path) -> None:
     with Serial(batch=16).open() as session:
         coordinator = Coordinator(session=session, pool=Pool.open(broken), shape=(1, 12, 12), model=ref)
         found = coordinator.query(Strategy.named("entropy")(), 60, Chance(0))
-    assert coordinator.unreadable == {"item-0005", "item-0017", "item-0044"}
-    assert len(found) == 57 and not coordinator.unreadable & set(found.items.ids.tolist())
+    assert coordinator.unreadable == dict.fromkeys(("item-0005", "item-0017", "item-0044"), UNREADABLE)
+    assert len(found) == 57 and not coordinator.unreadable.keys() & set(found.items.ids.tolist())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

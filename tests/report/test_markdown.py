@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.recipes import small, write_pool
-from xal.campaign.experiment import run_directories, run_experiment
+from xal.campaign.experiment import run_experiment
 from xal.errors import RunError
 from xal.progress import Reporter
 from xal.report.markdown import KEPT, write_markdown
 from xal.report.runs import read_run
+from xal.store.directory import run_directories
 
 
 def test_numbers_are_the_runs_and_words_stay(tmp_path: Path) -> None:

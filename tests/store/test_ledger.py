@@ -41,14 +41,21 @@ def test_a_step_comes_back_as_it_was_committed(ledger, tmp_path):
         Queried(id="b", round=2, rank=1, row=3, score=-1e-300, why="random"),
     ]
     figures = {"accuracy": 0.1 + 0.2, "items": 3, "names": ["x", "y"], "none": None}
-    commit(ledger, 2, artefact="round-002/query", queried=items, figures=figures, unreadable=["z", "y", "z"])
+    commit(
+        ledger,
+        2,
+        artefact="round-002/query",
+        queried=items,
+        figures=figures,
+        unreadable={"z": "no image", "y": "MemoryError: 3"},
+    )
     ledger.close()
     again = Ledger.at(tmp_path)
     (step,) = again.steps()
     assert (step.round, step.step, step.seconds, step.artefact) == (2, "query", 1.5, "round-002/query")
     assert step.figures == figures
     assert again.queried() == items
-    assert again.unreadable() == ["y", "z"]
+    assert again.unreadable() == {"y": "MemoryError: 3", "z": "no image"}
     again.close()
 
 
@@ -84,7 +91,7 @@ def test_a_failing_commit_leaves_nothing(ledger, tmp_path, what):
     commit(ledger, queried=queried("a", "b"), labels={"b": "cat"}, annotator="oracle")
     before = contents(tmp_path)
     with pytest.raises(sa.exc.IntegrityError):
-        commit(ledger, 1, unreadable=["broken"], **what)
+        commit(ledger, 1, unreadable={"broken": "no image"}, **what)
     assert contents(tmp_path) == before
 
 
@@ -123,10 +130,10 @@ def test_facts_are_written_once(ledger):
 
 
 def test_an_unreadable_item_is_counted_in_its_first_round(ledger, tmp_path):
-    commit(ledger, 0, unreadable=["b"])
-    commit(ledger, 1, unreadable=["b", "a"])
-    assert ledger.unreadable() == ["a", "b"]
-    assert contents(tmp_path)["unreadable"] == ["('a', 1)", "('b', 0)"]
+    commit(ledger, 0, unreadable={"b": "no image"})
+    commit(ledger, 1, unreadable={"b": "other", "a": "no image"})
+    assert ledger.unreadable() == {"a": "no image", "b": "no image"}
+    assert contents(tmp_path)["unreadable"] == ["('a', 1, 'no image')", "('b', 0, 'no image')"]
 
 
 class TestLabels:

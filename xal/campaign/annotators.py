@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from xal.component import Component
 from xal.data.images import decode, encode_png
@@ -18,7 +17,7 @@ from xal.data.pool import Pool
 from xal.errors import LabelError
 from xal.explainers.drawing import panel
 from xal.models.model import Shape
-from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, writing
+from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, read_items, writing
 from xal.store.ledger import Queried
 
 
@@ -110,7 +109,7 @@ class File(Annotator, name="file"):
 
     def _draw(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
         """Pictures of every item: {id: (image, explanation or '')}, paths relative to the folder."""
-        table = pq.read_table(request.artefact / ITEMS)
+        table = read_items(request.artefact / ITEMS)
         ids = table["id"].to_pylist()
         images, _ = decode(table["image"].to_pylist(), request.shape)
         explained = {}

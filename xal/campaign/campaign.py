@@ -7,7 +7,6 @@ function of the recipe, the seed, and the steps before it.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from xal.data.images import decode
 from xal.engine.engine import Session
 from xal.engine.query import Coordinator
 from xal.engine.training import TrainJob
-from xal.engine.work import ModelRef
+from xal.engine.work import UNREADABLE, ModelRef
 from xal.errors import DataError, RunError
 from xal.models.model import Shape
 from xal.progress import Reporter
@@ -37,12 +36,13 @@ from xal.store.artefacts import (
     ITEMS,
     SYNTHETIC,
     WEIGHTS,
-    locked,
+    copy_folder,
     sweep,
     write_explanations,
     write_items,
     writing,
 )
+from xal.store.directory import held, open_ledger
 from xal.store.ledger import Ledger, Queried, Step
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
@@ -70,14 +70,10 @@ def run_campaign(spec: RunSpec, session: Session, reporter: Reporter) -> Outcome
 
     Raises RunError for a directory in use, or of another recipe.
     """
-    with locked(spec.directory):
+    with held(spec.directory, spec.ledger) as ledger:
         session.warm()
         sweep(spec.directory)
-        ledger = Ledger.at(spec.directory)
-        try:
-            return Campaign(spec, session, ledger, reporter).run()
-        finally:
-            ledger.close()
+        return Campaign(spec, session, ledger, reporter).run()
 
 
 class Campaign:
@@ -122,12 +118,12 @@ class Campaign:
 
     def _adopt(self, base: Path) -> bool:
         """Take over another run's round 0, artefacts first; False where that run has not finished it."""
-        ledger = Ledger.at(base)
+        ledger = open_ledger(base)
         try:
             if len([step for step in ledger.steps() if step.round == 0]) < len(STEPS):
                 return False
             with writing(self.directory, "round-000") as folder:
-                shutil.copytree(base / "round-000", folder, dirs_exist_ok=True)
+                copy_folder(base / "round-000", folder)
             self.ledger.adopt(ledger, 0)
         finally:
             ledger.close()
@@ -162,7 +158,7 @@ class Campaign:
             items, broken = self._payload(query.items.rows)
             if not broken:
                 break
-            coordinator.unreadable.update(broken)  # chosen by its id alone, and not an image: choose again
+            coordinator.unreadable |= dict.fromkeys(broken, UNREADABLE)  # chosen by id alone: choose again
         with self._artefact(round, "query") as folder:
             write_items(folder / ITEMS, items)
             queried = self._explain(coordinator, round, query, folder)
@@ -175,7 +171,7 @@ class Campaign:
             f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})",
             artefact=True,
             queried=queried,
-            unreadable=sorted(coordinator.unreadable),
+            unreadable=coordinator.unreadable,
         )
         return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,21 @@ from xal.config import differences
 from xal.engine.engine import Session
 from xal.errors import RunError, XalError
 from xal.progress import Reporter
-from xal.store.ledger import Ledger
+from xal.store.directory import open_ledger, runs_below
 
 
 def run_experiment(
-    recipe: Recipe, directory: Path, reporter: Reporter, seeds: tuple[int, ...] | None = None
+    recipe: Recipe,
+    directory: Path,
+    reporter: Reporter,
+    seeds: tuple[int, ...] | None = None,
+    ledger: str | None = None,
 ) -> list[Outcome]:
-    """Run, or continue, all runs of a recipe under `directory`; refuses one that holds runs of another recipe."""
-    specs = runs(recipe, directory, seeds)
+    """Run, or continue, all runs of a recipe under `directory`; refuses one that holds runs of another recipe.
+
+    ledger: the URL of a PostgreSQL database; None: $XAL_LEDGER, else SQLite in the run directories.
+    """
+    specs = [replace(spec, ledger=ledger or os.environ.get("XAL_LEDGER")) for spec in runs(recipe, directory, seeds)]
     recipe.classes(recipe.open_pool())
     recipe.open_test()
     recipe.open_validation()
@@ -53,18 +61,6 @@ def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter, side_by
     return outcomes
 
 
-def run_directories(path: Path) -> list[Path]:
-    """The run directories at or below `path`; raises RunError where there is none."""
-    if (path / "ledger.sqlite").is_file():
-        return [path]
-    found = sorted(ledger.parent for ledger in path.glob("*/ledger.sqlite"))
-    if not found:
-        raise RunError(
-            f"{path} holds no run: expected a run directory or a folder of them (xal run writes under runs/)"
-        )
-    return found
-
-
 def _run_alone(spec: RunSpec) -> Outcome:
     """A run in a process of its own, on an engine that joins the cluster it is on."""
     with spec.recipe.engine.open() as session:
@@ -73,8 +69,8 @@ def _run_alone(spec: RunSpec) -> Outcome:
 
 def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
     ours = specs[0].identity()
-    for other in directory.glob("*/ledger.sqlite"):
-        ledger = Ledger.at(other.parent)
+    for other in runs_below(directory):
+        ledger = open_ledger(other)
         stored = yaml.safe_load(ledger.fact("recipe") or "null")
         ledger.close()
         if stored is None:
@@ -84,6 +80,6 @@ def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
         ]
         if changed:
             raise RunError(
-                f"{directory} holds runs of another recipe ({other.parent.name}); choose another --out, or undo:\n"
+                f"{directory} holds runs of another recipe ({other.name}); choose another --out, or undo:\n"
                 + "\n".join(f"  - {line}" for line in changed)
             )

@@ -30,7 +30,8 @@ from xal.explainers.drawing import panel
 from xal.models import Model
 from xal.models.model import Shape
 from xal.store.artefacts import WEIGHTS
-from xal.store.ledger import Ledger, Queried
+from xal.store.directory import open_ledger
+from xal.store.ledger import Queried
 from xal.strategies.random import Random
 from xal.types import Explanations, Floats, Labels
 
@@ -75,9 +76,7 @@ class Explained:
 
 def latest(directory: Path) -> Latest:
     """Raises RunError for a directory that is no run, or a run without a model."""
-    if not (directory / "ledger.sqlite").is_file():
-        raise RunError(f"{directory} is not a run directory: it has no ledger")
-    ledger = Ledger.at(directory)
+    ledger = open_ledger(directory)
     steps, queried = ledger.steps(), ledger.queried()
     facts = [yaml.safe_load(ledger.fact(name) or "null") for name in ("recipe", "classes", "shape")]
     ledger.close()

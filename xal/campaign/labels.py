@@ -11,8 +11,7 @@ import yaml
 
 from xal.component import nearest
 from xal.errors import LabelError, RunError
-from xal.store.artefacts import locked
-from xal.store.ledger import Ledger
+from xal.store.directory import held, is_run
 
 
 def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int]:
@@ -20,22 +19,18 @@ def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int
 
     Raises LabelError that lists every mistake.
     """
-    if not (directory / "ledger.sqlite").is_file():
+    if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
-    with locked(directory):
-        ledger = Ledger.at(directory)
-        try:
-            labels, _, problems = read_labels(file, yaml.safe_load(ledger.fact("classes") or "[]"))
-            problems += ledger.label_problems(labels)
-            if problems:
-                raise LabelError(
-                    f"{file}: {len(problems)} problems, nothing was imported\n"
-                    + "\n".join(f"  - {problem}" for problem in problems)
-                )
-            new = ledger.add_labels(labels, annotator)
-            return new, sum(item.label is None for item in ledger.queried())
-        finally:
-            ledger.close()
+    with held(directory) as ledger:
+        labels, _, problems = read_labels(file, yaml.safe_load(ledger.fact("classes") or "[]"))
+        problems += ledger.label_problems(labels)
+        if problems:
+            raise LabelError(
+                f"{file}: {len(problems)} problems, nothing was imported\n"
+                + "\n".join(f"  - {problem}" for problem in problems)
+            )
+        new = ledger.add_labels(labels, annotator)
+        return new, sum(item.label is None for item in ledger.queried())
 
 
 def read_labels(path: Path, classes: Sequence[str]) -> tuple[dict[str, str], int, list[str]]:

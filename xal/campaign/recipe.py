@@ -162,6 +162,8 @@ class RunSpec:
     directory: Path
     until: int | None = None
     """Stop after this round; None: after the last."""
+    ledger: str | None = None
+    """URL of the PostgreSQL database of a new run's ledger; None: SQLite in the directory."""
     base: Path | None = None
     """A run of the same recipe and seed whose round 0, the same in every arm, need not be computed again."""
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from xal.data.images import decode
 from xal.engine.query import Coordinator
 from xal.errors import RunError
 from xal.explainers import Ebano
 from xal.feedback.augment import keep_strongest
-from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, write_synthetic
+from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, read_items, write_synthetic
 from xal.store.ledger import Queried
 from xal.strategies.strategy import Augmentation
 from xal.types import Explanations
@@ -36,7 +35,7 @@ def write_copies(
         ids, explanations = _kept(query, list(labels))
     else:
         ids, explanations = _anew(coordinator, chosen, {item: index[label] for item, label in labels.items()})
-    table = pq.read_table(query / ITEMS, columns=["id", "image"])
+    table = read_items(query / ITEMS, ["id", "image"])
     payloads = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
     shape = coordinator.shape or (3, *explanations.segments.shape[1:])
     images, _ = decode([payloads[item] for item in ids], shape)

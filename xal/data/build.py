@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xal.data.image_sources import IDX, Subset, idx_files, image_folder
-from xal.data.pool import METADATA_KEY, ROW_GROUP, Kind
+from xal.data.pool import METADATA_KEY, Kind
 from xal.data.source import Item, Source
 from xal.data.table_sources import csv_table, json_lines, parquet_table
 from xal.errors import DataError
@@ -32,7 +32,9 @@ ACCEPTED = (
     "a .csv or .jsonl (also .gz) with text, or a .csv or .parquet with columns of numbers"
 )
 _CHUNK = 64  # items prepared at once: bounds the payloads in flight
-_GROUP_BYTES = 1 << 26  # a row group ends here even with fewer rows: large photos
+GROUP_BYTES, FEWEST, MOST, LARGEST = 2**15, 16, 2048, 2**26
+"""A row group is what one random read costs: it ends at 32 KiB of payload, but holds 16 to 2048 rows, or footers would
+grow without need; at 64 MiB it ends in any case."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,10 @@ class BuildReport:
 class PoolWriter:
     """One Parquet file of a pool; the classes go into its footer on closing, when they are known."""
 
-    def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0, row_group: int = ROW_GROUP) -> None:
+    def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0) -> None:
         payload = {"image": pa.binary(), "text": pa.string(), "features": pa.list_(pa.float32(), width)}[kind]
         fields = [("id", pa.string()), (kind, payload), *([("label", pa.string())] if labelled else [])]
         self.schema = pa.schema(fields)
-        self.row_group = row_group
         self._writer = pq.ParquetWriter(
             path,
             self.schema,
@@ -67,7 +68,8 @@ class PoolWriter:
         """Append one item."""
         self._rows.append((identity, payload, label))
         self._bytes += len(payload)
-        if len(self._rows) == self.row_group or self._bytes >= _GROUP_BYTES:
+        fewest = 1 if self._bytes >= LARGEST else FEWEST if self._bytes >= GROUP_BYTES else MOST
+        if len(self._rows) >= fewest:
             self._flush()
 
     def close(self, classes: Sequence[str], channels: int | None = None) -> None:

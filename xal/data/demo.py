@@ -61,7 +61,7 @@ def make(idx: Path, split: str, per_class: int, destination: Path, name: str) ->
     images = (
         pixels for row, pixels in enumerate(read_idx_images(idx / f"{split}-images-idx3-ubyte.gz")) if row in wanted
     )
-    writer = PoolWriter(destination, "image", labelled=True, row_group=1000)
+    writer = PoolWriter(destination, "image", labelled=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         payloads = threads.map(lambda pixels: encode_webp(pixels, method=6), images)
         for row, payload in zip(chosen.tolist(), payloads, strict=True):

@@ -1,13 +1,12 @@
-"""A pool on disk: Parquet read by row, one row group at a time, so that a pool never has to fit in memory."""
+"""A pool in Parquet files, read by row: only the row groups that hold the rows, so a pool need never fit in memory."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,19 +17,20 @@ import pyarrow.parquet as pq
 
 from xal.data import images
 from xal.errors import DataError
-from xal.types import Ids, Rows
+from xal.storage import arrow, location, remote
+from xal.types import Rows
 
 Kind = Literal["image", "text", "features"]
 KINDS: tuple[Kind, ...] = ("image", "text", "features")
 METADATA_KEY = b"xal"
-ROW_GROUP = 2048  # rows at most in our own files: what one random read costs
+READ_BYTES = 2**25  # of a file, about, read at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
     """What the Parquet footers say of a pool; rows are global positions over the files in order of their names."""
 
-    folder: Path  # absolute, so that a worker in another directory finds it
+    folder: Path  # absolute, or on an object store, so that a worker elsewhere finds it
     files: tuple[str, ...]
     sizes: tuple[int, ...]  # bytes of each file
     groups: tuple[tuple[int, ...], ...]  # rows of each row group, a tuple for each file
@@ -43,13 +43,14 @@ class Pool:
     @classmethod
     def open(cls, path: Path | str) -> Pool:
         """Read the footers of a Parquet file, or of every `*.parquet` in a folder."""
-        path = Path(path).expanduser().resolve()
+        path = location(path).resolve()
         if not path.exists():
             raise DataError(f"no pool at {path}; build one with `xal pool build`")
         files = [path] if path.is_file() else sorted(path.glob("[!.]*.parquet"), key=lambda file: file.name)
         if not files:
             raise DataError(f"{path} holds no *.parquet files; build a pool with `xal pool build`")
-        footers = [_footer(file) for file in files]
+        sizes = tuple(file.stat().st_size for file in files)
+        footers = [_footer(file, size) for file, size in zip(files, sizes, strict=True)]
         schema = footers[0][0]
         for file, (other, _, _) in zip(files[1:], footers[1:], strict=True):
             if _types(other) != _types(schema):
@@ -64,7 +65,7 @@ class Pool:
         pool = cls(
             folder=path if path.is_dir() else path.parent,
             files=tuple(file.name for file in files),
-            sizes=tuple(file.stat().st_size for file in files),
+            sizes=sizes,
             groups=groups,
             columns=tuple(schema.names),
             kind=kind,
@@ -90,8 +91,10 @@ class Pool:
         return hashlib.sha256(json.dumps([self.files, self.sizes, self.groups]).encode()).hexdigest()[:16]
 
     @cached_property
-    def _places(self) -> tuple[tuple[int, int], ...]:
-        return tuple((file, group) for file, groups in enumerate(self.groups) for group in range(len(groups)))
+    def _places(self) -> Rows:
+        """(row groups, 2) the file of each row group, and its number in that file."""
+        counts = [len(groups) for groups in self.groups]
+        return np.column_stack([np.repeat(np.arange(len(counts)), counts), np.concatenate([*map(np.arange, counts)])])
 
     def read(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
         """The rows in the order given (ascending); only the row groups that hold them are read. Ids are strings."""
@@ -102,12 +105,14 @@ class Pool:
             return self._nothing(columns)
         if rows[0] < 0 or rows[-1] >= len(self):
             raise DataError(f"rows {rows[0]}..{rows[-1]} asked of a pool whose rows are 0..{len(self) - 1}")
-        groups, starts = np.unique(np.searchsorted(self.offsets, rows, side="right") - 1, return_index=True)
-        wanted = np.split(rows, starts[1:])
-        return pa.concat_tables(
-            table.take(pa.array(part - self.offsets[group]))
-            for group, part, table in zip(groups, wanted, self._tables(groups, columns), strict=True)
-        )
+        holders = np.searchsorted(self.offsets, rows, side="right") - 1
+        parts = []
+        for groups, table in self._tables(np.unique(holders), columns):
+            here = slice(*np.searchsorted(holders, [groups[0], groups[-1] + 1]))
+            sizes = self.offsets[groups + 1] - self.offsets[groups]
+            firsts = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(groups, holders[here])]
+            parts.append(table.take(pa.array(firsts + rows[here] - self.offsets[holders[here]])))
+        return pa.concat_tables(parts)
 
     def read_span(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
         """The rows start..stop-1."""
@@ -117,19 +122,13 @@ class Pool:
             return self._nothing(columns)
         first = int(np.searchsorted(self.offsets, start, side="right")) - 1
         last = int(np.searchsorted(self.offsets, stop, side="left"))
-        table = pa.concat_tables(self._tables(range(first, last), columns))
+        table = pa.concat_tables(table for _, table in self._tables(np.arange(first, last), columns))
         return table.slice(start - int(self.offsets[first]), stop - start)
 
-    def ids(self) -> Iterator[tuple[int, Ids]]:
-        """(first row, ids) of each row group that holds rows; only the id column is read."""
-        for first, table in self.scan(["id"]):
-            yield first, table["id"].to_numpy(zero_copy_only=False)
-
     def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        """(first row, table) of each row group that holds rows."""
-        groups = np.flatnonzero(np.diff(self.offsets))
-        for group, table in zip(groups, self._tables(groups, columns), strict=True):
-            yield int(self.offsets[group]), table
+        """(first row, table) of runs of row groups, all rows in order."""
+        for groups, table in self._tables(np.flatnonzero(np.diff(self.offsets)), columns):
+            yield int(self.offsets[groups[0]]), table
 
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the first image that can be read."""
@@ -144,18 +143,25 @@ class Pool:
                 return self.channels or channels, height, width
         raise DataError(f"none of the {len(self)} images in {self.folder} can be read; see `xal pool check`")
 
-    def _tables(self, groups: Iterable[Any], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Each row group (ascending), one file open at a time."""
+    def _tables(self, groups: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.Table]]:
+        """(row groups, table) of the row groups asked for (ascending), a few of one file at a time."""
         names = self._known(columns)
-        for file, places in itertools.groupby((self._places[group] for group in groups), key=lambda place: place[0]):
+        at_once = max(1, READ_BYTES * len(self._places) // max(sum(self.sizes), 1))
+        files = self._places[groups, 0]
+        for file in np.unique(files):
             path = self.folder / self.files[file]
-            with _parquet(path) as parquet:
-                for _, group in places:
+            here = groups[files == file]
+            with _parquet(path, self.sizes[file]) as parquet:
+                for start in range(0, len(here), at_once):
+                    some = self._places[here[start : start + at_once], 1]
                     try:
-                        table = _plain(parquet.read_row_group(group, columns=names).select(names))
+                        table = parquet.read_row_groups(some.tolist(), names, use_threads=False)
+                        table = _plain(table.select(names))
                     except (pa.ArrowException, OSError) as error:
-                        raise DataError(f"cannot read row group {group} of {path}; is it damaged? ({error})") from error
-                    yield table
+                        raise DataError(
+                            f"cannot read row groups {some[0]} to {some[-1]} of {path}; is it damaged? ({error})"
+                        ) from error
+                    yield here[start : start + at_once], table
 
     def _known(self, columns: Sequence[str]) -> list[str]:
         unknown = [name for name in columns if name not in self.columns]
@@ -165,7 +171,7 @@ class Pool:
 
     def _nothing(self, columns: Sequence[str]) -> pa.Table:
         names = self._known(columns)
-        with _parquet(self.folder / self.files[0]) as parquet:
+        with _parquet(self.folder / self.files[0], self.sizes[0]) as parquet:
             return _plain(parquet.schema_arrow.remove_metadata().empty_table().select(names))
 
     def _labels(self) -> tuple[str, ...]:
@@ -178,15 +184,29 @@ class Pool:
 _Footer = tuple[Any, tuple[int, ...], dict[str, Any]]  # schema, rows of each row group, our metadata
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(path: Path, size: int) -> Any:
+    """The open file; DataError where it is no longer `size` bytes, or no Parquet file."""
     try:
-        return pq.ParquetFile(path)
+        now = size if remote(path) else path.stat().st_size
+        if now != size:
+            raise DataError(f"{path} has changed: it had {size:,} bytes, now {now:,}; put the old file back")
+        name, filesystem = arrow(path)
+        return pq.ParquetFile(
+            name, filesystem=filesystem, metadata=_metadata(path, size), pre_buffer=filesystem is not None
+        )
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
 
 
-def _footer(path: Path) -> _Footer:
-    with _parquet(path) as parquet:
+@lru_cache(maxsize=64)
+def _metadata(path: Path, size: int) -> Any:
+    """A footer, read once a process: units are many, and each opens its files."""
+    name, filesystem = arrow(path)
+    return pq.read_metadata(name, filesystem=filesystem)
+
+
+def _footer(path: Path, size: int) -> _Footer:
+    with _parquet(path, size) as parquet:
         footer = parquet.metadata
         rows = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
         raw = (footer.metadata or {}).get(METADATA_KEY, b"{}")

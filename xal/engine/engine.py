@@ -44,6 +44,9 @@ class Engine(Component, family="engine"):
     compiled: bool = False
     """Forwards by torch.compile: wants a C++ compiler and a minute; worth it for long passes."""
 
+    max_failures: Annotated[int, Field(ge=0)] = 100
+    """Items of a pool that may be left out since scoring fails on them, even on each alone; more end the run."""
+
     @abstractmethod
     def open(self) -> Session:
         """Start; close the session when done (it is a context manager)."""

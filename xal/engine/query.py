@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from xal.chance import Chance
 from xal.data.pool import Pool
 from xal.engine.engine import Advance, Session, silent
-from xal.engine.work import Collect, Measure, ModelRef, Score, Work
+from xal.engine.work import Collect, Measure, ModelRef, Score, Work, check_failures
 from xal.errors import DataError
 from xal.explainers import Explainer
 from xal.models.model import Shape
@@ -31,7 +31,8 @@ class Coordinator:
     model: ModelRef | None = None
     explainer: Explainer | None = None
     progress: Callable[[str], Advance] = lambda stage: silent
-    unreadable: set[str] = field(default_factory=set)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Why, by id: items that no pass could use."""
     items: Counter[str] = field(default_factory=Counter)
 
     def query(
@@ -185,9 +186,12 @@ class Coordinator:
         exclude: Sequence[str] = (),
     ) -> Any:
         advance = self.progress(stage)
+        work = replace(work, max_failures=self.session.engine.max_failures)
         for partial in self.session.run(
             pool or self.pool, work, shape=self.shape, rows=rows, exclude=exclude, advance=advance
         ):
-            self.unreadable.update(partial.unreadable)
+            if partial.unreadable:
+                self.unreadable.update(partial.unreadable)
+                check_failures(list(self.unreadable.items()), work.max_failures)
             self.items[stage] += partial.items
             yield partial.value

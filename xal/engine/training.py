@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import nn
 
 from xal.data.images import decode
@@ -20,6 +19,7 @@ from xal.engine.work import threads
 from xal.errors import DataError
 from xal.models.model import Model, Shape
 from xal.models.training import Examples, TrainSettings, fit
+from xal.store.artefacts import read_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class TrainJob:
             model = self.model if self.start is None else self.model.untrained()
             module = model.create(self.shape, self.classes, self.seed)
             if self.start is not None:
-                module.load_state_dict(load_file(self.start))
+                module.load_state_dict(load(self.start.read_bytes()))
             train, validation, synthetic = self._examples()
             fitted = fit(
                 self.model,
@@ -70,7 +70,7 @@ class TrainJob:
                 progress=progress,
             )
         if weights is not None:
-            save_file(fitted.state, weights)
+            weights.write_bytes(save(fitted.state))
         return {
             "train_items": len(train) - synthetic,
             "synthetic_items": synthetic,
@@ -87,13 +87,13 @@ class TrainJob:
         ids: list[str] = []
         parts: list[Examples] = []
         for path in self.payloads:
-            table = pq.read_table(path, columns=["id", "image"])
+            table = read_items(path, ["id", "image"])
             names = table["id"].to_pylist()
             ids += names
             parts.append(_examples_of(table, [self.labels[item] for item in names], self.shape, path))
         synthetic = 0
         if self.synthetic is not None:
-            table = pq.read_table(self.synthetic, columns=["id", "image", "class_index"])
+            table = read_items(self.synthetic, ["id", "image", "class_index"])
             parts.append(_examples_of(table, table["class_index"].to_pylist(), self.shape, self.synthetic))
             synthetic = len(parts[-1])
         held = torch.tensor([item in self.holdout for item in ids] + [False] * synthetic)

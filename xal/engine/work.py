@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,15 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from xal.chance import Chance
 from xal.data.units import Block
-from xal.errors import NumericalError, ResourceError, XalError
+from xal.errors import NumericalError, ResourceError, RunError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Model, Network, Precision, Shape
 from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Scored
+
+UNREADABLE = "cannot be read as an image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +41,12 @@ class Partial:
 
     value: Any
     items: int
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()  # (id, why): what cannot be decoded, or cannot be scored
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is done with a unit's evidence. Subclasses say what it is reduced to."""
+    """What is done with the evidence on each batch, and how what comes of the batches is joined."""
 
     labels: ClassVar[bool] = False
     """Whether the reduction sees the pool's labels: evaluation alone."""
@@ -54,10 +56,16 @@ class Work:
     explainer: Explainer | None = None
     explained: Mapping[str, int] | None = None
     """Class of interest by id; None: the predicted one."""
+    max_failures: int = 100
+    """Items that may fail; see Engine.max_failures."""
 
     @abstractmethod
-    def reduce(self, batches: Iterator[tuple[Evidence, Block]]) -> Any:
-        """Evidence of each batch, with the block's columns for it -> a small value."""
+    def map(self, evidence: Evidence, columns: Block) -> Any:
+        """Evidence on a batch, with the block's columns for it -> a small value."""
+
+    @abstractmethod
+    def join(self, values: Sequence[Any]) -> Any:
+        """The values of a unit's batches, of which there may be none -> one small value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,33 +78,36 @@ class Score(Work):
     prefilter: bool = False
     state: Any = None
 
-    def reduce(self, batches: Iterator[tuple[Evidence, Block]]) -> Scored:
+    def map(self, evidence: Evidence, columns: Block) -> Scored:
+        """The scores of a batch."""
+        if self.prefilter:
+            scores = self.strategy.prefilter(evidence, self.chance)
+        else:
+            scores = self.strategy.score(evidence, self.state, self.chance)
+        finite = np.isfinite(scores)
+        if not finite.all():
+            raise NumericalError(
+                f"strategy '{self.strategy.name}' gave {int((~finite).sum())} scores that are not finite, "
+                f"first for id '{evidence.ids[~finite][0]}'"
+            )
+        return Scored(ids=evidence.ids, rows=evidence.rows, scores=np.asarray(scores, np.float64))
+
+    def join(self, values: Sequence[Scored]) -> Scored:
         """The local top-k."""
-        best = Scored.empty()
-        for evidence, _ in batches:
-            if self.prefilter:
-                scores = self.strategy.prefilter(evidence, self.chance)
-            else:
-                scores = self.strategy.score(evidence, self.state, self.chance)
-            finite = np.isfinite(scores)
-            if not finite.all():
-                raise NumericalError(
-                    f"strategy '{self.strategy.name}' gave {int((~finite).sum())} scores that are not finite, "
-                    f"first for id '{evidence.ids[~finite][0]}'"
-                )
-            scored = Scored(ids=evidence.ids, rows=evidence.rows, scores=np.asarray(scores, np.float64))
-            best = Scored.concatenate([best, scored]).top(self.keep)
-        return best
+        return Scored.concatenate(values).top(self.keep)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collect(Work):
     """The evidence itself, for a few items."""
 
-    def reduce(self, batches: Iterator[tuple[Evidence, Block]]) -> Evidence | None:
+    def map(self, evidence: Evidence, columns: Block) -> Evidence:
+        """As it is."""
+        return evidence
+
+    def join(self, values: Sequence[Evidence]) -> Evidence | None:
         """All evidence of the unit; None where it holds no item."""
-        parts = [evidence for evidence, _ in batches]
-        return Evidence.concatenate(parts) if parts else None
+        return Evidence.concatenate(values) if values else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,19 +117,23 @@ class Measure(Work):
     labels: ClassVar[bool] = True
     classes: tuple[str, ...] = field(default=())
 
-    def reduce(self, batches: Iterator[tuple[Evidence, Block]]) -> tuple[npt.NDArray[np.int64], float]:
+    def map(self, evidence: Evidence, columns: Block) -> tuple[npt.NDArray[np.int64], float]:
         """((c, c) counts [true, predicted], summed negative log likelihood in nats)."""
         index = {name: i for i, name in enumerate(self.classes)}
-        counts, loss = np.zeros((len(index), len(index)), np.int64), 0.0
-        for evidence, columns in batches:
-            unknown = {str(label) for label in columns["label"]} - index.keys()
-            if unknown:
-                raise XalError(f"the test pool has labels outside the classes: {', '.join(sorted(unknown)[:5])}")
-            probabilities = np.asarray(evidence.probabilities, np.float64)
-            true = np.array([index[str(label)] for label in columns["label"]], dtype=np.int64)
-            np.add.at(counts, (true, probabilities.argmax(axis=1)), 1)
-            loss -= float(np.log(np.maximum(probabilities[np.arange(len(true)), true], 1e-30)).sum())
+        unknown = {str(label) for label in columns["label"]} - index.keys()
+        if unknown:
+            raise XalError(f"the test pool has labels outside the classes: {', '.join(sorted(unknown)[:5])}")
+        probabilities = np.asarray(evidence.probabilities, np.float64)
+        true = np.array([index[str(label)] for label in columns["label"]], dtype=np.int64)
+        counts = np.zeros((len(index), len(index)), np.int64)
+        np.add.at(counts, (true, probabilities.argmax(axis=1)), 1)
+        loss = -float(np.log(np.maximum(probabilities[np.arange(len(true)), true], 1e-30)).sum())
         return counts, loss
+
+    def join(self, values: Sequence[tuple[npt.NDArray[np.int64], float]]) -> tuple[npt.NDArray[np.int64], float]:
+        """Their sums."""
+        none = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        return sum((counts for counts, _ in values), none), sum(loss for _, loss in values)
 
 
 def pick_device(device: str) -> str:
@@ -144,25 +159,41 @@ class Worker:
         """The model of `ref`, loaded when its version is new."""
         if self._network is None or self._version != ref.version:
             module = ref.model.untrained().create(ref.shape, ref.classes, seed=0)
-            module.load_state_dict(load_file(ref.weights))
+            module.load_state_dict(load(ref.weights.read_bytes()))
             self._network = Network(ref.model, module, self.device, precision=self.precision, compiled=self.compiled)
             self._version = ref.version
         return self._network
 
     def run(self, work: Work, block: Block) -> Partial:
-        """Do the work on a block."""
-        good = np.asarray(block["good"], bool)
-        with threads(self.threads), torch.inference_mode():
-            value = work.reduce(self._batches(work, block, good))
-        return Partial(value=value, items=len(good), unreadable=tuple(str(item) for item in block["id"][~good]))
+        """Do the work on a block, a batch at a time.
 
-    def _batches(self, work: Work, block: Block, good: npt.NDArray[np.bool_]) -> Iterator[tuple[Evidence, Block]]:
-        numbers = np.asarray(block["batch"])
-        for number in np.unique(numbers):
-            chosen = np.flatnonzero((numbers == number) & good)
-            if len(chosen):
-                columns = {name: np.asarray(values)[chosen] for name, values in block.items()}
-                yield self._evidence(work, columns), columns
+        What cannot be decoded, and what fails even alone, is reported with the reason. Raises RunError where more
+        than `work.max_failures` items fail.
+        """
+        good = np.asarray(block["good"], bool)
+        unreadable = [(str(item), UNREADABLE) for item in block["id"][~good]]
+        with threads(self.threads), torch.inference_mode():
+            values = [value for batch in _batches(block, good) for value in self._map(work, batch, unreadable)]
+        return Partial(value=work.join(values), items=len(good), unreadable=tuple(unreadable))
+
+    def _map(self, work: Work, columns: Block, failed: list[tuple[str, str]]) -> list[Any]:
+        """The value of a batch; of one that fails, for want of memory or otherwise, the values of its halves."""
+        try:
+            return [work.map(self._evidence(work, columns), columns)]
+        except XalError:
+            raise
+        except Exception as error:  # a user's code may raise anything; what it raised is kept
+            why = f"{type(error).__name__}: {error}"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # or the halves find the memory of the whole still taken
+        items = len(columns["id"])
+        if items == 1:
+            failed.append((str(columns["id"][0]), why[:500]))
+            check_failures(failed, work.max_failures)
+            return []
+        half = items // 2
+        parts = [{name: values[part] for name, values in columns.items()} for part in (slice(half), slice(half, None))]
+        return [value for part in parts for value in self._map(work, part, failed)]
 
     def _evidence(self, work: Work, columns: Block) -> Evidence:
         ids, rows = columns["id"].astype(object), columns["row"]
@@ -190,6 +221,25 @@ class Worker:
             explanations = work.explainer.explain(network, payload, wanted)
         return Evidence(
             ids=ids, rows=rows, probabilities=probabilities, embeddings=embeddings, explanations=explanations
+        )
+
+
+def _batches(block: Block, good: npt.NDArray[np.bool_]) -> Iterator[Block]:
+    """The decoded items of each batch of the block."""
+    numbers = np.asarray(block["batch"])
+    for number in np.unique(numbers):
+        chosen = np.flatnonzero((numbers == number) & good)
+        if len(chosen):
+            yield {name: np.asarray(values)[chosen] for name, values in block.items()}
+
+
+def check_failures(failed: Sequence[tuple[str, str]], most: int) -> None:
+    """Raise RunError where more than `most` of the (id, why) are failures, and not images that cannot be decoded."""
+    failures = [(item, why) for item, why in failed if why != UNREADABLE]
+    if len(failures) > most:
+        raise RunError(
+            f"more than {most} items fail (engine.max_failures), first '{failures[0][0]}': {failures[0][1]}; "
+            "look at the model, the explainer and the strategy, or at these items"
         )
 
 

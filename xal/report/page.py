@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 from PIL import Image
 
 from xal import __version__
@@ -24,7 +23,7 @@ from xal.explainers.drawing import displayable, feature_map, heat_map
 from xal.metrics.curves import area, interval, paired
 from xal.report.figures import class_balance, learning_curves
 from xal.report.runs import Run, read_run
-from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations
+from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
 
 SHOWN = 12  # items of each round in the gallery
 TILE = 112  # pixels
@@ -67,7 +66,7 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},
         galleries={arm: _gallery(group[0]) for arm, group in arms.items()},
-        unreadable=sorted({item for run in runs for item in run.unreadable}),
+        unreadable=dict(sorted(pair for run in runs for pair in run.unreadable.items())),
     )
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_text(html, encoding="utf-8")
@@ -161,7 +160,7 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
         names, explanations = read_explanations(folder / EXPLANATIONS)
         at = {name: i for i, name in enumerate(names)}
         shape = (3, *explanations.segments.shape[1:])
-        table = pq.read_table(folder / ITEMS)
+        table = read_items(folder / ITEMS)
         payloads = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
         copies = _copies(run, round)
         cards = []
@@ -198,7 +197,7 @@ def _copies(run: Run, round: int) -> dict[str, bytes]:
     path = run.directory / (step.artefact or "") / SYNTHETIC if step else None
     if path is None or not path.is_file():
         return {}
-    table = pq.read_table(path, columns=["source", "image"])
+    table = read_items(path, ["source", "image"])
     return dict(zip(table["source"].to_pylist(), table["image"].to_pylist(), strict=True))
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from xal.errors import RunError
-from xal.store.ledger import Ledger, Queried, Step
+from xal.store.directory import open_ledger
+from xal.store.ledger import Queried, Step
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,7 +25,7 @@ class Run:
     classes: tuple[str, ...]
     steps: tuple[Step, ...]
     queried: tuple[Queried, ...]
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]  # why, by id
 
     def of(self, name: str) -> dict[int, Step]:
         """Committed steps of one name by round."""
@@ -51,9 +52,7 @@ class Run:
 
 def read_run(directory: Path) -> Run:
     """Read a run directory; raises RunError where it holds no begun run."""
-    if not (directory / "ledger.sqlite").is_file():
-        raise RunError(f"{directory} is not a run directory: it has no ledger")
-    ledger = Ledger.at(directory)
+    ledger = open_ledger(directory)
     try:
         recipe = yaml.safe_load(ledger.fact("recipe") or "null")
         if recipe is None:
@@ -66,7 +65,7 @@ def read_run(directory: Path) -> Run:
             classes=tuple(yaml.safe_load(ledger.fact("classes") or "[]")),
             steps=tuple(ledger.steps()),
             queried=tuple(ledger.queried()),
-            unreadable=tuple(ledger.unreadable()),
+            unreadable=ledger.unreadable(),
         )
     finally:
         ledger.close()

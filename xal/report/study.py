@@ -160,4 +160,5 @@ def _spread(x: Doubles, y: Doubles) -> list[int]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path)
+    with path.open("wb") as handle:
+        figure.savefig(handle, format=path.suffix[1:])

@@ -1,11 +1,15 @@
 """The files of a run: written aside, synced, then renamed; named by the ledger only after that.
 
+An object store has no renaming: there they are written under their final name, which means nothing until the ledger
+has it, and a killed try is overwritten.
+
 RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}
     round-003/train/{model.safetensors,synthetic.parquet}
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xal.data.images import encode_png
-from xal.errors import RunError
+from xal.errors import ResourceError, RunError
+from xal.storage import arrow, remote
 from xal.types import Explanations
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
@@ -32,9 +38,14 @@ SYNTHETIC = "synthetic.parquet"
 def writing(directory: Path, name: str) -> Iterator[Path]:
     """A temporary folder that becomes `directory/name` when the block ends without an error.
 
-    What an earlier, uncommitted try left under that name is replaced.
+    What an earlier, uncommitted try left under that name is replaced. Raises ResourceError where the disk is full.
     """
     final = directory / name
+    if remote(directory):
+        if final.exists():
+            cast(Any, final).fs.rm(cast(Any, final).path, recursive=True)
+        yield final
+        return
     aside = directory / f".aside-{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     try:
@@ -48,13 +59,20 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
         while final != directory:  # every folder that may have got a new name in it
             final = final.parent
             _sync(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ResourceError(
+            f"no space is left for {directory / name}; nothing of it was kept. Free some, and run again: what was "
+            "committed before is kept"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def sweep(directory: Path) -> None:
     """Remove what a killed process left half-written."""
-    for leftover in directory.glob(".aside-*"):
+    for leftover in [] if remote(directory) else directory.glob(".aside-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -71,8 +89,24 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def write_items(path: Path, items: pa.Table) -> None:
-    """Payloads of queried items: columns id, row, and the pool's payload."""
-    pq.write_table(items, path, compression="zstd")
+    """A table of items: of queried ones, the columns id, row, and the pool's payload."""
+    with path.open("wb") as handle:
+        pq.write_table(items, handle, compression="zstd")
+
+
+def read_items(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """What `write_items` wrote."""
+    name, filesystem = arrow(path)
+    return pq.read_table(name, columns=columns, filesystem=filesystem)
+
+
+def copy_folder(source: Path, destination: Path) -> None:
+    """Every file of a folder."""
+    for file in source.rglob("*"):
+        if file.is_file():
+            target = destination / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
 
 
 def write_synthetic(
@@ -86,18 +120,19 @@ def write_synthetic(
         "class_index": list(classes),
         "image": [encode_png(image) for image in images],
     }
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    write_items(path, pa.table(columns))
 
 
 def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations) -> None:
     """As npz, without pickles."""
     arrays = {field.name: getattr(explanations, field.name) for field in fields(explanations)}
-    np.savez_compressed(path, ids=np.array(list(ids), dtype=np.str_), allow_pickle=False, **arrays)
+    with path.open("wb") as handle:
+        np.savez_compressed(handle, ids=np.array(list(ids), dtype=np.str_), allow_pickle=False, **arrays)
 
 
 def read_explanations(path: Path) -> tuple[list[str], Explanations]:
     """(ids, explanations) in the same order."""
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
         ids = [str(item) for item in stored["ids"]]
         return ids, Explanations(**{field.name: stored[field.name] for field in fields(Explanations)})
 

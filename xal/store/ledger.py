@@ -1,24 +1,27 @@
-"""The ledger: what a run has committed, in a database. SQLAlchemy Core; SQLite with WAL and full syncs, or any URL.
+"""The ledger: what a run has committed, in a database. SQLAlchemy Core; SQLite with WAL and full syncs, or PostgreSQL.
 
-A step is committed in one transaction with all that it decided, after its artefacts lie on disk under their final
-name. Labels are append-only: the database itself refuses to change or delete one.
+A step is committed in one transaction with all that it decided, after its artefacts lie in storage under their final
+name. Labels are append-only: the database itself refuses to change or delete one. A database of an older schema is
+brought up to date when it is opened. Where the ledger of a run directory is, `directory.py` says.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, event
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
 
-from xal.errors import LabelError, RunError
+from xal.errors import LabelError, ResourceError, RunError
 
-SCHEMA_VERSION = 1
+SQLITE = "ledger.sqlite"
+SCHEMA_VERSION = 2
 _metadata = MetaData()
 _facts = Table("facts", _metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
 _steps = Table(
@@ -26,6 +29,7 @@ _steps = Table(
     _metadata,
     Column("round", Integer, primary_key=True),
     Column("step", String(16), primary_key=True),
+    Column("number", Integer, nullable=False, server_default="0"),  # order of commit; clocks jump
     Column("seconds", Float, nullable=False),
     Column("finished", Float, nullable=False),  # seconds since 1970
     Column("artefact", Text),  # relative to the run directory
@@ -34,33 +38,54 @@ _steps = Table(
 _queries = Table(
     "queries",
     _metadata,
-    Column("id", String(512), primary_key=True),  # an item is queried once
+    Column("id", Text, primary_key=True),  # an item is queried once
     Column("round", Integer, nullable=False, index=True),
     Column("rank", Integer, nullable=False),
-    Column("row", Integer, nullable=False),
+    Column("row", BigInteger, nullable=False),
     Column("score", Float, nullable=False),
-    Column("why", String(64), nullable=False),  # the strategy that chose it
-    Column("prediction", String(256)),
+    Column("why", Text, nullable=False),  # the strategy that chose it
+    Column("prediction", Text),
     Column("confidence", Float),
 )
 _labels = Table(
     "labels",
     _metadata,
-    Column("id", String(512), sa.ForeignKey("queries.id"), primary_key=True),
-    Column("label", String(256), nullable=False),
-    Column("annotator", String(64), nullable=False),
+    Column("id", Text, sa.ForeignKey("queries.id"), primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("annotator", Text, nullable=False),
     Column("at", Float, nullable=False),  # seconds since 1970
 )
-_unreadable = Table("unreadable", _metadata, Column("id", String(512), primary_key=True), Column("round", Integer))
-for _change in ("UPDATE", "DELETE"):
-    event.listen(
-        _labels,
-        "after_create",
-        sa.DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER labels_no_{_change.lower()} BEFORE {_change} ON labels "
-            "BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END"
-        ).execute_if(dialect="sqlite"),
-    )
+_unreadable = Table(
+    "unreadable",
+    _metadata,
+    Column("id", Text, primary_key=True),
+    Column("round", Integer),
+    Column("why", Text, nullable=False, server_default="cannot be read as an image"),
+)
+_APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER labels_no_{change.lower()} BEFORE {change} ON labels "
+        "BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END"
+        for change in ("UPDATE", "DELETE")
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION labels_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RAISE EXCEPTION ''labels are append-only''; END'",
+        "CREATE TRIGGER labels_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON labels "
+        "EXECUTE FUNCTION labels_append_only()",
+    ],
+}
+for _dialect, _statements in _APPEND_ONLY.items():
+    for _statement in _statements:
+        event.listen(_labels, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+_MIGRATIONS = {  # from a version to the next
+    1: [
+        "ALTER TABLE steps ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
+        "UPDATE steps SET number = (SELECT count(*) FROM steps AS other WHERE other.finished < steps.finished "
+        "OR (other.finished = steps.finished AND other.round < steps.round)) + 1",
+        "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read as an image'",
+    ],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +94,7 @@ class Step:
 
     round: int
     step: str
+    number: int
     seconds: float
     finished: float
     artefact: str | None
@@ -91,43 +117,67 @@ class Queried:
 
 
 class Ledger:
-    """Open, or create, the ledger at a database URL."""
+    """Open, or create, the ledger at a database URL; in PostgreSQL, in a schema of its own.
 
-    def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
+    Raises ResourceError where the database cannot be reached or its disk is full, RunError for a newer schema.
+    """
+
+    def __init__(self, url: str, schema: str | None = None) -> None:
+        options: dict[str, Any] = {}
+        if schema is not None:
+            options = {"connect_args": {"options": f"-csearch_path={schema}"}, "pool_pre_ping": True}
+        try:
+            self._engine = sa.create_engine(url, **options)
+        except ImportError as error:
+            raise ResourceError(f"no driver for PostgreSQL here: pip install 'xal-ray[postgres]' ({error})") from None
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable)
-        _metadata.create_all(self._engine)
-        version = self.fact("schema") or self._set_schema()
-        if int(version) != SCHEMA_VERSION:
-            raise RunError(
-                f"the ledger has schema {version}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it"
-            )
+            event.listen(self._engine, "begin", _begin)
+        elif schema is not None:
+            with self._transaction() as connection:
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock(hashtextextended('{schema}', 0))"))
+                connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+        with self._transaction() as connection:
+            current = self._version(connection) == SCHEMA_VERSION
+        if not current:
+            with self._transaction(alone=True) as connection:
+                self._migrate(connection)
 
     @classmethod
     def at(cls, directory: Path) -> Ledger:
         """The SQLite ledger of a run directory."""
-        return cls(f"sqlite:///{directory / 'ledger.sqlite'}")
+        return cls(f"sqlite:///{directory / SQLITE}")
 
     def close(self) -> None:
         """Release the database."""
         self._engine.dispose()
 
+    @contextmanager
+    def exclusively(self, name: str) -> Iterator[None]:
+        """One process at a time, on any machine; RunError for the second. PostgreSQL frees it with the connection."""
+        with self._engine.connect() as connection:
+            key = {"name": f"xal run {name}"}
+            if not connection.scalar(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
+                raise RunError(f"{name} is in use by another xal; wait for it, or stop it")
+            connection.commit()
+            yield
+            connection.invalidate()  # ends the session, and so the lock
+
     def fact(self, name: str) -> str | None:
         """A named fact of the run."""
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             value: str | None = connection.scalar(sa.select(_facts.c.value).where(_facts.c.name == name))
         return value
 
     def record_fact(self, name: str, value: str) -> None:
         """Write a fact once."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(_facts.insert().values(name=name, value=value))
 
     def steps(self) -> list[Step]:
         """All committed steps, in order of commit."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_steps).order_by(_steps.c.finished, _steps.c.round)).mappings().all()
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(_steps).order_by(_steps.c.number)).mappings().all()
         return [Step(**{**row, "figures": json.loads(row["figures"])}) for row in rows]
 
     def queried(self, round: int | None = None) -> list[Queried]:
@@ -139,13 +189,14 @@ class Ledger:
         )
         if round is not None:
             statement = statement.where(_queries.c.round == round)
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return [Queried(**row) for row in connection.execute(statement).mappings()]
 
-    def unreadable(self) -> list[str]:
-        """Ids that could not be read, ascending."""
-        with self._engine.connect() as connection:
-            return list(connection.scalars(sa.select(_unreadable.c.id).order_by(_unreadable.c.id)))
+    def unreadable(self) -> dict[str, str]:
+        """Items that could not be used, ids ascending, and why."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(_unreadable.c.id, _unreadable.c.why)).all()
+        return dict(sorted((str(item), str(why)) for item, why in rows))
 
     def commit(
         self,
@@ -158,15 +209,17 @@ class Ledger:
         queried: Iterable[Queried] = (),
         labels: Mapping[str, str] | None = None,
         annotator: str = "",
-        unreadable: Sequence[str] = (),
+        unreadable: Mapping[str, str] | None = None,
     ) -> None:
         """Commit a step with all that it decided, in one transaction."""
         now = time.time()
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
+            number = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(_steps.c.number), 0) + 1))
             connection.execute(
                 _steps.insert().values(
                     round=round,
                     step=step,
+                    number=number,
                     seconds=seconds,
                     finished=now,
                     artefact=artefact,
@@ -178,14 +231,18 @@ class Ledger:
                 connection.execute(_queries.insert(), items)
             self._insert_labels(connection, labels or {}, annotator, now)
             known = set(connection.scalars(sa.select(_unreadable.c.id)))
-            new = [{"id": item, "round": round} for item in sorted(set(unreadable) - known)]
+            new = [
+                {"id": item, "round": round, "why": why}
+                for item, why in sorted((unreadable or {}).items())
+                if item not in known
+            ]
             if new:
                 connection.execute(_unreadable.insert(), new)
 
     def adopt(self, other: Ledger, round: int) -> None:
         """Take over a round of another run as it is, in one transaction."""
         tables = (_steps, _queries, _unreadable)
-        with other._engine.connect() as source, self._engine.begin() as connection:
+        with other._transaction() as source, self._transaction() as connection:
             for table in tables:
                 rows = [dict(row) for row in source.execute(sa.select(table).where(table.c.round == round)).mappings()]
                 if rows:
@@ -215,7 +272,7 @@ class Ledger:
             raise LabelError("\n".join(problems))
         known = {item.id: item.label for item in self.queried()}
         new = {item: label for item, label in labels.items() if known[item] is None}
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             self._insert_labels(connection, new, annotator, time.time())
         return len(new)
 
@@ -225,13 +282,54 @@ class Ledger:
         if rows:
             connection.execute(_labels.insert(), rows)
 
-    def _set_schema(self) -> str:
-        self.record_fact("schema", str(SCHEMA_VERSION))
-        return str(SCHEMA_VERSION)
+    @staticmethod
+    def _version(connection: sa.Connection) -> int:
+        """Of the database's tables; 0: there are none."""
+        if not sa.inspect(connection).has_table("facts"):
+            return 0
+        return int(connection.scalar(sa.select(_facts.c.value).where(_facts.c.name == "schema")) or 0)
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        """Create the tables, or bring older ones up to date."""
+        found = self._version(connection)
+        if found > SCHEMA_VERSION:
+            raise RunError(f"the ledger has schema {found}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it")
+        if not found:
+            _metadata.create_all(connection)
+            connection.execute(_facts.insert().values(name="schema", value=str(SCHEMA_VERSION)))
+            return
+        for version in range(found, SCHEMA_VERSION):
+            for statement in _MIGRATIONS[version]:
+                connection.execute(sa.text(statement))
+        connection.execute(_facts.update().where(_facts.c.name == "schema").values(value=str(SCHEMA_VERSION)))
+
+    @contextmanager
+    def _transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
+        """Commits, or changes nothing; a full disk or an absent server is said in words. alone: no other may write."""
+        try:
+            with self._engine.execution_options(alone=alone).begin() as connection:
+                if alone and connection.dialect.name == "postgresql":
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))"))
+                yield connection
+        except sa.exc.OperationalError as error:
+            why, where = str(error.orig).strip(), self._engine.url.render_as_string(hide_password=True)
+            if "is full" in why or "No space left" in why:
+                raise ResourceError(
+                    f"no space is left for the ledger {where}; nothing was written. Free some, and run again: what "
+                    "was committed before is kept"
+                ) from error
+            if self._engine.dialect.name == "sqlite":
+                raise
+            raise ResourceError(f"the ledger {where} cannot be reached, or ended the connection: {why}") from error
 
 
 def _durable(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # or Python begins no transaction for DDL
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("alone") else "BEGIN")

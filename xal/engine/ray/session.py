@@ -1,7 +1,7 @@
 """A Ray session: Ray Data reads and decodes units in tasks, long-lived actors do the work on the blocks.
 
-The blocks' references go from Ray Data straight to the actors; only partial results come here. Actors are restarted
-without limit and their calls retried, and a unit's block can be read again, so a lost node costs time, not items.
+The blocks' references go from Ray Data straight to the actors; only partial results come here. A lost block is read
+again by Ray; a lost actor is started again by Ray, and what it had in hand is given out again by us (`calls.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from ray.exceptions import RayTaskError
 
 from xal.data.units import Block, Reader, Unit
 from xal.engine.engine import Advance, Session, silent
+from xal.engine.ray.calls import Calls, plain_errors
 from xal.engine.ray.engine import RayEngine
 from xal.engine.ray.training import train
 from xal.engine.training import TrainJob
@@ -35,7 +37,6 @@ from xal.models.memory import keep_freed_memory
 
 S = TypeVar("S")
 IDS_HERE = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
-IN_FLIGHT = 2  # blocks queued at an actor besides the one it works on
 
 
 class RaySession(Session):
@@ -83,21 +84,14 @@ class RaySession(Session):
             yield from (here.run(work, reader(unit)) for unit in plan)
             return
         self.warm()
-        shared = ray.put(work)
-        waiting: dict[Any, Any] = {}
-        load = dict.fromkeys(range(len(self._actors)), 0)
+        calls = Calls(self._actors, work)
         for block in _blocks(reader, plan):
-            if len(waiting) >= len(self._actors) * (1 + IN_FLIGHT):
-                yield _next(waiting, load)
-            free = min(load, key=lambda i: load[i])
-            load[free] += 1
-            waiting[self._actors[free].run.remote(shared, block)] = free
-        while waiting:
-            yield _next(waiting, load)
+            yield from calls.give(block)
+        yield from calls.finish()
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
         """By Ray Train, in this process or on workers."""
-        with _plain_errors(), tempfile.TemporaryDirectory() as scratch:
+        with plain_errors(), tempfile.TemporaryDirectory() as scratch:
             storage = weights.parent if self.engine.train_workers else Path(scratch)
             return train(self.engine, job, weights, storage, advance)
 
@@ -157,7 +151,7 @@ class RaySession(Session):
             return
         engine = self.engine
         remote = ray.remote(num_cpus=engine.actor_cpus, num_gpus=engine.actor_gpus)(_Actor)
-        options = remote.options(max_restarts=-1, max_task_retries=-1)
+        options = remote.options(max_restarts=-1, max_task_retries=0)  # `Calls` retries, and knows when to stop
         device = "cuda" if engine.actor_gpus else "cpu"
         settings = (device, engine.threads, engine.precision, engine.compiled)
         self._actors = [options.remote(*settings) for _ in range(engine.actors)]
@@ -170,52 +164,35 @@ class _Actor:
         keep_freed_memory()
         self.worker = Worker(*settings)
 
-    def run(self, work: Work, block: Any) -> Partial:
+    def run(self, work: Work, block: Any, start: int, stop: int | None) -> Partial:
+        """Do the work on some rows of a block."""
         columns: Block = BlockAccessor.for_block(block).to_numpy()
+        if start or stop is not None:
+            columns = {name: values[start:stop] for name, values in columns.items()}
         return self.worker.run(work, columns)
-
-
-class _plain_errors:
-    """An XalError raised on the cluster is raised here as itself, without the cluster's traceback."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        seen: BaseException | None = error
-        while seen is not None:
-            cause = seen.cause if isinstance(seen, RayTaskError) else None
-            if isinstance(cause, XalError):
-                raise cause from None
-            seen = cause or seen.__cause__
-            failures = getattr(seen, "worker_failures", None)
-            if failures:
-                seen = next(iter(failures.values()))
-            if isinstance(seen, XalError) and not isinstance(seen, RayTaskError):
-                raise seen from None
-
-
-def _next(waiting: dict[Any, Any], load: dict[int, int]) -> Partial:
-    (done,), _ = ray.wait(list(waiting), num_returns=1)
-    load[waiting.pop(done)] -= 1
-    with _plain_errors():
-        partial: Partial = ray.get(done)
-    return partial
 
 
 def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
     """References to the blocks of the plan's units, read by Ray Data with backpressure."""
+    shared = ray.put((reader, plan))  # a process fetches it once, not with every unit
 
     def read(indices: Block) -> Block:
+        fetched, units = _fetched(shared)
         (index,) = indices["id"]
-        return reader(plan[int(index)])
+        return fetched(units[int(index)])
 
     dataset = ray.data.range(len(plan), override_num_blocks=len(plan)).map_batches(
         read, batch_size=None, batch_format="numpy"
     )
-    with _plain_errors():
+    with plain_errors():
         for bundle in dataset.iter_internal_ref_bundles():
             yield from bundle.block_refs
+
+
+@lru_cache(maxsize=1)
+def _fetched(reference: Any) -> tuple[Reader, list[Unit]]:
+    found: tuple[Reader, list[Unit]] = ray.get(reference)
+    return found
 
 
 def _init(engine: RayEngine) -> None:

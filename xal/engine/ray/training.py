@@ -18,6 +18,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from xal.engine.engine import Advance
 from xal.engine.ray.engine import RayEngine
 from xal.engine.training import TrainJob
+from xal.storage import arrow
 
 
 def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
@@ -29,16 +30,18 @@ def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advanc
         use_gpu=engine.train_gpus > 0,
         resources_per_worker={"CPU": engine.train_cpus, **({"GPU": engine.train_gpus} if engine.train_gpus else {})},
     )
-    config: dict[str, Any] = {"job": job, "weights": str(weights), "workers": workers}
+    config: dict[str, Any] = {"job": job, "weights": weights, "workers": workers}
     if not workers:
         config["advance"] = advance
+    place, filesystem = arrow(storage.resolve())
     trainer = TorchTrainer(
         _loop,
         train_loop_config=config,
         scaling_config=scaling,
         run_config=RunConfig(
             name=f"xal-{uuid.uuid4().hex}",  # a name used twice would silently resume
-            storage_path=str(storage.resolve()),
+            storage_path=place,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=2 if workers else 0),
         ),
     )
@@ -58,7 +61,7 @@ def _loop(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     figures = job.run(
-        Path(config["weights"]) if rank == 0 else None,
+        config["weights"] if rank == 0 else None,
         device=str(get_device()),
         rank=rank,
         workers=world,
@@ -66,5 +69,5 @@ def _loop(config: dict[str, Any]) -> None:
         progress=config.get("advance", lambda done, total: None),
     )
     if rank == 0:
-        _figures(Path(config["weights"])).write_text(json.dumps(figures), encoding="utf-8")
+        _figures(config["weights"]).write_text(json.dumps(figures), encoding="utf-8")
     ray.train.report({})

@@ -1,0 +1,158 @@
+"""Calls to the scoring actors, which may die under them.
+
+An actor's death is blamed on the call it was working on. The call is given out again; after DEATHS of them in two
+halves (of whole batches, where it holds more than one), and so on until a single item is left, which is set aside. So
+a killed process or node costs time, and an item that no actor survives, for want of memory or otherwise, costs itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import ray
+from ray.data.block import BlockAccessor
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from xal.engine.work import Partial, Work, check_failures
+from xal.errors import ResourceError, XalError
+
+IN_FLIGHT = 2  # calls queued at an actor besides the one it works on
+DEATHS = 3  # of actors on one call, before it is cut in two
+SILENCE_S = 1800  # seconds without an answer from any actor
+LOST = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError, ObjectLostError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """Rows start..stop-1 of a block (None: to its end), and how many actors died on them."""
+
+    block: Any
+    start: int = 0
+    stop: int | None = None
+    deaths: int = 0
+
+
+class Calls:
+    """Gives blocks to the actor with the fewest calls, and yields what comes back."""
+
+    def __init__(self, actors: Sequence[Any], work: Work) -> None:
+        self._actors, self._work, self._shared = actors, work, ray.put(work)
+        self._running: list[deque[tuple[Any, Call]]] = [deque() for _ in actors]
+        self._again: deque[Call] = deque()
+        self._failed: list[tuple[str, str]] = []
+
+    def give(self, block: Any) -> Iterator[Partial]:
+        """Hand out a block, once there is room for it."""
+        self._again.append(Call(block=block))
+        yield from self._until(room=True)
+
+    def finish(self) -> Iterator[Partial]:
+        """What is still out."""
+        yield from self._until(room=False)
+
+    def _until(self, *, room: bool) -> Iterator[Partial]:
+        """Wait until all calls are handed out, and, without `room`, answered."""
+        while self._again or (not room and any(self._running)):
+            free = min(range(len(self._actors)), key=lambda i: len(self._running[i]))
+            if self._again and len(self._running[free]) <= IN_FLIGHT:
+                call = self._again.popleft()
+                reference = self._actors[free].run.remote(self._shared, call.block, call.start, call.stop)
+                self._running[free].append((reference, call))
+            else:
+                yield from self._next()
+
+    def _next(self) -> Iterator[Partial]:
+        waiting = [reference for calls in self._running for reference, _ in calls]
+        done, _ = ray.wait(waiting, num_returns=1, timeout=SILENCE_S)
+        if not done:
+            raise ResourceError(
+                f"no scoring actor has answered for {SILENCE_S // 60} minutes; does the cluster still have the "
+                "CPUs, GPUs and memory that the engine asks for?"
+            )
+        calls = next(calls for calls in self._running if done[0] in [reference for reference, _ in calls])
+        try:
+            with plain_errors():
+                partial: Partial = ray.get(done[0])
+        except LOST as error:
+            yield from self._died(calls, error)
+        else:
+            calls.remove(next(each for each in calls if each[0] == done[0]))
+            yield partial
+
+    def _died(self, calls: deque[tuple[Any, Call]], error: Exception) -> Iterator[Partial]:
+        """Give out again what a dead actor had; the first of its calls that did not end is to blame."""
+        if isinstance(error, ActorDiedError) and "creation task" in str(error):
+            raise ResourceError(f"a scoring actor cannot start: {str(error).strip().splitlines()[-1]}") from error
+        blamed = False
+        lost = [*calls]
+        calls.clear()
+        for reference, call in lost:
+            try:
+                with plain_errors():
+                    partial: Partial = ray.get(reference)
+            except LOST as each:
+                self._again.extend([call] if blamed else self._blame(call, each))
+                blamed = True
+            else:
+                yield partial
+        if self._failed:
+            failed, self._failed = tuple(self._failed), []
+            yield Partial(value=self._work.join([]), items=len(failed), unreadable=failed)
+
+    def _blame(self, call: Call, error: Exception) -> list[Call]:
+        call = replace(call, deaths=call.deaths + 1)
+        if call.deaths < DEATHS:
+            return [call]
+        columns = BlockAccessor.for_block(ray.get(call.block)).to_numpy()
+        stop = len(columns["id"]) if call.stop is None else call.stop
+        if stop - call.start == 1:
+            why = f"{DEATHS} scoring actors died on it ({type(error).__name__})"
+            self._failed.append((str(columns["id"][call.start]), why))
+            check_failures(self._failed, self._work.max_failures)
+            return []
+        middle = _middle(columns["batch"], call.start, stop)
+        return [_half(call, call.start, middle), _half(call, middle, stop)]
+
+
+def _half(call: Call, start: int, stop: int) -> Call:
+    """Cut again at the next death, but a single item has DEATHS chances: others may have killed its actor."""
+    return replace(call, start=start, stop=stop, deaths=0 if stop - start == 1 else DEATHS - 1)
+
+
+def _middle(batches: Any, start: int, stop: int) -> int:
+    """Where to cut rows start..stop-1: between batches where there are several, so that the others stay as they are."""
+    edges = start + 1 + np.flatnonzero(np.diff(batches[start:stop]))
+    middle = (start + stop) // 2
+    return int(edges[np.abs(edges - middle).argmin()]) if len(edges) else middle
+
+
+class plain_errors:
+    """An XalError raised on the cluster is raised here as itself, without the cluster's traceback."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        seen: BaseException | None = error
+        while seen is not None:
+            cause = seen.cause if isinstance(seen, RayTaskError) else None
+            if isinstance(cause, XalError):
+                raise cause from None
+            seen = cause or seen.__cause__
+            failures = getattr(seen, "worker_failures", None)
+            if failures:
+                seen = next(iter(failures.values()))
+            if isinstance(seen, XalError) and not isinstance(seen, RayTaskError):
+                raise seen from None

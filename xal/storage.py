@@ -1,0 +1,51 @@
+"""Where files lie: a local path, NFS, or any fsspec file system by URL (s3://, gs://, ...), all used as a Path is.
+
+Credentials and endpoints are the environment's, as every S3 or GCS tool reads them; none is written to a recipe or run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from xal.errors import DataError
+
+SEPARATOR = "://"
+
+
+def location(place: str | Path) -> Path:
+    """A local path, or a path on the object store that a URL names; `file://` is local.
+
+    Raises DataError for a URL that no installed file system opens.
+    """
+    if remote(place):
+        return cast(Path, place)
+    text = str(place)
+    if isinstance(place, Path) or SEPARATOR not in text:
+        return Path(place).expanduser()
+    protocol, _, rest = text.partition(SEPARATOR)
+    if protocol in ("file", "local"):
+        return Path(rest)
+    from upath import UPath
+
+    extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}.get(protocol)
+    advice = f"pip install 'xal-ray[{extra}]'" if extra else "install the fsspec package for it"
+    try:
+        return cast(Path, UPath(text.rstrip("/"), use_listings_cache=False))
+    except (ImportError, ValueError) as error:
+        raise DataError(f"{text}: no file system for {protocol}:// here; {advice} ({error})") from error
+
+
+def remote(place: object) -> bool:
+    """Whether a path that `location` gave is on an object store."""
+    return hasattr(place, "storage_options") and getattr(place, "protocol", "") not in ("", "file", "local")
+
+
+def arrow(path: Path) -> tuple[str, Any]:
+    """(path, file system) as pyarrow takes them; the file system of a local path is None."""
+    if not remote(path):
+        return str(path), None
+    place = cast(Any, path)
+    return place.path, PyFileSystem(FSSpecHandler(place.fs))
