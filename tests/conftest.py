@@ -31,9 +31,12 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One local Ray of 4 logical CPUs for all tests marked `ray`; engines join it."""
+    from xal.engine import RayEngine
+    from xal.engine.ray.engine import keep_private
+
+    keep_private()
     import ray
 
-    from xal.engine import RayEngine
     from xal.engine.ray.session import _init
 
     _init(RayEngine(cpus=4, object_store_mb=256))

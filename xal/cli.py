@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,10 +67,12 @@ def run(
     from xal.store.directory import run_directories
 
     chosen = _seeds(seeds)
+    if ledger:
+        os.environ["XAL_LEDGER"] = ledger  # the report at the end needs the password, too
     loaded = load(recipe, settings)
     directory = out or Path("runs") / recipe.stem
     with Reporter(quiet=quiet) as reporter:
-        outcomes = run_experiment(loaded, directory, reporter, chosen, ledger)
+        outcomes = run_experiment(loaded, directory, reporter, chosen)
     report_file = write_report(run_directories(directory), directory / "report.html")
     _summary(run_directories(directory))
     for outcome in outcomes:
@@ -81,6 +84,49 @@ def run(
                 f"  xal run {recipe}{'' if out is None else f' --out {out}'}"
             )
     console.print(f"report: {report_file}")
+
+
+@app.command()
+def submit(
+    recipe: RecipeFile,
+    address: Annotated[str, typer.Option(help="The cluster's dashboard, http://HOST:8265.")],
+    out: Annotated[Path, _place("Where runs go: a URL, or an absolute path that all nodes see.")],
+    settings: Settings = None,
+    seeds: Annotated[str | None, typer.Option(help="Repeat with seeds: 0-4, or 0,3,7.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="PATH", help="A module or folder that the recipe names.")
+    ] = None,
+    cpus: Annotated[float, typer.Option(min=0, help="CPUs of the campaign's own process; 0: it runs on the head.")] = 0,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")] = False,
+) -> None:
+    """Run a recipe on a Ray cluster as a job, which goes on when this command ends."""
+    from xal.campaign.submission import pack
+    from xal.engine.ray.submission import follow
+    from xal.engine.ray.submission import submit as hand_over
+
+    _seeds(seeds)
+    with tempfile.TemporaryDirectory() as scratch:
+        pack(Path(scratch), recipe, out, settings, seeds, files or [])
+        identity = hand_over(Path(scratch), address, cpus)
+    console.print(
+        f"job {identity}; it goes on without this command\n"
+        f"  state  xal status {out}\n"
+        f"  log    ray job logs --follow {identity} --address {address}\n"
+        f"  stop   ray job stop {identity} --address {address}"
+    )
+    if detach:
+        return
+    if not follow(identity, address, lambda lines: console.print(lines, end="", markup=False)):
+        raise RunError(f"job {identity} did not succeed; its log is above, and the same command continues the run")
+
+
+@app.command(hidden=True)
+def job() -> None:
+    """What a submitted job runs in its working directory."""
+    from xal.campaign.submission import RECIPE, unpack
+
+    out, seeds = unpack(Path.cwd())
+    run(recipe=Path(RECIPE), out=out, seeds=seeds)
 
 
 @app.command()

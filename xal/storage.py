@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import fsspec
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from xal.errors import DataError
@@ -26,16 +27,17 @@ def location(place: str | Path) -> Path:
     if isinstance(place, Path) or SEPARATOR not in text:
         return Path(place).expanduser()
     protocol, _, rest = text.partition(SEPARATOR)
+    if protocol not in fsspec.available_protocols():
+        raise DataError(f"{text}: no file system for '{protocol}://'; install the fsspec package for it")
     if protocol in ("file", "local"):
         return Path(rest)
     from upath import UPath
 
-    extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}.get(protocol)
-    advice = f"pip install 'xal-ray[{extra}]'" if extra else "install the fsspec package for it"
     try:
         return cast(Path, UPath(text.rstrip("/"), use_listings_cache=False))
-    except (ImportError, ValueError) as error:
-        raise DataError(f"{text}: no file system for {protocol}:// here; {advice} ({error})") from error
+    except ImportError as error:
+        extra = {"s3": "xal-ray[s3]", "s3a": "xal-ray[s3]", "gs": "xal-ray[gcs]", "gcs": "xal-ray[gcs]"}.get(protocol)
+        raise DataError(f"{text}: pip install '{extra or 'the fsspec package for it'}' ({error})") from error
 
 
 def remote(place: object) -> bool:

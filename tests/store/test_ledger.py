@@ -1,20 +1,35 @@
 """The ledger: all of a step or none of it, and labels that the database itself protects."""
 
-import sqlite3
-from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from xal.errors import LabelError, RunError
-from xal.store.ledger import SCHEMA_VERSION, Ledger, Queried
+from xal.store.ledger import _MIGRATIONS, SCHEMA_VERSION, Ledger, Queried
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.at(tmp_path)
-    yield ledger
-    ledger.close()
+def opened(tmp_path, database, request):
+    """Opens the same ledger each time it is called, in SQLite and in PostgreSQL."""
+    made = []
+
+    def again():
+        if database == "sqlite":
+            made.append(Ledger.at(tmp_path))
+        else:
+            url = request.getfixturevalue("postgres").replace("postgresql:", "postgresql+psycopg:")
+            made.append(Ledger(url, f"test_{tmp_path.name}".lower().replace("-", "_")))
+        return made[-1]
+
+    yield again
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def ledger(opened):
+    return opened()
 
 
 def queried(*names, round=0):
@@ -28,14 +43,14 @@ def commit(ledger, round=0, step="query", **what):
     ledger.commit(round, step, seconds=1.5, figures=what.pop("figures", {}), **what)
 
 
-def contents(path):
-    """Every row of every table, read past SQLAlchemy."""
-    with closing(sqlite3.connect(path / "ledger.sqlite")) as connection:
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {table: sorted(map(repr, connection.execute(f"SELECT * FROM {table}"))) for table in tables}
+def contents(ledger):
+    """Every row of every table, read past the ledger."""
+    with ledger._engine.connect() as connection:
+        tables = sa.inspect(connection).get_table_names()
+        return {table: sorted(map(repr, connection.exec_driver_sql(f"SELECT * FROM {table}"))) for table in tables}
 
 
-def test_a_step_comes_back_as_it_was_committed(ledger, tmp_path):
+def test_a_step_comes_back_as_it_was_committed(ledger, opened):
     items = [
         Queried(id="a", round=2, rank=0, row=7, score=0.1, why="entropy", prediction="cat", confidence=0.25),
         Queried(id="b", round=2, rank=1, row=3, score=-1e-300, why="random"),
@@ -50,7 +65,7 @@ def test_a_step_comes_back_as_it_was_committed(ledger, tmp_path):
         unreadable={"z": "no image", "y": "MemoryError: 3"},
     )
     ledger.close()
-    again = Ledger.at(tmp_path)
+    again = opened()
     (step,) = again.steps()
     assert (step.round, step.step, step.seconds, step.artefact) == (2, "query", 1.5, "round-002/query")
     assert step.figures == figures
@@ -87,38 +102,38 @@ FAILING = {
 
 
 @pytest.mark.parametrize("what", FAILING.values(), ids=FAILING)
-def test_a_failing_commit_leaves_nothing(ledger, tmp_path, what):
+def test_a_failing_commit_leaves_nothing(ledger, what):
     commit(ledger, queried=queried("a", "b"), labels={"b": "cat"}, annotator="oracle")
-    before = contents(tmp_path)
+    before = contents(ledger)
     with pytest.raises(sa.exc.IntegrityError):
         commit(ledger, 1, unreadable={"broken": "no image"}, **what)
-    assert contents(tmp_path) == before
+    assert contents(ledger) == before
 
 
-def test_figures_that_json_cannot_hold_leave_nothing(ledger, tmp_path):
-    before = contents(tmp_path)
+def test_figures_that_json_cannot_hold_leave_nothing(ledger):
+    before = contents(ledger)
     with pytest.raises(TypeError):
         commit(ledger, queried=queried("a"), figures={"bad": object()})
-    assert contents(tmp_path) == before
+    assert contents(ledger) == before
 
 
-def test_a_step_is_committed_once(ledger, tmp_path):
+def test_a_step_is_committed_once(ledger):
     commit(ledger, queried=queried("a"))
-    before = contents(tmp_path)
+    before = contents(ledger)
     with pytest.raises(sa.exc.IntegrityError):
         commit(ledger, queried=queried("b"))
-    assert contents(tmp_path) == before
+    assert contents(ledger) == before
 
 
-def test_an_interrupt_within_a_commit_leaves_nothing(ledger, tmp_path):
+def test_an_interrupt_within_a_commit_leaves_nothing(ledger):
     def items():
         yield from queried("a")
         raise KeyboardInterrupt
 
-    before = contents(tmp_path)
+    before = contents(ledger)
     with pytest.raises(KeyboardInterrupt):
         commit(ledger, queried=items())
-    assert contents(tmp_path) == before
+    assert contents(ledger) == before
 
 
 def test_facts_are_written_once(ledger):
@@ -129,11 +144,11 @@ def test_facts_are_written_once(ledger):
     assert ledger.fact("pool") == "abc"
 
 
-def test_an_unreadable_item_is_counted_in_its_first_round(ledger, tmp_path):
+def test_an_unreadable_item_is_counted_in_its_first_round(ledger):
     commit(ledger, 0, unreadable={"b": "no image"})
     commit(ledger, 1, unreadable={"b": "other", "a": "no image"})
     assert ledger.unreadable() == {"a": "no image", "b": "no image"}
-    assert contents(tmp_path)["unreadable"] == ["('a', 1, 'no image')", "('b', 0, 'no image')"]
+    assert contents(ledger)["unreadable"] == ["('a', 1, 'no image')", "('b', 0, 'no image')"]
 
 
 class TestLabels:
@@ -149,32 +164,30 @@ class TestLabels:
             "DELETE FROM labels",
         ],
     )
-    def test_the_database_refuses_to_change_one(self, ledger, tmp_path, statement):
+    def test_the_database_refuses_to_change_one(self, ledger, statement):
         ledger.add_labels({"a": "cat"}, "anna")
-        with (
-            closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection,
-            pytest.raises(sqlite3.IntegrityError, match="append-only"),
-        ):
-            connection.execute(statement)
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"), ledger._engine.begin() as connection:
+            connection.exec_driver_sql(statement)
         assert {item.id: item.label for item in ledger.queried()} == {"a": "cat", "b": None, "c": None}
 
-    def test_come_in_parts(self, ledger, tmp_path):
+    def test_come_in_parts(self, ledger):
         assert ledger.add_labels({"a": "cat"}, "anna") == 1
         assert ledger.add_labels({"c": "dog", "b": "cat"}, "ben") == 2
         assert [item.label for item in ledger.queried()] == ["cat", "cat", "dog"]
-        with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
-            assert dict(connection.execute("SELECT id, annotator FROM labels")) == {"a": "anna", "b": "ben", "c": "ben"}
+        with ledger._engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT id, annotator FROM labels").all()
+        assert dict(map(tuple, found)) == {"a": "anna", "b": "ben", "c": "ben"}
 
-    def test_the_same_again_is_no_change(self, ledger, tmp_path):
+    def test_the_same_again_is_no_change(self, ledger):
         ledger.add_labels({"a": "cat", "b": "dog"}, "anna")
-        before = contents(tmp_path)
+        before = contents(ledger)
         assert ledger.add_labels({"a": "cat", "b": "dog"}, "ben") == 0
-        assert contents(tmp_path) == before
+        assert contents(ledger) == before
         assert ledger.add_labels({"a": "cat", "c": "dog"}, "ben") == 1
 
-    def test_every_problem_is_listed_and_nothing_imported(self, ledger, tmp_path):
+    def test_every_problem_is_listed_and_nothing_imported(self, ledger):
         ledger.add_labels({"a": "cat", "b": "dog"}, "anna")
-        before = contents(tmp_path)
+        before = contents(ledger)
         with pytest.raises(LabelError) as caught:
             ledger.add_labels({"c": "cat", "x": "cat", "a": "dog", "y": "dog", "b": "cat"}, "ben")
         lines = str(caught.value).splitlines()
@@ -182,20 +195,65 @@ class TestLabels:
         for item, *words in [("x", "not queried"), ("y", "not queried"), ("a", "cat", "dog"), ("b", "dog", "cat")]:
             (line,) = [line for line in lines if line.startswith(f"'{item}'")]
             assert all(word in line for word in words)
-        assert contents(tmp_path) == before
+        assert contents(ledger) == before
 
 
-def test_another_schema_is_refused(tmp_path):
-    Ledger.at(tmp_path).close()
-    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
-        connection.execute("UPDATE facts SET value = ? WHERE name = 'schema'", (str(SCHEMA_VERSION + 1),))
-        connection.commit()
+def test_a_newer_schema_is_refused(ledger, opened):
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE facts SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'")
     with pytest.raises(RunError, match=f"schema {SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION}"):
-        Ledger.at(tmp_path)
+        opened()
 
 
-def test_every_connection_syncs_and_checks_references(ledger):
+def as_version_1(ledger):
+    """Turn an empty ledger into one that xal 0.1 with schema 1 wrote: statements as they were then."""
+    drop = ["labels", "queries", "steps", "unreadable", "facts"]
+    version_1 = Path(__file__).with_name("schema-1.sql").read_text().split(";")
+    with ledger._engine.begin() as connection:
+        for table in drop:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for statement in filter(str.strip, version_1):
+            connection.exec_driver_sql(statement)
+
+
+def test_an_older_schema_is_brought_up_to_date(ledger, opened):
+    new = tables(ledger)
+    as_version_1(ledger)
+    again = opened()
+    assert tables(again) == new and again.fact("schema") == str(SCHEMA_VERSION)
+    assert [(step.round, step.step, step.number) for step in again.steps()] == [
+        (0, "query", 1),
+        (0, "label", 2),
+        (1, "query", 3),
+    ]
+    assert again.unreadable() == {"broken": "cannot be read"}
+    assert [(item.id, item.label) for item in again.queried()] == [("a", "cat"), ("b", None)]
+    commit(again, 1, "label")
+    assert [step.number for step in again.steps()] == [1, 2, 3, 4]
+    opened()
+
+
+def test_a_migration_is_whole_or_nothing(ledger, opened, monkeypatch):
+    as_version_1(ledger)
+    before = contents(ledger)
+    statements = _MIGRATIONS[1]
+    monkeypatch.setitem(_MIGRATIONS, 1, [*statements, "SELECT no_such_function()"])
+    with pytest.raises(sa.exc.DBAPIError):
+        opened()
+    assert contents(ledger) == before
+    monkeypatch.setitem(_MIGRATIONS, 1, statements)
+    assert len(opened().steps()) == 3
+
+
+def tables(ledger):
+    with ledger._engine.connect() as connection:
+        found = sa.inspect(connection)
+        return {table: sorted(each["name"] for each in found.get_columns(table)) for table in found.get_table_names()}
+
+
+def test_every_connection_syncs_and_checks_references(tmp_path):
     """SQLite's numbers: synchronous 2 is FULL."""
+    ledger = Ledger.at(tmp_path)
     with ledger._engine.connect() as connection:
         found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS}
     assert found == PRAGMAS

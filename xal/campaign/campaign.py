@@ -91,8 +91,11 @@ class Campaign:
     @cached_property
     def shape(self) -> Shape:
         """(c, h, w) that the network sees."""
-        if self.pool.kind != "image":
-            raise DataError(f"model '{self.recipe.model.name}' needs an image pool; this pool holds {self.pool.kind}")
+        if self.pool.kind != "image" or self.recipe.model.kind != "image":
+            raise DataError(
+                f"model '{self.recipe.model.name}' takes {self.recipe.model.kind}, the pool holds {self.pool.kind}; "
+                "campaigns want an image model and pool so far"
+            )
         if self.recipe.model.size and self.recipe.model.channels:
             return self.recipe.model.shape((3, 1, 1))
         return self.recipe.model.shape(self.pool.image_shape())
@@ -118,7 +121,7 @@ class Campaign:
 
     def _adopt(self, base: Path) -> bool:
         """Take over another run's round 0, artefacts first; False where that run has not finished it."""
-        ledger = open_ledger(base)
+        ledger = open_ledger(base, self.spec.ledger)
         try:
             if len([step for step in ledger.steps() if step.round == 0]) < len(STEPS):
                 return False

@@ -70,7 +70,7 @@ def _run_alone(spec: RunSpec) -> Outcome:
 def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
     ours = specs[0].identity()
     for other in runs_below(directory):
-        ledger = open_ledger(other)
+        ledger = open_ledger(other, specs[0].ledger)
         stored = yaml.safe_load(ledger.fact("recipe") or "null")
         ledger.close()
         if stored is None:

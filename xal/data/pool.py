@@ -198,9 +198,9 @@ def _parquet(path: Path, size: int) -> Any:
         raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2)
 def _metadata(path: Path, size: int) -> Any:
-    """A footer, read once a process: units are many, and each opens its files."""
+    """A footer, kept from unit to unit of a file; parsed ones are large, so no more than two."""
     name, filesystem = arrow(path)
     return pq.read_metadata(name, filesystem=filesystem)
 

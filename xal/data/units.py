@@ -85,7 +85,8 @@ class Reader:
     def _payload(self, table: pa.Table) -> Block:
         column = table[self.pool.kind].combine_chunks()
         if self.pool.kind == "features":
-            return {"payload": as_matrix(column)}
+            vectors = as_matrix(column)
+            return {"payload": vectors, "good": np.atleast_1d(np.isfinite(vectors).all(axis=1))}
         if self.pool.kind != "image" or self.shape is None:
             raise XalError(f"a {self.pool.kind} pool needs a model for {self.pool.kind}; this one takes images")
         images, good = decode(column.to_pylist(), self.shape)

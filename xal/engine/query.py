@@ -123,8 +123,11 @@ class Coordinator:
     ) -> Scored:
         state = self._prepare(strategy, budget, chance, taken, labelled_rows)
         rows: Rows | None = None
-        survivors = strategy.survivors(budget)
-        if survivors is not None:
+        survivors, first = strategy.survivors(budget), strategy.preselection()
+        if survivors is not None and first is not None:
+            passed = self._plan(first, survivors, chance.of("preselect"), taken, labelled_rows)
+            rows = np.sort(passed.rows)
+        elif survivors is not None:
             passed = self._best(
                 strategy, survivors, chance.of("prefilter"), taken, None, prefilter=True, stage="prefilter"
             )

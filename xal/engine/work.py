@@ -21,7 +21,7 @@ from xal.models.model import Model, Network, Precision, Shape
 from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Scored
 
-UNREADABLE = "cannot be read as an image"
+UNREADABLE = "cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Component, ABC, family="model"):
-    """Base of all image classifiers."""
+    """Base of all classifiers."""
+
+    kind: ClassVar[Literal["image", "features"]] = "image"
+    """What its pools hold."""
 
     size: Annotated[int, Field(ge=8)] | None = None
     """Images are resized to size x size pixels; null: as the pool's first image."""

@@ -46,11 +46,14 @@ def runs_below(path: Path) -> list[Path]:
     return sorted({ledger.parent for ledger in ledgers}, key=str)
 
 
-def open_ledger(directory: Path) -> Ledger:
-    """The ledger of a run that was begun; raises RunError where there is none."""
+def open_ledger(directory: Path, url: str | None = None) -> Ledger:
+    """The ledger of a run that was begun; raises RunError where there is none.
+
+    url: of its PostgreSQL database, for the password; None: $XAL_LEDGER.
+    """
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
-    return _open(directory, None)
+    return _open(directory, url)
 
 
 @contextmanager
@@ -97,8 +100,7 @@ def _open(directory: Path, url: str | None) -> Ledger:
         schema = f"{name}_{hashlib.sha256(str(directory).encode()).hexdigest()[:12]}"
         kept = given.update_query_dict({"schema": schema})
         directory.mkdir(parents=True, exist_ok=True)
-        text = kept.set(password=None).render_as_string(hide_password=False)
-        pointer.write_text(text + "\n", encoding="utf-8")
+        pointer.write_text(_without_password(kept) + "\n", encoding="utf-8")
     else:
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     schema = str(kept.query["schema"])
@@ -119,6 +121,12 @@ def _postgres(url: str | None) -> sa.URL | None:
         kind = url.partition(":")[0]
         raise ResourceError(f"a ledger elsewhere is a PostgreSQL URL, postgresql://user@host/database, not {kind}:...")
     return made.set(drivername="postgresql+psycopg")
+
+
+def _without_password(url: sa.URL) -> str:
+    query = {name: value for name, value in url.query.items() if name not in ("password", "passfile", "sslpassword")}
+    made = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
+    return made.render_as_string(hide_password=False)
 
 
 def _database(url: sa.URL) -> tuple[object, ...]:

@@ -60,7 +60,7 @@ _unreadable = Table(
     _metadata,
     Column("id", Text, primary_key=True),
     Column("round", Integer),
-    Column("why", Text, nullable=False, server_default="cannot be read as an image"),
+    Column("why", Text, nullable=False, server_default="cannot be read"),
 )
 _APPEND_ONLY = {
     "sqlite": [
@@ -83,7 +83,7 @@ _MIGRATIONS = {  # from a version to the next
         "ALTER TABLE steps ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
         "UPDATE steps SET number = (SELECT count(*) FROM steps AS other WHERE other.finished < steps.finished "
         "OR (other.finished = steps.finished AND other.round < steps.round)) + 1",
-        "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read as an image'",
+        "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read'",
     ],
 }
 
@@ -156,9 +156,12 @@ class Ledger:
     def exclusively(self, name: str) -> Iterator[None]:
         """One process at a time, on any machine; RunError for the second. PostgreSQL frees it with the connection."""
         with self._engine.connect() as connection:
-            key = {"name": f"xal run {name}"}
-            if not connection.scalar(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
-                raise RunError(f"{name} is in use by another xal; wait for it, or stop it")
+            lock = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+            until = time.monotonic() + 2  # the server takes a moment to see that a killed client is gone
+            while not connection.scalar(lock, {"name": f"xal run {name}"}):
+                if time.monotonic() > until:
+                    raise RunError(f"{name} is in use by another xal; wait for it, or stop it")
+                time.sleep(0.1)
             connection.commit()
             yield
             connection.invalidate()  # ends the session, and so the lock

@@ -2,7 +2,8 @@
 
     m(x) = nPIR_fmax(x) - nPIRP_fmax(x),   fmax = argmax_f nPIR_f of the best explanation, m in [-2, 2]
 
-On `candidates` (kappa) random pool items: keep m > `threshold` (eta), the largest first, at most `limit` (l_U); the
+On `candidates` (kappa) pool items, random or chosen by the strategy `preselect` (which the thesis leaves to future
+work): keep m > `threshold` (eta), the largest first, at most `limit` (l_U); the
 rest of the batch is filled by highest entropy over the whole pool, without repeats. EBAnO-Augment queries the same
 items; of the first `augment_limit` (l_A) of them a copy with all but fmax blurred joins the round's training.
 """
@@ -32,6 +33,8 @@ class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
 
     candidates: Annotated[int, Field(ge=1)] | None = 2000
     """kappa, the number of pool items explained a round; null: all."""
+    preselect: Strategy | None = None
+    """The strategy that chooses those items, such as entropy or diverse; null: a random subset, as in the thesis."""
     threshold: Annotated[float, Field(ge=-2, le=2)] = 0.5
     """eta: items with m(x) at or below it are not queried."""
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -42,10 +45,18 @@ class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
     def __post_init__(self) -> None:
         if type(self.fill).at is not Strategy.at:
             raise XalError(f"fill: '{self.fill.name}' is a schedule; schedule ebano_uncertainty itself instead")
+        if self.preselect is not None and self.candidates is None:
+            raise XalError("preselect: with candidates: null all items are explained; give their number")
+        if self.preselect is not None and "explanations" in self.preselect.needs:
+            raise XalError(f"preselect: '{self.preselect.name}' would explain the whole pool; name a cheaper strategy")
 
     def survivors(self, budget: int) -> int | None:
         """kappa."""
         return self.candidates
+
+    def preselection(self) -> Strategy | None:
+        """As configured."""
+        return self.preselect
 
     def shortlist(self, budget: int) -> int:
         """l_U, or the budget where that is smaller."""

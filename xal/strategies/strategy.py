@@ -1,6 +1,7 @@
 """A query strategy is a plan of four pure functions; the engine decides where they run.
 
-    prefilter(evidence, chance)  -> scores   on shards    every pool item; the best `survivors` go on
+    prefilter(evidence, chance)  -> scores   on shards    every pool item; the best `survivors` go on (or another
+                                                          strategy's whole plan chooses them: `preselection`)
     prepare(labelled, sample)    -> state    coordinator  what the shards must know: one vector, not a dataset
     score(evidence, state, ...)  -> scores   on shards    of the survivors, or of the whole pool without a prefilter
     select(scored, budget)       -> items    coordinator  thresholds, limits, diversity
@@ -51,6 +52,10 @@ class Strategy(Component, ABC, family="strategy"):
 
     def survivors(self, budget: int) -> int | None:
         """How many items pass the prefilter; None: there is none, `score` sees the whole pool."""
+        return None
+
+    def preselection(self) -> Strategy | None:
+        """The strategy whose query of `survivors` items `score` then sees; None: those that `prefilter` puts first."""
         return None
 
     def sample_size(self, budget: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,8 @@ class RayEngine(Engine, name="ray"):
     train_cpus: Annotated[float, Field(gt=0)] = 0.5
     train_gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs of each training worker, or of in-process training (whole ones)."""
+    wait_s: Annotated[float, Field(ge=0)] = 0
+    """Seconds to wait for an autoscaling cluster to grow to what is asked for; 0: it is there, or an error."""
     parallel_runs: Annotated[int, Field(ge=1)] | None = None
     """Campaigns (arms x seeds) side by side; null: as many as the cluster's CPUs and GPUs hold."""
 
@@ -44,6 +47,18 @@ class RayEngine(Engine, name="ray"):
 
     def open(self) -> RaySession:
         """Raises ResourceError where the cluster cannot hold what is asked for."""
+        if self.address is None:
+            keep_private()
         from xal.engine.ray.session import RaySession
 
         return RaySession(self)
+
+
+def keep_private() -> None:
+    """Before ray is first imported: a Ray that this process starts listens on loopback alone and wants a token.
+
+    The first is what Ray does by default on systems other than Linux, under a variable that is named after them.
+    """
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

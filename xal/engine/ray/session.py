@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +21,14 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import logging
 
+import numpy as np
 import ray
 import ray.data
+from ray.autoscaler.sdk import request_resources
 from ray.data.block import BlockAccessor
-from ray.exceptions import RayTaskError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
+from xal import errors
 from xal.data.units import Block, Reader, Unit
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.ray.calls import Calls, plain_errors
@@ -97,7 +101,7 @@ class RaySession(Session):
 
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
         """Each spec in a process of its own on the cluster."""
-        task = ray.remote(num_cpus=1, max_retries=0)(function)
+        task = ray.remote(num_cpus=1, max_retries=3)(function)  # of a process that died: a campaign continues
         todo = list(specs)
         running: dict[Any, S] = {}
         while todo or running:
@@ -112,6 +116,8 @@ class RaySession(Session):
                 if not isinstance(error.cause, XalError):
                     raise
                 result = error.cause
+            except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+                result = ResourceError(f"the process of a run died four times ({type(error).__name__}); run again")
             yield spec, result
 
     def close(self) -> None:
@@ -119,31 +125,22 @@ class RaySession(Session):
         for actor in getattr(self, "_actors", []):
             ray.kill(actor)
         self._actors = []
+        if self.engine.wait_s and ray.is_initialized():
+            request_resources(bundles=[])
         if self._ours and ray.is_initialized():
             ray.shutdown()
 
     def _check(self) -> None:
-        """Refuse what would wait for ever: actors must leave a whole CPU to read with."""
-        have, engine = ray.cluster_resources(), self.engine
-        cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
-        needed = engine.actors * engine.actor_cpus + 1
-        if needed > cpus:
-            raise ResourceError(
-                f"engine: {engine.actors} actors of {engine.actor_cpus:g} CPUs and one CPU to read with need "
-                f"{needed:g} CPUs, the cluster has {cpus:g}; lower engine.actors or engine.actor_cpus"
-            )
-        training = engine.actors * engine.actor_cpus + engine.train_workers * engine.train_cpus
-        if engine.train_workers and training > cpus:
-            raise ResourceError(
-                f"engine: {engine.train_workers} training workers of {engine.train_cpus:g} CPUs beside the actors need "
-                f"{training:g} CPUs, the cluster has {cpus:g}; lower engine.train_workers or engine.train_cpus"
-            )
-        wanted = max(engine.actors * engine.actor_gpus, max(engine.train_workers, 1) * engine.train_gpus)
-        if wanted > gpus:
-            raise ResourceError(
-                f"engine: {wanted:g} GPUs are asked for, the cluster has {gpus:g}; "
-                "set engine.actor_gpus and engine.train_gpus to 0 to run on CPUs"
-            )
+        """Refuse what would wait for ever; an autoscaling cluster is asked, and given time, to grow."""
+        problem = _lacks(self.engine, ray.cluster_resources())
+        if problem and self.engine.wait_s:
+            request_resources(bundles=_bundles(self.engine))
+            until = time.monotonic() + self.engine.wait_s
+            while problem and time.monotonic() < until:
+                time.sleep(1)
+                problem = _lacks(self.engine, ray.cluster_resources())
+        if problem:
+            raise ResourceError(f"engine: {problem}")
 
     def warm(self) -> None:
         """Start the actors; they load while the caller goes on."""
@@ -167,6 +164,9 @@ class _Actor:
     def run(self, work: Work, block: Any, start: int, stop: int | None) -> Partial:
         """Do the work on some rows of a block."""
         columns: Block = BlockAccessor.for_block(block).to_numpy()
+        if "error" in columns:
+            kind, message = columns["error"]
+            raise getattr(errors, str(kind))(str(message))
         if start or stop is not None:
             columns = {name: values[start:stop] for name, values in columns.items()}
         return self.worker.run(work, columns)
@@ -179,7 +179,10 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
     def read(indices: Block) -> Block:
         fetched, units = _fetched(shared)
         (index,) = indices["id"]
-        return fetched(units[int(index)])
+        try:
+            return fetched(units[int(index)])
+        except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
+            return {"error": np.array([type(error).__name__, str(error)], object)}
 
     dataset = ray.data.range(len(plan), override_num_blocks=len(plan)).map_batches(
         read, batch_size=None, batch_format="numpy"
@@ -193,6 +196,38 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
 def _fetched(reference: Any) -> tuple[Reader, list[Unit]]:
     found: tuple[Reader, list[Unit]] = ray.get(reference)
     return found
+
+
+def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
+    """What the cluster cannot hold: actors must leave a whole CPU to read with."""
+    cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
+    needed = engine.actors * engine.actor_cpus + 1
+    if needed > cpus:
+        return (
+            f"{engine.actors} actors of {engine.actor_cpus:g} CPUs and one CPU to read with need "
+            f"{needed:g} CPUs, the cluster has {cpus:g}; lower engine.actors or engine.actor_cpus"
+        )
+    training = engine.actors * engine.actor_cpus + engine.train_workers * engine.train_cpus
+    if engine.train_workers and training > cpus:
+        return (
+            f"{engine.train_workers} training workers of {engine.train_cpus:g} CPUs beside the actors need "
+            f"{training:g} CPUs, the cluster has {cpus:g}; lower engine.train_workers or engine.train_cpus"
+        )
+    wanted = max(engine.actors * engine.actor_gpus, max(engine.train_workers, 1) * engine.train_gpus)
+    if wanted > gpus:
+        return (
+            f"{wanted:g} GPUs are asked for, the cluster has {gpus:g}; "
+            "set engine.actor_gpus and engine.train_gpus to 0 to run on CPUs"
+        )
+    return ""
+
+
+def _bundles(engine: RayEngine) -> list[dict[str, float]]:
+    """What the autoscaler is asked for: the actors, the training workers, a CPU to read with."""
+    actor = {"CPU": engine.actor_cpus, "GPU": engine.actor_gpus}
+    trainer = {"CPU": engine.train_cpus, "GPU": engine.train_gpus}
+    bundles = [{"CPU": 1.0}, *[actor] * engine.actors, *[trainer] * engine.train_workers]
+    return [{name: amount for name, amount in bundle.items() if amount} for bundle in bundles]
 
 
 def _init(engine: RayEngine) -> None:

@@ -1,0 +1,104 @@
+"""Items that a scorer cannot take: halved down to them, set aside with the reason, the others scored as ever."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_agreement import model
+from tests.faults.faulty import Deadly, Greedy, Raising, Sound
+from tests.recipes import small, write_pool
+from xal.campaign.experiment import run_experiment
+from xal.chance import Chance
+from xal.data.pool import Pool
+from xal.engine import RayEngine, Serial
+from xal.engine.engine import Session
+from xal.engine.query import Coordinator
+from xal.errors import DataError, RunError
+from xal.progress import Reporter
+from xal.report.page import write_report
+from xal.report.runs import read_run
+from xal.strategies import Strategy
+
+BAD = ("item-0007", "item-0050", "item-0051")
+
+
+@pytest.fixture(scope="module")
+def on_ray(ray_session: None) -> Iterator[Session]:
+    with RayEngine(batch=16, actors=2).open() as session:
+        yield session
+
+
+@pytest.fixture(params=["serial", pytest.param("ray", marks=pytest.mark.ray)])
+def session(request: pytest.FixtureRequest) -> Session:
+    return Serial(batch=16).open() if request.param == "serial" else request.getfixturevalue("on_ray")
+
+
+def ask(session: Session, pool: Path, folder: Path, strategy: Strategy) -> tuple[list[str], dict[str, str]]:
+    """(ids of all items, best first; why others were left out)."""
+    coordinator = Coordinator(
+        session=session, pool=Pool.open(pool), shape=(1, 12, 12), model=model(folder, folder.name)
+    )
+    found = coordinator.query(strategy, 120, Chance(0))
+    return found.items.ids.tolist(), coordinator.unreadable
+
+
+def test_a_scorer_that_raises_on_some_items(tmp_path: Path, session: Session) -> None:
+    pool = write_pool(tmp_path / "pool", files=3)
+    everything, _ = ask(session, pool, tmp_path, Sound())
+    found, why = ask(session, pool, tmp_path, Raising(items=BAD))
+    assert found == [item for item in everything if item not in BAD]
+    assert why == {item: f"ValueError: cannot score {item}" for item in BAD}
+
+
+def test_a_batch_too_large_for_memory_is_halved(tmp_path: Path, session: Session) -> None:
+    pool = write_pool(tmp_path / "pool", files=3)
+    everything, _ = ask(session, pool, tmp_path, Sound())
+    assert ask(session, pool, tmp_path, Greedy(most=5)) == (everything, {})
+    assert len(everything) == 120
+
+
+def test_a_scorer_that_fails_on_everything_ends_the_run(tmp_path: Path, session: Session) -> None:
+    pool = write_pool(tmp_path / "pool")
+    with pytest.raises(RunError, match=r"more than 100 items fail .*first 'item-0\d+': MemoryError: 1 items") as caught:
+        ask(session, pool, tmp_path, Greedy(most=0))
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_an_item_that_no_actor_survives(tmp_path: Path, on_ray: Session) -> None:
+    pool = write_pool(tmp_path / "pool", files=3)
+    everything, _ = ask(on_ray, pool, tmp_path, Sound())
+    found, why = ask(on_ray, pool, tmp_path, Deadly(items=BAD[:1]))
+    assert found == [item for item in everything if item != BAD[0]]
+    assert why.keys() == {BAD[0]} and why[BAD[0]].startswith("3 scoring actors died on it")
+
+
+def test_a_campaign_goes_on_without_them_and_says_so(tmp_path: Path) -> None:
+    recipe = small(
+        write_pool(tmp_path / "pool"),
+        strategy=None,
+        arms={"bad": {"name": "tests.faults.faulty:Raising", "items": list(BAD)}},
+    )
+    run_experiment(recipe, tmp_path / "runs", Reporter(quiet=True))
+    (directory,) = (tmp_path / "runs").iterdir()
+    run = read_run(directory)
+    drawn = {item.id for item in run.queried if item.round == 0}
+    assert run.state == "finished" and run.unreadable == {
+        item: f"ValueError: cannot score {item}" for item in BAD if item not in drawn
+    }
+    page = write_report([directory], tmp_path / "report.html").read_text()
+    assert "ValueError: cannot score item-0050" in page
+
+
+def test_a_pool_file_truncated_under_us(tmp_path: Path, session: Session) -> None:
+    path = write_pool(tmp_path / "pool", files=3)
+    pool = Pool.open(path)
+    file = path / "part-001.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+    coordinator = Coordinator(session=session, pool=pool, shape=(1, 12, 12), model=model(tmp_path, tmp_path.name))
+    with pytest.raises(DataError, match=r"part-001.parquet has changed: it had [\d,]+ bytes, now") as caught:
+        coordinator.query(Sound(), 10, Chance(0))
+    assert "Traceback" not in str(caught.value)

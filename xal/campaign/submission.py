@@ -1,0 +1,48 @@
+"""A run as a folder that travels to a cluster: the recipe with its settings, and where to run it, as data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from xal.campaign.recipe import load
+from xal.config import unparse
+from xal.engine import RayEngine
+from xal.errors import ConfigError, DataError
+from xal.storage import location, remote
+
+RECIPE, SUBMISSION = "recipe.yaml", "submission.json"
+
+
+def pack(
+    folder: Path, recipe: Path, out: Path, settings: list[str] | None, seeds: str | None, files: Sequence[Path]
+) -> None:
+    """Write the folder; a Ray engine without an address will join the cluster that it runs on.
+
+    Raises ConfigError for a recipe with mistakes, or an `out` that would be lost with the job.
+    """
+    if not remote(out) and not out.is_absolute():
+        raise ConfigError(
+            [f"--out {out}: a cluster needs a URL (s3://...), or an absolute path that all nodes see"], "command line"
+        )
+    loaded = load(recipe, settings)
+    if isinstance(loaded.engine, RayEngine) and loaded.engine.address is None:
+        loaded = replace(loaded, engine=replace(loaded.engine, address="auto"))
+    for path in files:
+        if not path.exists():
+            raise DataError(f"--with: no file or folder {path}")
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, folder / path.resolve().name)
+    (folder / RECIPE).write_text(yaml.safe_dump(unparse(loaded)), encoding="utf-8")
+    (folder / SUBMISSION).write_text(json.dumps({"out": str(out), "seeds": seeds}), encoding="utf-8")
+
+
+def unpack(folder: Path) -> tuple[Path, str | None]:
+    """(out, seeds) of a folder that `pack` wrote."""
+    found = json.loads((folder / SUBMISSION).read_text(encoding="utf-8"))
+    return location(found["out"]), found["seeds"]

@@ -1,0 +1,62 @@
+"""A diverse sample: as much from where the pool is thin as from where it is dense, in one pass over the shards.
+
+A random sample of the pool is clustered in the model's embeddings; the density at x is taken as the share n_j / n of
+its nearest cluster j. Items are then drawn without replacement with weights w = 1 / n_j, by the keys of Efraimidis and
+Spirakis (2006): the k largest of u^(1/w), u a hash of (seed, round, id). So every cluster is about equally likely, a
+key needs nothing but its own item, and shards merge by top-k as everywhere.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from xal.chance import Chance
+from xal.errors import XalError
+from xal.strategies.strategy import Scores, Strategy
+from xal.types import Evidence, Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverse(Strategy, name="diverse"):
+    """Query at random, evenly over the clusters of the embeddings."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
+    prepare_needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
+
+    clusters: Annotated[int, Field(ge=1)] = 64
+    """Clusters of the sample."""
+    sample: Annotated[int, Field(ge=1)] = 4096
+    """Pool items that are clustered."""
+
+    def sample_size(self, budget: int) -> int:
+        """As configured."""
+        return self.sample
+
+    def prepare(self, labelled: Evidence | None, sample: Evidence | None) -> tuple[Floats, Floats]:
+        """((k, d) centres, (k,) items of the sample in each)."""
+        if sample is None:
+            raise XalError("diverse: no item of the pool is left to cluster")
+        embeddings = _embeddings(sample)
+        with threadpool_limits(1):  # sums in another order would be other centres
+            fitted = KMeans(min(self.clusters, len(embeddings)), n_init=1, random_state=0).fit(embeddings)
+        counts = np.bincount(fitted.labels_, minlength=fitted.n_clusters)
+        return fitted.cluster_centers_.astype(np.float32), np.maximum(counts, 1).astype(np.float64)
+
+    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+        """(b,) log(u) / w, below 0."""
+        centres, counts = state
+        embeddings = _embeddings(evidence)
+        nearest = (np.einsum("kd,kd->k", centres, centres) - 2 * embeddings @ centres.T).argmin(axis=1)
+        draws = np.maximum(chance.uniform(evidence.ids), np.finfo(np.float64).tiny)
+        scores: Scores = np.log(draws) * counts[nearest]
+        return scores
+
+
+def _embeddings(evidence: Evidence) -> Floats:
+    if evidence.embeddings is None:
+        raise TypeError("this evidence holds no embeddings: list them in the strategy's `needs`")
+    return np.asarray(evidence.embeddings, np.float32)
