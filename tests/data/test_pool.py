@@ -107,10 +107,16 @@ def test_only_the_row_groups_and_columns_needed_are_read(pool, monkeypatch):
     assert calls == []
 
 
-def test_a_few_row_groups_are_read_at_once(pool, monkeypatch):
-    monkeypatch.setattr("xal.data.pool.READ_BYTES", 2 * sum(pool.sizes) // 11 + 2)  # of 10 groups and an empty one
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(1, [0, 7, 14, 20, 27, 34, 41, 48, 53, 60]), (2, [0, 14, 20, 34, 48, 53]), (99, [0, 20, 53])],
+)
+def test_a_few_row_groups_are_read_at_once(pool, monkeypatch, size, expected):
+    monkeypatch.setattr("xal.data.pool.READ_BYTES", 10 * size)
+    monkeypatch.setitem(pool.__dict__, "sizes", tuple(10 * len(groups) for groups in pool.groups))
+    monkeypatch.setattr("xal.data.pool._parquet", lambda path, size: pq.ParquetFile(path))
     firsts, parts = zip(*pool.scan(["id"]), strict=True)
-    assert list(firsts) == [0, 14, 20, 34, 48, 53]
+    assert list(firsts) == expected
     assert [item for part in parts for item in part["id"].to_pylist()] == [f"i{n}" for n in range(61)]
     rows = np.array([0, 13, 14, 14, 33, 47, 60])
     assert pool.read(rows, ["id"])["id"].to_pylist() == [f"i{row}" for row in rows]

@@ -6,14 +6,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
+from s3fs import S3File, S3FileSystem
 
 from tests.campaign.test_resume import RUN, outcome
 from tests.end_to_end.test_command_line import write_recipe, xal
 from tests.recipes import CLASSES, small, write_pool
 from xal.campaign.experiment import run_experiment
+from xal.data.pool import Pool
 from xal.progress import Reporter
 from xal.report.runs import read_run
 from xal.storage import location
@@ -79,6 +81,19 @@ def test_a_campaign_on_s3(
     table = small(local).open_pool().read_span(0, 1, ["image"])
     picture.write_bytes(table["image"][0].as_py())
     assert xal("explain", f"{runs}/{RUN}", picture, "--out", tmp_path / "why.png", monkeypatch=monkeypatch) == 0
+
+
+def test_few_rows_of_a_pool_on_s3_are_few_bytes(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [np.random.default_rng(n).bytes(20_000) for n in range(400)]  # 8 MB, in row groups of 17
+    pool = Pool.open(upload(write_pool(tmp_path / "pool", n=400, image=images), f"{bucket}/pool"))
+    read: list[int] = []
+    plain = S3File._fetch_range
+    monkeypatch.setattr(
+        S3File, "_fetch_range", lambda self, start, end: read.append(end - start) or plain(self, start, end)
+    )
+    rows = np.array([3, 4, 200])
+    assert pool.read(rows, ["image"])["image"].to_pylist() == [images[row] for row in rows]
+    assert 2 * 17 * 20_000 <= sum(read) < 3 * 17 * 20_000  # two row groups, and a footer
 
 
 def test_labels_by_file_on_s3(

@@ -46,6 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
     port = free_port()
     ray = str(Path(sys.executable).with_name("ray"))
     options = [f"--dashboard-port={port}", "--dashboard-host=127.0.0.1", f"--port={free_port()}", "--num-cpus=4"]
+    options.append(f"--dashboard-agent-listen-port={free_port()}")  # the default is one for the machine
     command = [ray, "start", "--head", "--block", "--object-store-memory=100000000", *options]
     with (home / "log").open("w") as log:
         head = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -123,6 +124,8 @@ def test_it_goes_on_when_its_client_is_killed(
         ({}, ["--out", "relative"], "an absolute path that all nodes see"),
         ({}, ["--set", "budget.rounds=-1"], "budget.rounds"),
         ({}, ["--with", "/no/such/file"], "no file or folder /no/such/file"),
+        ({}, ["--with", "/no/recipe.yaml"], "each needs a name of its own"),
+        ({}, ["--set", "pool.source=pool/", "--set", "pool.test=s3://bucket/test"], "pool.source: pool/ is a path of"),
     ],
 )
 def test_mistakes(

@@ -1,9 +1,12 @@
-"""Run a small campaign and kill something in it: `killed.py SETTINGS`, a JSON object.
+"""Run small campaigns and kill something in them. Each line of the input is a JSON object of settings.
 
-after: SIGKILL this process so many seconds after its imports. of: instead, while the campaign runs, kill processes of
-that name (as Ray sets it), `kills` of them, at moments drawn from `seed`.
+A campaign runs in a process of its own, forked from this one once it has imported everything (and nothing more: it
+has no threads), so that the moments of the kills fall into the campaign. after: SIGKILL that process so many seconds
+after it began. of: instead, kill processes of that name (as Ray sets it), `kills` of them, at moments drawn from
+`seed`. Answers with a line each: {"signal": 9}, or {"seconds": ..., "killed": ...}.
 """
 
+import ctypes
 import json
 import os
 import random
@@ -11,15 +14,22 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import psutil
+import pyarrow.dataset
+import sklearn.cluster
+import torch._dynamo
+from ray._raylet import setproctitle
 
 from tests.recipes import small
 from xal.campaign.experiment import run_experiment
 from xal.progress import Reporter
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def victims(name: str) -> list[psutil.Process]:
@@ -45,6 +55,12 @@ def haunt(name: str, kills: int, seed: int, done: list[int], over: threading.Eve
 
 
 def main(settings: dict) -> None:
+    if "stray" in settings:
+        if not os.fork():
+            setproctitle("ray::stray")
+            time.sleep(settings["stray"])
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
     if "after" in settings:
         threading.Timer(settings["after"], lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
     recipe = small(Path(settings["pool"]), **settings.get("sections", {}))
@@ -57,8 +73,37 @@ def main(settings: dict) -> None:
     run_experiment(recipe, Path(settings["run"]), Reporter(quiet=True))
     over.set()
     print(json.dumps({"seconds": time.monotonic() - started, "killed": len(done)}), flush=True)
-    os._exit(0)  # a timer may be waiting
+
+
+def adopt_orphans() -> None:
+    """What a killed child leaves behind becomes a child of this process, whatever name it has given itself."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def serve() -> None:
+    adopt_orphans()
+    print(
+        json.dumps({"imported": [torch._dynamo.__name__, pyarrow.dataset.__name__, sklearn.cluster.__name__]}),
+        flush=True,
+    )
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                main(json.loads(line))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)  # a timer may be waiting
+        _, status = os.waitpid(child, 0)
+        ended = os.waitstatus_to_exitcode(status)
+        if ended:
+            print(json.dumps({"signal": -ended}), flush=True)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    serve()

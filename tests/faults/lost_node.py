@@ -51,9 +51,9 @@ def main(pool: Path, folder: Path, seed: int) -> None:
         threading.Timer(after, cluster.remove_node, (nodes[lost],), {"allow_graceful": False}).start()
         found = ask(session, pool, folder)
         alive.append(len([each for each in ray.nodes() if each["Alive"]]))
-    print(json.dumps({"expected": expected, "found": found, "alive": alive, "after": after}), flush=True)
     ray.shutdown()
     cluster.shutdown()
+    print(json.dumps({"expected": expected, "found": found, "alive": alive, "after": after}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Items that a scorer cannot take: halved down to them, set aside with the reason, the others scored as ever."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,32 @@ def test_a_batch_too_large_for_memory_is_halved(tmp_path: Path, session: Session
 
 def test_a_scorer_that_fails_on_everything_ends_the_run(tmp_path: Path, session: Session) -> None:
     pool = write_pool(tmp_path / "pool")
-    with pytest.raises(RunError, match=r"more than 100 items fail .*first 'item-0\d+': MemoryError: 1 items") as caught:
+    with pytest.raises(RunError, match=r"all 16 items of a batch fail, .*'item-0\d+': MemoryError: 1 items") as caught:
         ask(session, pool, tmp_path, Greedy(most=0))
     assert "Traceback" not in str(caught.value)
+
+
+def test_too_many_that_fail_end_the_run(tmp_path: Path, session: Session) -> None:
+    pool = write_pool(tmp_path / "pool")
+    every = tuple(f"item-{number:04d}" for number in range(0, 120, 3))
+    monkey = session.engine
+    session.engine = replace(monkey, max_failures=39)
+    try:
+        with pytest.raises(RunError, match=r"more than 39 items fail \(engine.max_failures\), first 'item-0\d+'"):
+            ask(session, pool, tmp_path, Raising(items=every))
+        session.engine = replace(monkey, max_failures=40)
+        assert len(ask(session, pool, tmp_path, Raising(items=every))[1]) == 40
+    finally:
+        session.engine = monkey
+
+
+def test_weights_that_cannot_be_read_are_no_fault_of_the_items(tmp_path: Path) -> None:
+    pool, ref = write_pool(tmp_path / "pool"), model(tmp_path, "gone")
+    ref.weights.unlink()
+    coordinator = Coordinator(session=Serial(batch=16).open(), pool=Pool.open(pool), shape=(1, 12, 12), model=ref)
+    with pytest.raises(FileNotFoundError):
+        coordinator.query(Sound(), 10, Chance(0))
+    assert not coordinator.unreadable
 
 
 @pytest.mark.slow

@@ -1,23 +1,23 @@
-"""A node lost in mid-pass, and one that is added because an engine waits for it."""
+"""A node lost in mid-pass, and one that an engine waits for."""
 
 import json
 import subprocess
 import sys
-import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.test_kills import MARK, SEED, strays
+from tests.faults.test_kills import SEED
 from tests.recipes import write_pool
+from xal.engine import RayEngine
+from xal.errors import ResourceError
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_a_lost_node_costs_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv(MARK, mark)
+def test_a_lost_node_costs_no_item(tmp_path: Path) -> None:
     pool = write_pool(tmp_path / "pool", n=1200, files=4)
     script = Path(__file__).with_name("lost_node.py")
     command = [sys.executable, str(script), str(pool), str(tmp_path), str(SEED)]
@@ -26,5 +26,27 @@ def test_a_lost_node_costs_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     print(f"seed {SEED}: a node with a scoring actor lost {result['after']:.1f} s into the pass, the same 50 ids")
     assert result["alive"] == [3, 2]
     assert result["found"] == result["expected"] and len(result["found"]) == 50
-    monkeypatch.delenv(MARK)
-    assert not strays(mark)
+
+
+@pytest.mark.ray
+def test_an_engine_waits_for_nodes_that_it_asked_for(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The autoscaler is a stand-in: it notes the order, and the cluster has the GPUs after the second look."""
+    import ray
+
+    orders: list[Any] = []
+    have = ray.cluster_resources()
+
+    def resources() -> dict[str, float]:
+        return have | {"GPU": 3.0 if len(orders) >= 2 else 0.0}
+
+    monkeypatch.setattr("xal.engine.ray.session.request_resources", lambda bundles: orders.append(bundles))
+    monkeypatch.setattr(ray, "cluster_resources", resources)
+    engine = RayEngine(actors=2, actor_cpus=0.5, actor_gpus=1, train_gpus=3, wait_s=20)
+    engine.open().close()
+    bundle = [{"CPU": 1.0}, {"CPU": 0.5, "GPU": 1}, {"CPU": 0.5, "GPU": 1}, {"GPU": 1.0}]
+    assert orders == [bundle, bundle, []]
+    orders.clear()
+    monkeypatch.setattr(ray, "cluster_resources", lambda: have)
+    with pytest.raises(ResourceError, match="3 GPUs are asked for, the cluster has 0"):
+        RayEngine(actors=2, actor_gpus=1, train_gpus=3, wait_s=2).open()
+    assert len(orders) >= 2 and orders[-1] == []

@@ -1,11 +1,13 @@
 """Where the ledger of a run is: in its directory, or in PostgreSQL by a pointer that holds no password."""
 
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from xal.errors import ResourceError, RunError
+from xal.errors import ResourceError, RunError, XalError
 from xal.storage import location
 from xal.store.directory import held, is_run, open_ledger, run_directories
 
@@ -65,6 +67,7 @@ def test_one_process_at_a_time(tmp_path: Path, postgres: str) -> None:
     [
         ("mysql://x@y/z", r"PostgreSQL URL, postgresql://user@host/database, not mysql:"),
         ("nonsense", "PostgreSQL URL"),
+        ("postgresql://xal@127.0.0.1:1/none?password=hush", r"the ledger postgresql\+psycopg://xal.*@.* cannot be"),
         ("postgresql://xal:hush@127.0.0.1:1/none", r"the ledger postgresql\+psycopg://xal:\*\*\*@.* cannot be reached"),
     ],
 )
@@ -89,8 +92,49 @@ def test_a_pointer_cannot_smuggle_in_a_statement(tmp_path: Path, postgres: str) 
     url = sa.make_url(pointer.read_text().strip()).set(password="secret")
     evil = url.difference_update_query(["schema"]).update_query_dict({"schema": 'x"; DROP TABLE labels; --'})
     pointer.write_text(evil.render_as_string(hide_password=False))
-    with pytest.raises(RunError, match="names the schema"):
+    with pytest.raises(RunError, match="is not as xal writes it"):
         open_ledger(tmp_path / "a")
+    elsewhere = url.update_query_dict({"host": "evil.example"})  # libpq would ask that host
+    pointer.write_text(elsewhere.render_as_string(hide_password=False))
+    with pytest.raises(RunError, match="is not as xal writes it.*host"):
+        open_ledger(tmp_path / "a")
+    pointer.write_text(url.set(host="evil.example").render_as_string(hide_password=False))
+    with pytest.raises(RunError, match="no password is sent"):
+        open_ledger(tmp_path / "a", postgres)
+    for text in ("", "\n", "nonsense\n"):
+        pointer.write_text(text)
+        with pytest.raises(XalError):
+            open_ledger(tmp_path / "a")
+
+
+def test_a_new_run_in_the_place_of_an_old_one_is_new(tmp_path: Path, postgres: str) -> None:
+    with held(tmp_path / "a", postgres) as ledger:
+        ledger.record_fact("x", "1")
+    shutil.rmtree(tmp_path / "a")
+    with held(tmp_path / "a", postgres) as ledger:
+        assert ledger.fact("x") is None
+
+
+def test_the_same_run_by_another_path_is_the_same(
+    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with held(Path("a"), postgres), pytest.raises(RunError, match="in use by another xal"):
+        with held(tmp_path / "a", postgres):
+            pass
+
+
+def test_a_lock_that_the_server_dropped(tmp_path: Path, postgres: str) -> None:
+    """As after a restart of the server: nothing more is written, since another run may have begun."""
+    with pytest.raises(RunError, match="has dropped this run's lock"):
+        with held(tmp_path / "a", postgres) as ledger:
+            ledger.record_fact("x", "1")
+            with ledger._engine.connect() as connection:
+                connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": ledger._lock})
+            time.sleep(1)
+            ledger.record_fact("y", "1")
+    with held(tmp_path / "a", postgres) as ledger:
+        assert (ledger.fact("x"), ledger.fact("y")) == ("1", None)
 
 
 def test_no_run(tmp_path: Path) -> None:

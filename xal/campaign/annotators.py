@@ -20,6 +20,8 @@ from xal.models.model import Shape
 from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, read_items, writing
 from xal.store.ledger import Queried
 
+CLASSES = "classes.txt"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
@@ -78,7 +80,7 @@ class File(Annotator, name="file"):
     def annotate(self, request: Request) -> Mapping[str, str]:
         """Write `to-label/round-NNN` unless it is there; labels come by another way."""
         name = f"round-{request.round:03d}"
-        if not (request.directory / "to-label" / name).exists():
+        if not (request.directory / "to-label" / name / CLASSES).exists():  # written last
             with writing(request.directory, f"to-label/{name}") as folder:
                 self._export(request, folder)
         return {}
@@ -105,7 +107,7 @@ class File(Annotator, name="file"):
             writer.writerows(rows)
         with (folder / "batch.jsonl").open("w", encoding="utf-8") as handle:
             handle.writelines(json.dumps(row) + "\n" for row in rows)
-        (folder / "classes.txt").write_text("\n".join(request.classes) + "\n", encoding="utf-8")
+        (folder / CLASSES).write_text("\n".join(request.classes) + "\n", encoding="utf-8")
 
     def _draw(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
         """Pictures of every item: {id: (image, explanation or '')}, paths relative to the folder."""

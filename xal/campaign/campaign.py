@@ -174,7 +174,7 @@ class Campaign:
             f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})",
             artefact=True,
             queried=queried,
-            unreadable=coordinator.unreadable,
+            unreadable={item: why for item, why in coordinator.unreadable.items() if item not in query.items.ids},
         )
         return 0
 
@@ -256,7 +256,11 @@ class Campaign:
             figures = coordinator.measure(on, self.classes) | {"on": name}
         else:
             figures = self._evaluate_holdout(coordinator)
-        self._commit(round, "evaluate", started, figures, f"accuracy {figures['accuracy']:.4f} on {figures['on']}")
+        summary = f"accuracy {figures['accuracy']:.4f} on {figures['on']}"
+        if coordinator.unreadable:
+            figures["left_out"] = coordinator.unreadable  # by id, why: the measures are of the others
+            summary += f", without {len(coordinator.unreadable)} items"
+        self._commit(round, "evaluate", started, figures, summary)
         return 0
 
     def _evaluate_holdout(self, coordinator: Coordinator) -> dict[str, Any]:

@@ -33,6 +33,18 @@ def pack(
     loaded = load(recipe, settings)
     if isinstance(loaded.engine, RayEngine) and loaded.engine.address is None:
         loaded = replace(loaded, engine=replace(loaded.engine, address="auto"))
+    section = loaded.pool
+    places = {"pool.source": section.source, "pool.test": section.test, "pool.validation": section.validation}
+    relative = [
+        f"{name}: {place} is a path of this machine's folder; a cluster needs a URL, or an absolute path all nodes see"
+        for name, place in places.items()
+        if place not in (None, "demo") and not remote(location(str(place))) and not Path(str(place)).is_absolute()
+    ]
+    if relative:
+        raise ConfigError(relative, str(recipe))
+    names = [path.resolve().name for path in files]
+    if len({*names, RECIPE, SUBMISSION}) < len(names) + 2:
+        raise ConfigError([f"--with: each needs a name of its own, and not {RECIPE} or {SUBMISSION}"], "command line")
     for path in files:
         if not path.exists():
             raise DataError(f"--with: no file or folder {path}")

@@ -48,7 +48,8 @@ def _kept(query: Path, ids: list[str]) -> tuple[list[str], Explanations]:
     """As they were explained at the query, for the predicted class."""
     names, explanations = read_explanations(query / EXPLANATIONS)
     place = {name: i for i, name in enumerate(names)}
-    return ids, explanations.take([place[item] for item in ids])
+    explained = [item for item in ids if item in place]  # one may have failed to be explained
+    return explained, explanations.take([place[item] for item in explained])
 
 
 def _anew(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from xal.data import images
 from xal.errors import DataError
-from xal.storage import arrow, location, remote
+from xal.storage import location, remote
 from xal.types import Rows
 
 Kind = Literal["image", "text", "features"]
@@ -146,11 +146,11 @@ class Pool:
     def _tables(self, groups: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.Table]]:
         """(row groups, table) of the row groups asked for (ascending), a few of one file at a time."""
         names = self._known(columns)
-        at_once = max(1, READ_BYTES * len(self._places) // max(sum(self.sizes), 1))
         files = self._places[groups, 0]
         for file in np.unique(files):
             path = self.folder / self.files[file]
             here = groups[files == file]
+            at_once = max(1, READ_BYTES * len(self.groups[file]) // max(self.sizes[file], 1))
             with _parquet(path, self.sizes[file]) as parquet:
                 for start in range(0, len(here), at_once):
                     some = self._places[here[start : start + at_once], 1]
@@ -187,22 +187,24 @@ _Footer = tuple[Any, tuple[int, ...], dict[str, Any]]  # schema, rows of each ro
 def _parquet(path: Path, size: int) -> Any:
     """The open file; DataError where it is no longer `size` bytes, or no Parquet file."""
     try:
-        now = size if remote(path) else path.stat().st_size
+        now, changed = (size, 0) if remote(path) else (path.stat().st_size, path.stat().st_mtime_ns)
         if now != size:
             raise DataError(f"{path} has changed: it had {size:,} bytes, now {now:,}; put the old file back")
-        name, filesystem = arrow(path)
-        return pq.ParquetFile(
-            name, filesystem=filesystem, metadata=_metadata(path, size), pre_buffer=filesystem is not None
-        )
+        return pq.ParquetFile(_source(path), metadata=_metadata(path, size, changed), pre_buffer=remote(path))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
 
 
 @lru_cache(maxsize=2)
-def _metadata(path: Path, size: int) -> Any:
+def _metadata(path: Path, size: int, changed: int) -> Any:
     """A footer, kept from unit to unit of a file; parsed ones are large, so no more than two."""
-    name, filesystem = arrow(path)
-    return pq.read_metadata(name, filesystem=filesystem)
+    with pq.ParquetFile(_source(path)) as parquet:
+        return parquet.metadata
+
+
+def _source(path: Path) -> Any:
+    """What pyarrow opens; of an object store only the ranges asked for, since its readahead is many row groups."""
+    return cast(Any, path).open("rb", cache_type="none") if remote(path) else path
 
 
 def _footer(path: Path, size: int) -> _Footer:

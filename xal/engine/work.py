@@ -22,6 +22,7 @@ from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Scored
 
 UNREADABLE = "cannot be read"
+BATCH_TO_BLAME = 8  # where so many items fail together, without exception, it is not for what they hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +169,20 @@ class Worker:
         """Do the work on a block, a batch at a time.
 
         What cannot be decoded, and what fails even alone, is reported with the reason. Raises RunError where more
-        than `work.max_failures` items fail.
+        than `work.max_failures` items fail, or all of a batch: then the items are not to blame.
         """
         good = np.asarray(block["good"], bool)
         unreadable = [(str(item), UNREADABLE) for item in block["id"][~good]]
+        values: list[Any] = []
         with threads(self.threads), torch.inference_mode():
-            values = [value for batch in _batches(block, good) for value in self._map(work, batch, unreadable)]
+            if work.model is not None and work.needs:
+                self.network(work.model)  # here, so that weights that cannot be read are not the items' fault
+            for batch in _batches(block, good):
+                found = self._map(work, batch, unreadable)
+                if not found and len(batch["id"]) >= BATCH_TO_BLAME:
+                    item, why = unreadable[-1]
+                    raise RunError(f"all {len(batch['id'])} items of a batch fail, the last, '{item}': {why}")
+                values += found
         return Partial(value=work.join(values), items=len(good), unreadable=tuple(unreadable))
 
     def _map(self, work: Work, columns: Block, failed: list[tuple[str, str]]) -> list[Any]:

@@ -6,11 +6,11 @@ $XAL_LEDGER; the run directory keeps it without the password, which comes from t
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -21,11 +21,12 @@ from xal.store.artefacts import locked
 from xal.store.ledger import SQLITE, Ledger
 
 POINTER = "ledger.url"
+KEPT = ("sslmode", "sslrootcert", "connect_timeout")  # of a URL's query, beside the schema
 
 
 def is_run(directory: Path) -> bool:
     """Whether a run was begun there."""
-    return (directory / SQLITE).is_file() or (directory / POINTER).is_file()
+    return (directory / SQLITE).is_file() or is_pointed(directory)
 
 
 def run_directories(path: Path) -> list[Path]:
@@ -63,10 +64,15 @@ def held(directory: Path, url: str | None = None) -> Iterator[Ledger]:
     url: a PostgreSQL database for a new run; None: $XAL_LEDGER, else SQLite.
     """
     url = url or os.environ.get("XAL_LEDGER")
-    if (directory / POINTER).is_file() or (url and not (directory / SQLITE).is_file()):
-        ledger = _open(directory, url)
+    if is_pointed(directory) or (url and not (directory / SQLITE).is_file()):
+        if not is_pointed(directory):
+            _point(directory, url)
+        place, schema = _pointed(directory, url)
+        ledger = Ledger(place, schema)
         try:
-            with ledger.exclusively(str(directory)):
+            with ledger.exclusively(str(directory), schema):
+                if _pointed(directory, url)[1] != schema:
+                    raise RunError(f"another xal began {directory} at the same moment; run again")
                 yield ledger
         finally:
             ledger.close()
@@ -84,50 +90,63 @@ def held(directory: Path, url: str | None = None) -> Iterator[Ledger]:
             ledger.close()
 
 
-def _open(directory: Path, url: str | None) -> Ledger:
-    """By the pointer, which is written first where there is none: a killed process leaves nothing nameless."""
-    if (directory / SQLITE).is_file():
-        return Ledger.at(directory)
-    given = _postgres(url or os.environ.get("XAL_LEDGER"))
+def is_pointed(directory: Path) -> bool:
+    """Whether the ledger is in PostgreSQL."""
     pointer = directory / POINTER
-    if pointer.is_file():
-        kept = _postgres(pointer.read_text(encoding="utf-8").strip())
-        assert kept is not None
-        if given is not None and _database(given) == _database(kept):
-            kept = kept.set(password=given.password)
-    elif given is not None:
-        name = re.sub(r"[^a-z0-9]+", "_", directory.name.lower())[:40]
-        schema = f"{name}_{hashlib.sha256(str(directory).encode()).hexdigest()[:12]}"
-        kept = given.update_query_dict({"schema": schema})
-        directory.mkdir(parents=True, exist_ok=True)
-        pointer.write_text(_without_password(kept) + "\n", encoding="utf-8")
-    else:
-        raise RunError(f"{directory} is not a run directory: it has no ledger")
-    schema = str(kept.query["schema"])
-    if not re.fullmatch(r"[a-z0-9_]+", schema):
-        raise RunError(f"{pointer} names the schema '{schema}'; expected small letters, digits and _")
-    plain = kept.difference_update_query(["schema"])
-    return Ledger(plain.render_as_string(hide_password=False), schema)
+    return pointer.is_file() and pointer.stat().st_size > 0
 
 
-def _postgres(url: str | None) -> sa.URL | None:
-    if not url:
-        return None
+def _point(directory: Path, url: str | None) -> None:
+    """Write the pointer, to a schema that is nobody else's, before anything is in it."""
+    given = _postgres(url)
+    name = re.sub(r"[^a-z0-9]+", "_", directory.name.lower())[:40]
+    query = {key: value for key, value in given.query.items() if key in KEPT}
+    query["schema"] = f"{name}_{uuid.uuid4().hex[:12]}"
+    made = sa.URL.create(given.drivername, given.username, None, given.host, given.port, given.database, query)
+    text = made.render_as_string(hide_password=False) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    if remote(directory):
+        (directory / POINTER).write_text(text, encoding="utf-8")
+        return
+    aside = directory / f".aside-{uuid.uuid4().hex}"
+    aside.write_text(text, encoding="utf-8")
+    with suppress(FileExistsError):  # another was faster: then that one counts
+        os.link(aside, directory / POINTER)
+    aside.unlink()
+
+
+def _pointed(directory: Path, url: str | None) -> tuple[str, str]:
+    """(URL with the password that `url`, or $XAL_LEDGER, has for it; schema)."""
+    pointer = directory / POINTER
+    kept = _postgres(pointer.read_text(encoding="utf-8").strip())
+    schema, strange = kept.query.get("schema"), set(kept.query) - {"schema", *KEPT}
+    if strange or not isinstance(schema, str) or not re.fullmatch(r"[a-z0-9_]+", schema):
+        raise RunError(f"{pointer} is not as xal writes it: a schema of small letters, digits and _, and no {strange}")
+    url = url or os.environ.get("XAL_LEDGER")
+    if url:
+        given = _postgres(url)
+        if (given.host, given.port, given.database) != (kept.host, kept.port, kept.database):
+            raise RunError(
+                f"{pointer} names the database {kept.host}/{kept.database}, --ledger or XAL_LEDGER "
+                f"{given.host}/{given.database}: no password is sent; name the one it has, or none"
+            )
+        password = given.password or given.query.get("password")
+        kept = kept.set(password=str(password)) if password else kept
+    return kept.difference_update_query(["schema"]).render_as_string(hide_password=False), schema
+
+
+def _open(directory: Path, url: str | None) -> Ledger:
+    if is_pointed(directory):
+        return Ledger(*_pointed(directory, url))
+    return Ledger.at(directory)
+
+
+def _postgres(url: str | None) -> sa.URL:
     try:
-        made = sa.make_url(url)
+        made = sa.make_url(url or "")
     except sa.exc.ArgumentError:
-        made = None
-    if made is None or made.get_backend_name() not in ("postgresql", "postgres"):
-        kind = url.partition(":")[0]
+        made = sa.URL.create("")
+    if made.get_backend_name() not in ("postgresql", "postgres"):
+        kind = (url or "").partition(":")[0]
         raise ResourceError(f"a ledger elsewhere is a PostgreSQL URL, postgresql://user@host/database, not {kind}:...")
     return made.set(drivername="postgresql+psycopg")
-
-
-def _without_password(url: sa.URL) -> str:
-    query = {name: value for name, value in url.query.items() if name not in ("password", "passfile", "sslpassword")}
-    made = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
-    return made.render_as_string(hide_password=False)
-
-
-def _database(url: sa.URL) -> tuple[object, ...]:
-    return url.username, url.host, url.port, url.database

@@ -21,6 +21,9 @@ from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Tab
 from xal.errors import LabelError, ResourceError, RunError
 
 SQLITE = "ledger.sqlite"
+KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
+"""A minute after a node is lost, PostgreSQL sees that its client is gone, and frees the lock."""
+SECRETS = ("password", "sslpassword", "passfile")  # that a URL's query may hold
 SCHEMA_VERSION = 2
 _metadata = MetaData()
 _facts = Table("facts", _metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
@@ -88,6 +91,9 @@ _MIGRATIONS = {  # from a version to the next
 }
 
 
+_HELD = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :process")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A committed step."""
@@ -124,12 +130,16 @@ class Ledger:
 
     def __init__(self, url: str, schema: str | None = None) -> None:
         options: dict[str, Any] = {}
+        self._lock: int | None = None  # the server's process that holds our lock
         if schema is not None:
-            options = {"connect_args": {"options": f"-csearch_path={schema}"}, "pool_pre_ping": True}
+            session = f"-csearch_path={schema} " + KEEPALIVE
+            options = {"connect_args": {"options": session}, "pool_pre_ping": True}
         try:
             self._engine = sa.create_engine(url, **options)
         except ImportError as error:
             raise ResourceError(f"no driver for PostgreSQL here: pip install 'xal-ray[postgres]' ({error})") from None
+        shown = self._engine.url.difference_update_query(SECRETS)
+        self._where = shown.render_as_string(hide_password=True)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable)
             event.listen(self._engine, "begin", _begin)
@@ -153,18 +163,22 @@ class Ledger:
         self._engine.dispose()
 
     @contextmanager
-    def exclusively(self, name: str) -> Iterator[None]:
+    def exclusively(self, name: str, schema: str) -> Iterator[None]:
         """One process at a time, on any machine; RunError for the second. PostgreSQL frees it with the connection."""
         with self._engine.connect() as connection:
             lock = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
             until = time.monotonic() + 2  # the server takes a moment to see that a killed client is gone
-            while not connection.scalar(lock, {"name": f"xal run {name}"}):
+            while not connection.scalar(lock, {"name": f"xal run {schema}"}):
                 if time.monotonic() > until:
                     raise RunError(f"{name} is in use by another xal; wait for it, or stop it")
                 time.sleep(0.1)
+            self._lock = connection.scalar(sa.text("SELECT pg_backend_pid()"))
             connection.commit()
-            yield
-            connection.invalidate()  # ends the session, and so the lock
+            try:
+                yield
+            finally:
+                self._lock = None
+                connection.invalidate()  # ends the session, and so the lock
 
     def fact(self, name: str) -> str | None:
         """A named fact of the run."""
@@ -308,14 +322,19 @@ class Ledger:
 
     @contextmanager
     def _transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
-        """Commits, or changes nothing; a full disk or an absent server is said in words. alone: no other may write."""
+        """Commits, or changes nothing; a full disk or an absent server is said in words.
+
+        alone: nobody else may write meanwhile. Raises RunError where the lock that `exclusively` took is gone.
+        """
         try:
             with self._engine.execution_options(alone=alone).begin() as connection:
+                if self._lock is not None and not connection.scalar(_HELD, {"process": self._lock}):
+                    raise RunError(f"the server {self._where} has dropped this run's lock; run again")
                 if alone and connection.dialect.name == "postgresql":
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))"))
                 yield connection
         except sa.exc.OperationalError as error:
-            why, where = str(error.orig).strip(), self._engine.url.render_as_string(hide_password=True)
+            why, where = str(error.orig).strip(), self._where
             if "is full" in why or "No space left" in why:
                 raise ResourceError(
                     f"no space is left for the ledger {where}; nothing was written. Free some, and run again: what "

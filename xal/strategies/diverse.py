@@ -11,8 +11,6 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from xal.chance import Chance
 from xal.errors import XalError
@@ -38,6 +36,9 @@ class Diverse(Strategy, name="diverse"):
 
     def prepare(self, labelled: Evidence | None, sample: Evidence | None) -> tuple[Floats, Floats]:
         """((k, d) centres, (k,) items of the sample in each)."""
+        from sklearn.cluster import KMeans  # two seconds, which only who clusters should wait
+        from threadpoolctl import threadpool_limits
+
         if sample is None:
             raise XalError("diverse: no item of the pool is left to cluster")
         embeddings = _embeddings(sample)

@@ -43,8 +43,9 @@ class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
     """The strategy that fills the batch."""
 
     def __post_init__(self) -> None:
-        if type(self.fill).at is not Strategy.at:
-            raise XalError(f"fill: '{self.fill.name}' is a schedule; schedule ebano_uncertainty itself instead")
+        for name, strategy in (("fill", self.fill), ("preselect", self.preselect)):
+            if strategy is not None and type(strategy).at is not Strategy.at:
+                raise XalError(f"{name}: '{strategy.name}' is a schedule; schedule ebano_uncertainty itself instead")
         if self.preselect is not None and self.candidates is None:
             raise XalError("preselect: with candidates: null all items are explained; give their number")
         if self.preselect is not None and "explanations" in self.preselect.needs:

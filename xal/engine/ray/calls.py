@@ -7,6 +7,7 @@ a killed process or node costs time, and an item that no actor survives, for wan
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,17 +32,20 @@ from xal.errors import ResourceError, XalError
 IN_FLIGHT = 2  # calls queued at an actor besides the one it works on
 DEATHS = 3  # of actors on one call, before it is cut in two
 SILENCE_S = 1800  # seconds without an answer from any actor
-LOST = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError, ObjectLostError)
+LOST = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)  # with the actor
+LOSSES = 10  # of a block or an answer, before we give up
+PROBE_S = 0.5  # between two looks whether a lost actor is there again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Rows start..stop-1 of a block (None: to its end), and how many actors died on them."""
+    """Rows start..stop-1 of a block (None: to its end), how many actors died on them, how often the answer was lost."""
 
     block: Any
     start: int = 0
     stop: int | None = None
     deaths: int = 0
+    losses: int = 0
 
 
 class Calls:
@@ -51,6 +55,9 @@ class Calls:
         self._actors, self._work, self._shared = actors, work, ray.put(work)
         self._running: list[deque[tuple[Any, Call]]] = [deque() for _ in actors]
         self._again: deque[Call] = deque()
+        self._lost: dict[int, float] = {}  # actors, and when to ask next whether they are there again
+        self._asked: dict[Any, int] = {}  # such questions
+        self._heard = time.monotonic()
         self._failed: list[tuple[str, str]] = []
 
     def give(self, block: Any) -> Iterator[Partial]:
@@ -65,8 +72,9 @@ class Calls:
     def _until(self, *, room: bool) -> Iterator[Partial]:
         """Wait until all calls are handed out, and, without `room`, answered."""
         while self._again or (not room and any(self._running)):
-            free = min(range(len(self._actors)), key=lambda i: len(self._running[i]))
-            if self._again and len(self._running[free]) <= IN_FLIGHT:
+            alive = [number for number in range(len(self._actors)) if number not in self._lost]
+            free = min(alive, key=lambda number: len(self._running[number]), default=None)
+            if self._again and free is not None and len(self._running[free]) <= IN_FLIGHT:
                 call = self._again.popleft()
                 reference = self._actors[free].run.remote(self._shared, call.block, call.start, call.stop)
                 self._running[free].append((reference, call))
@@ -74,36 +82,56 @@ class Calls:
                 yield from self._next()
 
     def _next(self) -> Iterator[Partial]:
-        waiting = [reference for calls in self._running for reference, _ in calls]
-        done, _ = ray.wait(waiting, num_returns=1, timeout=SILENCE_S)
+        """What comes of the first call that ends."""
+        now = time.monotonic()
+        for number, due in self._lost.items():
+            if due <= now and number not in self._asked.values():
+                self._asked[self._actors[number].ready.remote()] = number
+        owners = {reference: number for number, calls in enumerate(self._running) for reference, _ in calls}
+        patience = min([SILENCE_S, *(max(due - now, PROBE_S) for due in self._lost.values())])
+        waiting = [*owners, *self._asked]
+        if not waiting:
+            time.sleep(patience)
+            return
+        done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
         if not done:
-            raise ResourceError(
-                f"no scoring actor has answered for {SILENCE_S // 60} minutes; does the cluster still have the "
-                "CPUs, GPUs and memory that the engine asks for?"
-            )
-        calls = next(calls for calls in self._running if done[0] in [reference for reference, _ in calls])
+            if time.monotonic() - self._heard > SILENCE_S:
+                raise ResourceError(
+                    f"no scoring actor has answered for {SILENCE_S // 60} minutes; does the cluster still have the "
+                    "CPUs, GPUs and memory that the engine asks for?"
+                )
+            return
+        if done[0] in self._asked:
+            self._back(self._asked.pop(done[0]), done[0])
+            return
+        calls = self._running[owners[done[0]]]
+        place = next(place for place, each in enumerate(calls) if each[0] == done[0])
         try:
-            with plain_errors():
-                partial: Partial = ray.get(done[0])
-        except LOST as error:
-            yield from self._died(calls, error)
+            partial = _get(done[0])
+        except ObjectLostError as error:  # the answer, or the block, went with a node; the actor did not
+            call = replace(calls[place][1], losses=calls[place][1].losses + 1)
+            if call.losses > LOSSES:
+                raise ResourceError(f"a block of the pool was lost {LOSSES} times; run again ({error})") from error
+            self._again.append(call)
+            del calls[place]
+        except LOST:
+            yield from self._died(owners[done[0]])
         else:
-            calls.remove(next(each for each in calls if each[0] == done[0]))
+            self._heard = time.monotonic()
+            del calls[place]
             yield partial
 
-    def _died(self, calls: deque[tuple[Any, Call]], error: Exception) -> Iterator[Partial]:
+    def _died(self, number: int) -> Iterator[Partial]:
         """Give out again what a dead actor had; the first of its calls that did not end is to blame."""
-        if isinstance(error, ActorDiedError) and "creation task" in str(error):
-            raise ResourceError(f"a scoring actor cannot start: {str(error).strip().splitlines()[-1]}") from error
         blamed = False
-        lost = [*calls]
-        calls.clear()
+        lost = [*self._running[number]]
+        self._running[number].clear()
+        self._lost[number] = time.monotonic()
         for reference, call in lost:
             try:
-                with plain_errors():
-                    partial: Partial = ray.get(reference)
-            except LOST as each:
-                self._again.extend([call] if blamed else self._blame(call, each))
+                partial = _get(reference)
+            except (ObjectLostError, *LOST) as error:
+                self._again.extend([call] if blamed else self._blame(call, error))
                 blamed = True
             else:
                 yield partial
@@ -111,13 +139,29 @@ class Calls:
             failed, self._failed = tuple(self._failed), []
             yield Partial(value=self._work.join([]), items=len(failed), unreadable=failed)
 
+    def _back(self, number: int, reference: Any) -> None:
+        """Whether a lost actor is there again: a call to one that still starts fails at once, and would be blamed."""
+        try:
+            _get(reference)
+        except (ObjectLostError, *LOST) as error:
+            if isinstance(error, ActorDiedError) and "creation task" in str(error):
+                why = str(error).strip().splitlines()[-1]
+                raise ResourceError(f"a scoring actor cannot start: {why}") from error
+            self._lost[number] = time.monotonic() + PROBE_S
+        else:
+            self._heard = time.monotonic()
+            del self._lost[number]
+
     def _blame(self, call: Call, error: Exception) -> list[Call]:
         call = replace(call, deaths=call.deaths + 1)
         if call.deaths < DEATHS:
             return [call]
-        columns = BlockAccessor.for_block(ray.get(call.block)).to_numpy()
+        try:
+            columns = BlockAccessor.for_block(ray.get(call.block)).to_numpy()
+        except ObjectLostError:
+            return [call]
         stop = len(columns["id"]) if call.stop is None else call.stop
-        if stop - call.start == 1:
+        if stop - call.start <= 1:
             why = f"{DEATHS} scoring actors died on it ({type(error).__name__})"
             self._failed.append((str(columns["id"][call.start]), why))
             check_failures(self._failed, self._work.max_failures)
@@ -136,6 +180,11 @@ def _middle(batches: Any, start: int, stop: int) -> int:
     edges = start + 1 + np.flatnonzero(np.diff(batches[start:stop]))
     middle = (start + stop) // 2
     return int(edges[np.abs(edges - middle).argmin()]) if len(edges) else middle
+
+
+def _get(reference: Any) -> Any:
+    with plain_errors():
+        return ray.get(reference)
 
 
 class plain_errors:

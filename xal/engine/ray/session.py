@@ -6,6 +6,7 @@ again by Ray; a lost actor is started again by Ray, and what it had in hand is g
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -33,7 +34,7 @@ from xal.data.units import Block, Reader, Unit
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.ray.calls import Calls, plain_errors
 from xal.engine.ray.engine import RayEngine
-from xal.engine.ray.training import train
+from xal.engine.ray.training import RETRIES, WorkerGroupError, train
 from xal.engine.training import TrainJob
 from xal.engine.work import Partial, Work, Worker
 from xal.errors import ResourceError, XalError
@@ -53,7 +54,7 @@ class RaySession(Session):
             _init(engine)
         try:
             self._check()
-        except ResourceError:
+        except BaseException:
             self.close()
             raise
         context = ray.data.DataContext.get_current()
@@ -95,9 +96,20 @@ class RaySession(Session):
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
         """By Ray Train, in this process or on workers."""
-        with plain_errors(), tempfile.TemporaryDirectory() as scratch:
-            storage = weights.parent if self.engine.train_workers else Path(scratch)
-            return train(self.engine, job, weights, storage, advance)
+        engine = self.engine
+        wanted = engine.actors * engine.actor_gpus + max(engine.train_workers, 1) * engine.train_gpus
+        if engine.train_gpus and wanted > ray.cluster_resources().get("GPU", 0):
+            self._stop_actors()  # they would keep the GPUs that training waits for
+        with tempfile.TemporaryDirectory() as scratch:
+            storage = weights.parent if engine.train_workers else Path(scratch)
+            try:
+                with plain_errors():
+                    return train(engine, job, weights, storage, advance)
+            except WorkerGroupError as error:
+                if not engine.train_workers:
+                    raise
+                why = "; ".join(str(each).strip().splitlines()[-1] for each in error.worker_failures.values())
+                raise ResourceError(f"training failed {1 + RETRIES} times, last: {why}") from error
 
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
         """Each spec in a process of its own on the cluster."""
@@ -122,23 +134,27 @@ class RaySession(Session):
 
     def close(self) -> None:
         """Stop the actors, and Ray if we started it."""
+        self._stop_actors()
+        if self._ours and ray.is_initialized():
+            ray.shutdown()
+
+    def _stop_actors(self) -> None:
         for actor in getattr(self, "_actors", []):
             ray.kill(actor)
         self._actors = []
-        if self.engine.wait_s and ray.is_initialized():
-            request_resources(bundles=[])
-        if self._ours and ray.is_initialized():
-            ray.shutdown()
 
     def _check(self) -> None:
         """Refuse what would wait for ever; an autoscaling cluster is asked, and given time, to grow."""
         problem = _lacks(self.engine, ray.cluster_resources())
         if problem and self.engine.wait_s:
-            request_resources(bundles=_bundles(self.engine))
             until = time.monotonic() + self.engine.wait_s
-            while problem and time.monotonic() < until:
-                time.sleep(1)
-                problem = _lacks(self.engine, ray.cluster_resources())
+            try:
+                while problem and time.monotonic() < until:
+                    request_resources(bundles=_bundles(self.engine))  # each time: the order is one for the cluster
+                    time.sleep(1)
+                    problem = _lacks(self.engine, ray.cluster_resources())
+            finally:
+                request_resources(bundles=[])  # from now on what runs on the nodes keeps them
         if problem:
             raise ResourceError(f"engine: {problem}")
 
@@ -160,6 +176,9 @@ class _Actor:
     def __init__(self, *settings: Any) -> None:
         keep_freed_memory()
         self.worker = Worker(*settings)
+
+    def ready(self) -> None:
+        """Answers once the actor has started."""
 
     def run(self, work: Work, block: Any, start: int, stop: int | None) -> Partial:
         """Do the work on some rows of a block."""
@@ -223,10 +242,11 @@ def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
 
 
 def _bundles(engine: RayEngine) -> list[dict[str, float]]:
-    """What the autoscaler is asked for: the actors, the training workers, a CPU to read with."""
+    """What the autoscaler is asked for: a CPU to read with, actors, training workers, GPUs where these want more."""
     actor = {"CPU": engine.actor_cpus, "GPU": engine.actor_gpus}
-    trainer = {"CPU": engine.train_cpus, "GPU": engine.train_gpus}
-    bundles = [{"CPU": 1.0}, *[actor] * engine.actors, *[trainer] * engine.train_workers]
+    more = max(engine.train_workers, 1) * engine.train_gpus - engine.actors * engine.actor_gpus
+    gpus = [{"GPU": 1.0}] * math.ceil(max(more, 0))
+    bundles = [{"CPU": 1.0}, *[actor] * engine.actors, *[{"CPU": engine.train_cpus}] * engine.train_workers, *gpus]
     return [{name: amount for name, amount in bundle.items() if amount} for bundle in bundles]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from xal.errors import ResourceError
 
 ENTRYPOINT = "python -m xal.cli job"
+AGENT_S = 20  # seconds that a head may take to start its agent
+RECONNECT = 60  # times, a second apart
 
 
 def submit(folder: Path, address: str, cpus: float = 0) -> str:
@@ -29,32 +32,44 @@ def submit(folder: Path, address: str, cpus: float = 0) -> str:
     """
     client = _client(address)
     identity = f"xal-{uuid.uuid4().hex[:12]}"
-    try:
-        client.submit_job(
-            entrypoint=ENTRYPOINT,
-            submission_id=identity,
-            runtime_env={"working_dir": str(folder)},
-            entrypoint_num_cpus=cpus or None,
-        )
-    except Exception as error:  # the client raises RuntimeError for whatever the server answers
-        raise _refused(address, error) from error
+    job = {"entrypoint": ENTRYPOINT, "submission_id": identity, "runtime_env": {"working_dir": str(folder)}}
+    for attempt in range(AGENT_S):
+        try:
+            client.submit_job(**job, entrypoint_num_cpus=cpus or None)
+            break
+        except Exception as error:  # the client raises RuntimeError for whatever the server answers
+            if "No available agent" not in str(error) or attempt == AGENT_S - 1:  # else a head that still starts
+                raise _refused(address, error) from error
+            time.sleep(1)
     return identity
 
 
 def follow(identity: str, address: str, write: Callable[[str], Any]) -> bool:
-    """Pass the job's log on until it ends; whether it succeeded."""
+    """Pass the job's log on until it ends; whether it succeeded. A lost connection is made again."""
     client = _client(address)
+    written = failures = 0
 
     async def tail() -> None:
-        async for lines in client.tail_job_logs(identity):
-            write(lines)
+        nonlocal written
+        seen = 0
+        async for lines in client.tail_job_logs(identity):  # from the start, each time
+            write(lines[max(written - seen, 0) :])
+            seen += len(lines)
+            written = max(written, seen)
 
-    try:
-        asyncio.run(tail())
-        status = client.get_job_status(identity)
-    except RuntimeError as error:
-        raise _refused(address, error) from error
-    return bool(status == JobStatus.SUCCEEDED)
+    while True:
+        try:
+            asyncio.run(tail())
+            status = client.get_job_status(identity)
+            failures = 0
+        except Exception as error:  # whatever http and websockets raise
+            failures += 1
+            if failures > RECONNECT:
+                raise _refused(address, error) from error
+        else:
+            if status.is_terminal():
+                return bool(status == JobStatus.SUCCEEDED)
+        time.sleep(1)
 
 
 def _client(address: str) -> Any:

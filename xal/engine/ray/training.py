@@ -12,13 +12,16 @@ from typing import Any
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 
 import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
 from xal.engine.engine import Advance
 from xal.engine.ray.engine import RayEngine
 from xal.engine.training import TrainJob
 from xal.storage import arrow
+
+__all__ = ["RETRIES", "WorkerGroupError", "train"]
+RETRIES = 3  # of a training whose worker died or raised
 
 
 def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advanc
             name=f"xal-{uuid.uuid4().hex}",  # a name used twice would silently resume
             storage_path=place,
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=2 if workers else 0),
+            failure_config=FailureConfig(max_failures=RETRIES if workers else 0),
         ),
     )
     trainer.fit()

@@ -1,0 +1,77 @@
+"""`xal pool`: make and check pools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+pool_app = typer.Typer(no_args_is_help=True, help="Make and check pools.")
+console = Console(highlight=False, soft_wrap=True)
+
+
+@pool_app.command("build")
+def pool_build(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Image folder, idx files, CSV, JSONL, or Parquet table.")
+    ],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder, or a .parquet file.")],
+    files: Annotated[int, typer.Option(min=1, help="Parquet files to spread over.")] = 1,
+    id_column: Annotated[str, typer.Option(help="Column of unique ids.")] = "id",
+    label_column: Annotated[str, typer.Option(help="Column of labels; '' for none.")] = "label",
+    text_column: Annotated[str | None, typer.Option(help="Column of text.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Class folders to take: names, or positions among all, sorted.")
+    ] = None,
+    per_class: Annotated[int | None, typer.Option(min=1, help="At most so many images of each class folder.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many of each class folder.")] = 0,
+) -> None:
+    """Make a pool from raw data; what cannot be used is counted and listed."""
+    from xal.data.build import build
+    from xal.data.image_sources import Subset, read_classes
+    from xal.progress import Reporter
+
+    subset = None
+    if classes is not None or per_class is not None or skip:
+        subset = Subset(classes=read_classes(classes) if classes else None, per_class=per_class, skip=skip)
+    with Reporter() as reporter:
+        made = build(
+            source,
+            destination,
+            files=files,
+            id_column=id_column,
+            label_column=label_column or None,
+            text_column=text_column,
+            subset=subset,
+            progress=reporter.stage("pool build"),
+        )
+    for name, why in made.unreadable:
+        console.print(f"unreadable: {name}: {why}", markup=False)
+    for name, same in made.duplicates:
+        console.print(f"duplicate: {name} is the same as {same}", markup=False)
+    for note in made.notes:
+        console.print(f"note: {note}", markup=False)
+    left_out = f"{len(made.unreadable)} unreadable, {len(made.duplicates)} duplicates"
+    console.print(f"{made.written:,} items in {destination}; left out: {left_out}")
+
+
+@pool_app.command("check")
+def pool_check(path: Annotated[Path, typer.Argument(metavar="DST", help="A pool.")]) -> None:
+    """Validate a pool; exit code 1 where something is wrong."""
+    from xal.data.check import check
+    from xal.progress import Reporter
+
+    with Reporter() as reporter:
+        found = check(path, reporter.stage("pool check"))
+    console.print(f"{path}: {found.rows:,} {found.kind} items, {len(found.classes)} classes")
+    for name, count in found.label_counts.items():
+        console.print(f"  {name}: {count:,}", markup=False)
+    if found.missing_labels:
+        console.print(f"  without a label: {found.missing_labels:,}")
+    for problem in found.problems:
+        console.print(f"problem: {problem}", markup=False)
+    if not found.ok:
+        raise typer.Exit(1)
+    console.print("good")
