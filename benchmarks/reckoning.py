@@ -4,34 +4,40 @@ import os
 
 from table import markdown
 
+CORES, BANDWIDTH = 12, 1e9
+"""Assumed beside each GPU, and bytes a second of storage for the whole cluster."""
+BATCH, UNIT_BATCHES, UNIT_BYTES = 256, 16, 2**26
+"""As xal/engine/engine.py cuts units: 16 batches, fewer where they decode to more than 64 MiB."""
+
 TEXT = """# A hundred million items
 
-Written by `python benchmarks/scale.py --markdown docs/scaling.md` on {machine}. No GPU was there: what a GPU
-does an item is an assumption below, named r; all else is measured.
+Written by `python benchmarks/scale.py --markdown docs/scaling.md` on {machine} cores without a GPU. Measured is what
+the first table holds. Assumed are r, the items a second that one GPU scores or explains, {cores} CPU cores beside each
+GPU, and storage of {bandwidth:,.0f} GB/s for the cluster: put in your own.
 
 ## Measured
 
 {measured}
 
-## What a pass takes
+Up to 1,000,000 images the driver's memory is flat ({driver_growth_mb:.0f} MB more than for 250,000), and time is linear
+({time_1m_over_250k:.2f} times that of a quarter). On this machine as it is, 100 million such images take
+100,000,000 / {items_per_s:,.0f} a second = {hours:.1f} hours. What follows multiplies those measures; nothing beyond a
+million images, or {vectors} vectors, was run.
 
-A pass runs as fast as the slowest of four parts that work side by side:
+## What an item takes
 
-| part | items a second | measured here |
-| --- | --- | ---: |
-| forwards | N GPUs x r | r = {forward_rate:,.0f} for a core of this machine and the convnet |
-| reading and decoding | C cores / {read_us:.0f} us | {read_rate:,.0f} a core{photo_rate} |
-| the driver (hands out units, merges top-k) | 1 / {driver_us:.2f} us | {driver_rate:,.0f} |
-| storage | bandwidth / {bytes_an_image:.0f} bytes | {storage_rate:,.0f} at 1 GB/s{photo_storage} |
+{each}
 
-Its memory is flat, the driver's too ({driver_growth_mb:.0f} MB more for 1,000,000 items than for 250,000), and its
-time is linear ({time_1m_over_250k:.2f} times that of a quarter). On this machine as it is, 100 million such images are
-100,000,000 / {items_per_s:,.0f} = {hours:.1f} hours.
+- reading and decoding: measured, on one core.
+- driver: measured driver seconds / units of the measured pass = {unit_ms:.2f} ms a unit; a unit is {batches} batches of
+  {batch}, fewer where they decode to more than 64 MiB: {unit_sizes}.
+- storage: bytes of the pool / items. Object store: the decoded pixels, which pass from readers to actors, through
+  shared memory where both are on one node, through the network where not.
 
 ## On N GPUs
 
-For 100,000,000 items: hours = 100,000,000 / (N r) / 3600, cores to decode = N r x seconds an item, share of the
-driver's one core = N r x {driver_us:.2f} us, storage = N r x bytes.
+hours = 100,000,000 / (N r) / 3600; cores = N r x reading and decoding; driver = N r x its time, of one core; storage =
+N r x bytes; object store = N r x decoded bytes.
 
 {table}
 
@@ -39,45 +45,60 @@ driver's one core = N r x {driver_us:.2f} us, storage = N r x bytes.
 
 {first}
 
-Before a pass the driver reads all footers: {open_s:.1f} s for 100 million. The ids to leave out travel to each reading
-process once.
+Before a pass the driver reads all footers, {open_s:.1f} s for 100 million images of 28 px (in row groups of
+{group:.0f}); photos have row groups of 16, so {photo_open_s:.0f} s, and some gigabytes of footers to read, though not to
+keep. The ids to leave out travel to each reading process once a pass.
 """
 
 
 def reckoning(m: dict[str, float]) -> str:
-    """docs/scaling.md; needs all parts."""
-    kinds = [("image of 28 px", m["read_us"], m["bytes_an_image"], (10_000, 100_000))]
-    if "photo_read_us" in m:
-        kinds.append(("photo to 224 px", m["photo_read_us"], m["bytes_a_photo"], (300, 3_000)))
-    rows: list[list[object]] = []
-    first = []
-    for kind, read_us, size, rates in kinds:
+    """docs/scaling.md; needs the measures of all parts, photos included."""
+    unit_s = 1e-6 * m["driver_us"] * BATCH * UNIT_BATCHES
+    kinds = []
+    for kind, key, pixels, rates in (
+        ("image of 28 px", ("read_us", "bytes_an_image"), 28 * 28, (10_000, 100_000)),
+        ("photo to 224 px", ("photo_read_us", "bytes_a_photo"), 3 * 224 * 224, (300, 3_000)),
+    ):
+        unit = BATCH * max(1, min(UNIT_BATCHES, UNIT_BYTES // (BATCH * pixels)))
+        kinds.append((kind, m[key[0]] * 1e-6, unit, unit_s / unit, m[key[1]], pixels, rates))
+    each = [
+        [kind, f"{1e6 * read:,.0f}", f"{1e6 * driver:.2f}", f"{stored:,.0f}", f"{pixels:,}"]
+        for kind, read, _, driver, stored, pixels, _ in kinds
+    ]
+    rows, first = [], []
+    for kind, read, _, driver, stored, pixels, rates in kinds:
         for r in rates:
             for n in (1, 8, 64):
                 rate = n * r
-                row = [kind, f"{r:,}", n, f"{1e8 / rate / 3600:,.2f}", f"{rate * read_us / 1e6:,.1f}"]
-                rows.append([*row, f"{rate * m['driver_us'] / 1e6:.1%}", f"{rate * size / 1e6:,.0f} MB/s"])
-        cores = 1e6 / (m["driver_us"] * (1e6 / read_us))
-        first.append(
-            f"- {kind}: decoding, where a GPU has fewer than r x {read_us:,.0f} us cores beside it "
-            f"({', '.join(f'{r * read_us / 1e6:,.1f} for r = {r:,}' for r in rates)}). The driver is next, at "
-            f"{1e6 / m['driver_us']:,.0f} items a second, which {cores:,.0f} decoding cores would feed."
-        )
-    columns = ["item", "r, items/s a GPU", "N", "hours", "cores to decode", "driver", "storage"]
-    photos = "photo_read_us" in m
+                cells = [kind, f"{r:,}", n, f"{1e8 / rate / 3600:,.2f}", f"{rate * read:,.1f}", f"{rate * driver:.1%}"]
+                rows.append([*cells, f"{rate * stored / 1e6:,.0f} MB/s", f"{rate * pixels / 1e6:,.0f} MB/s"])
+            limits = {"storage": BANDWIDTH / (r * stored), "the driver": 1 / (r * driver)}
+            part = min(limits, key=lambda name: limits[name])
+            other = next(name for name in limits if name != part)
+            beside = "are enough" if r * read <= CORES else "are not enough: **decoding is first**, at N = 1, since"
+            first.append(
+                f"- {kind}, r = {r:,}: {CORES} cores a GPU {beside} (it takes {r:,} x {1e6 * read:,.0f} us = "
+                f"{r * read:,.1f}). Then {part}, at N = {limits[part]:,.1f}; {other} at N = {limits[other]:,.1f}."
+            )
+    beside_each = ["item", "reading and decoding, us", "driver, us", "storage, bytes", "object store, bytes"]
+    columns = ["item", "r", "N", "hours", "cores", "driver", "storage", "object store"]
+    group = 2**15 / m["bytes_an_image"]
     return TEXT.format(
-        machine=f"{os.cpu_count()} cores",
+        machine=os.cpu_count(),
+        cores=CORES,
+        bandwidth=BANDWIDTH / 1e9,
         measured=markdown(["measure", "value"], list(m.items())).strip(),
+        each=markdown(beside_each, each).strip(),
         table=markdown(columns, rows).strip(),
         first="\n".join(first),
-        forward_rate=1e6 / m["forward_us"],
-        read_rate=1e6 / m["read_us"],
-        photo_rate=f", {1e6 / m['photo_read_us']:,.0f} photos" if photos else "",
-        driver_rate=1e6 / m["driver_us"],
-        storage_rate=1e9 / m["bytes_an_image"],
-        photo_storage=f", {1e9 / m['bytes_a_photo']:,.0f} photos" if photos else "",
+        unit_ms=1e3 * unit_s,
+        batch=BATCH,
+        batches=UNIT_BATCHES,
+        unit_sizes=", ".join(f"{unit:,} for each {kind}" for kind, _, unit, *_ in kinds),
         hours=1e8 / m["items_per_s"] / 3600,
+        vectors="10,000,000",
         open_s=100 * m["open_s_per_million"],
-        **{k: m[k] for k in ("read_us", "driver_us", "bytes_an_image", "driver_growth_mb", "time_1m_over_250k")},
-        items_per_s=m["items_per_s"],
+        photo_open_s=100 * m["open_s_per_million"] * group / 16,
+        group=group,
+        **{name: m[name] for name in ("driver_growth_mb", "time_1m_over_250k", "items_per_s")},
     )

@@ -180,15 +180,15 @@ def child(options: argparse.Namespace) -> None:
     if options.candidates:
         settings = {"candidates": CANDIDATES, "threshold": -2.0, "preselect": plan}
         plan, keep = Strategy.named("ebano_uncertainty")(**settings), CANDIDATES
-    pool, warm = Pool.open(folder), Pool.open(Path(folder).parent / "warm")
 
     def coordinator(session: Session, on: Pool) -> Coordinator:
         return Coordinator(session=session, pool=on, shape=ref.shape, model=ref, explainer=Ebano())
 
     with RayEngine().open() as session:
-        coordinator(session, warm).query(Strategy.named("margin")(), keep, Chance(0))
+        coordinator(session, Pool.open(Path(folder).parent / "warm")).query(Strategy.named("margin")(), keep, Chance(0))
         with ObjectStore() as store:
             started, used = perf_counter(), process_time()
+            pool = Pool.open(folder)
             found = coordinator(session, pool).query(plan, keep, Chance(0))
             seconds, used = perf_counter() - started, process_time() - used
     status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
