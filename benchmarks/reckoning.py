@@ -46,8 +46,8 @@ N r x bytes; object store = N r x decoded bytes.
 {first}
 
 Before a pass the driver reads all footers, {open_s:.1f} s for 100 million images of 28 px (in row groups of
-{group:.0f}); photos have row groups of 16, so {photo_open_s:.0f} s, and some gigabytes of footers to read, though not to
-keep. The ids to leave out travel to each reading process once a pass.
+{group:.0f}); photos have row groups of 16, so {photo_open_s:.0f} s, and some gigabytes of footers to read, though not
+to keep. The ids to leave out travel to each reading process once a pass.
 """
 
 

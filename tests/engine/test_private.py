@@ -35,3 +35,9 @@ def test_nothing_listens_beyond_loopback_and_strangers_are_kept_out() -> None:
     *addresses, without, wrong = json.loads(done.stdout.splitlines()[-1])
     assert len(addresses) > 5 and {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
     assert without == wrong == "kept out"
+
+
+@pytest.mark.ray
+def test_a_program_that_imported_ray_before_still_gets_one() -> None:
+    script = "import ray; from xal.engine import RayEngine; RayEngine(cpus=2, object_store_mb=100).open().close()"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -23,7 +23,6 @@ import psutil
 import pyarrow.dataset
 import sklearn.cluster
 import torch._dynamo
-from ray._raylet import setproctitle
 
 from tests.recipes import small
 from xal.campaign.experiment import run_experiment
@@ -57,6 +56,8 @@ def haunt(name: str, kills: int, seed: int, done: list[int], over: threading.Eve
 def main(settings: dict) -> None:
     if "stray" in settings:
         if not os.fork():
+            from ray._raylet import setproctitle  # not above: ray is imported by the engine, once it has set its token
+
             setproctitle("ray::stray")
             time.sleep(settings["stray"])
             os._exit(0)

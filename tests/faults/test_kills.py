@@ -28,16 +28,27 @@ RAY = {"engine": {"name": "ray", "batch": 16, "cpus": 2, "object_store_mb": 100}
 
 
 class Campaigns:
-    """Campaigns in processes of their own, which `killed.py` forks; it adopts what they leave behind."""
+    """Campaigns in processes of their own, which `killed.py` forks; it adopts what they leave behind.
+
+    In the end nothing may be left. Two of Ray's helpers try for a minute to report the death of their raylet to the GCS
+    that died with it (process_watcher.py of Ray 2.60), so with Ray this is not asked after every single kill.
+    """
+
+    def __init__(self, lingering: bool = False) -> None:
+        self.lingering = lingering
 
     def __enter__(self) -> "Campaigns":
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.server = subprocess.Popen([sys.executable, str(SCRIPT)], **pipes)
+        # workers end when they miss their parent as process 1, or the GCS: of these, only the latter happens here
+        environment = {**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+        self.server = subprocess.Popen([sys.executable, str(SCRIPT)], env=environment, **pipes)
         assert "imported" in self._answer()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        left = [] if kind else strays(self.server.pid, patience=120)
         self.server.communicate(timeout=60)
+        assert not left
 
     def _answer(self) -> dict[str, Any]:
         assert self.server.stdout is not None
@@ -51,7 +62,7 @@ class Campaigns:
         self.server.stdin.flush()
         answer = self._answer()
         started = time.monotonic()
-        assert not strays(self.server.pid)
+        assert self.lingering or not strays(self.server.pid)
         self.waited = time.monotonic() - started
         assert answer.get("signal", signal.SIGKILL) == signal.SIGKILL
         return None if "signal" in answer else answer
@@ -102,9 +113,10 @@ def labels(run: Run) -> int:
 
 def kill_drivers(folder: Path, kills: int, **sections: Any) -> None:
     draw = random.Random(SEED)
-    rounds = {"budget": {"initial": 12, "per_round": 8, "rounds": 4}}
-    given: dict[str, Any] = {"pool": str(write_pool(folder / "pool")), "sections": rounds | sections}
-    with Campaigns() as campaigns:
+    rounds = 1 if sections else 4
+    budget = {"budget": {"initial": 12, "per_round": 8, "rounds": rounds}}
+    given: dict[str, Any] = {"pool": str(write_pool(folder / "pool")), "sections": budget | sections}
+    with Campaigns(lingering=bool(sections)) as campaigns:
         whole = campaigns.run(run=str(folder / "whole"), **given)
         assert whole is not None
         killed, number = 0, 0
@@ -120,10 +132,10 @@ def kill_drivers(folder: Path, kills: int, **sections: Any) -> None:
                 same(run / RUN, folder / "whole" / RUN)
                 number += 1
     print(
-        f"seed {SEED}: {killed} SIGKILLs in {number} campaigns of {whole['seconds']:.1f} s, after {len(steps)} of 21 "
+        f"seed {SEED}: {killed} SIGKILLs in {number} campaigns of {whole['seconds']:.1f} s, after {len(steps)} of {4 * rounds + 5} "
         f"possible numbers of committed steps ({dict(sorted(steps.items()))}); all as undisturbed, no process left"
     )
-    assert len(steps) >= 6
+    assert len(steps) >= 3 + rounds // 2
 
 
 def reached(directory: Path) -> int:
@@ -174,10 +186,10 @@ def test_sigkill_of_training_workers(tmp_path: Path) -> None:
 
 def haunted(folder: Path, of: str, kills: int, sections: dict[str, Any]) -> None:
     given: dict[str, Any] = {"pool": str(write_pool(folder / "pool")), "sections": sections}
-    with Campaigns() as campaigns:
+    with Campaigns(lingering=True) as campaigns:
         assert campaigns.run(run=str(folder / "whole"), **given) is not None
         ended = campaigns.run(run=str(folder / "killed"), of=of, kills=kills, seed=SEED, **given)
     assert ended is not None
     print(f"seed {SEED}: {ended['killed']} SIGKILLs of {of} in {ended['seconds']:.0f} s; all as undisturbed")
     same(folder / "killed" / RUN, folder / "whole" / RUN)
-    assert ended["killed"] >= kills // 2
+    assert ended["killed"] == kills

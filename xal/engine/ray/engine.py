@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,8 +58,11 @@ class RayEngine(Engine, name="ray"):
 def keep_private() -> None:
     """Before ray is first imported: a Ray that this process starts listens on loopback alone and wants a token.
 
-    The first is what Ray does by default on systems other than Linux, under a variable that is named after them.
+    The first is what Ray does by default on systems other than Linux, under a variable that is named after them. Ray
+    reads both when it is imported: a program that has done that already has decided for itself.
     """
+    if "ray" in sys.modules:
+        return
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
