@@ -132,8 +132,9 @@ def kill_drivers(folder: Path, kills: int, **sections: Any) -> None:
                 same(run / RUN, folder / "whole" / RUN)
                 number += 1
     print(
-        f"seed {SEED}: {killed} SIGKILLs in {number} campaigns of {whole['seconds']:.1f} s, after {len(steps)} of {4 * rounds + 5} "
-        f"possible numbers of committed steps ({dict(sorted(steps.items()))}); all as undisturbed, no process left"
+        f"seed {SEED}: {killed} SIGKILLs in {number} campaigns of {whole['seconds']:.1f} s, after {len(steps)} of "
+        f"{4 * rounds + 5} possible numbers of committed steps ({dict(sorted(steps.items()))}); all as undisturbed, "
+        "no process left"
     )
     assert len(steps) >= 3 + rounds // 2
 
