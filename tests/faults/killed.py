@@ -3,10 +3,9 @@
 A campaign runs in a process of its own, forked from this one once it has imported everything (and nothing more: it
 has no threads), so that the moments of the kills fall into the campaign. after: SIGKILL that process so many seconds
 after it began. of: instead, kill processes of that name (as Ray sets it), `kills` of them, at moments drawn from
-`seed`. Answers with a line each: {"signal": 9}, or {"seconds": ..., "killed": ...}.
+`seed`. Answers with {"family": ...} and {"signal": 9}, or {"seconds": ..., "killed": ...}.
 """
 
-import ctypes
 import json
 import os
 import random
@@ -28,7 +27,12 @@ from tests.recipes import small
 from xal.campaign.experiment import run_experiment
 from xal.progress import Reporter
 
-PR_SET_CHILD_SUBREAPER = 36
+
+def die() -> None:
+    """SIGKILL this process, having said what it started: its children, theirs, and when each began."""
+    family = [(each.pid, each.create_time()) for each in psutil.Process().children(recursive=True)]
+    print(json.dumps({"family": family}), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def victims(name: str) -> list[psutil.Process]:
@@ -61,9 +65,9 @@ def main(settings: dict) -> None:
             setproctitle("ray::stray")
             time.sleep(settings["stray"])
             os._exit(0)
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     if "after" in settings:
-        threading.Timer(settings["after"], lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        threading.Timer(settings["after"], die).start()
     recipe = small(Path(settings["pool"]), **settings.get("sections", {}))
     done: list[int] = []
     over = threading.Event()
@@ -76,14 +80,7 @@ def main(settings: dict) -> None:
     print(json.dumps({"seconds": time.monotonic() - started, "killed": len(done)}), flush=True)
 
 
-def adopt_orphans() -> None:
-    """What a killed child leaves behind becomes a child of this process, whatever name it has given itself."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
 def serve() -> None:
-    adopt_orphans()
     print(
         json.dumps({"imported": [torch._dynamo.__name__, pyarrow.dataset.__name__, sklearn.cluster.__name__]}),
         flush=True,
