@@ -21,8 +21,8 @@ GPU, and storage of {bandwidth:,.0f} GB/s for the cluster: put in your own.
 
 Up to 1,000,000 images the driver's memory is flat ({driver_growth_mb:.0f} MB more than for 250,000), and time is linear
 ({time_1m_over_250k:.2f} times that of a quarter). On this machine as it is, 100 million such images take
-100,000,000 / {items_per_s:,.0f} a second = {hours:.1f} hours. What follows multiplies those measures; nothing beyond a
-million images, or {vectors} vectors, was run.
+100,000,000 / {items_per_s:,.0f} a second = {hours:.1f} hours. What follows multiplies those measures; no larger pool of
+images was run.
 
 ## What an item takes
 
@@ -96,7 +96,6 @@ def reckoning(m: dict[str, float]) -> str:
         batches=UNIT_BATCHES,
         unit_sizes=", ".join(f"{unit:,} for each {kind}" for kind, _, unit, *_ in kinds),
         hours=1e8 / m["items_per_s"] / 3600,
-        vectors="10,000,000",
         open_s=100 * m["open_s_per_million"],
         photo_open_s=100 * m["open_s_per_million"] * group / 16,
         group=group,

@@ -266,7 +266,7 @@ def pools(folder: Path, kind: str, items: int) -> dict[str, Path]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--work", type=Path, help="folder for the pools, kept")
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--only", choices=PARTS, nargs="+")
     parser.add_argument("--items", type=int, default=1_000_000, help="images")
     parser.add_argument("--markdown", type=Path, help="write the tables, and what follows from them, to this file")
     parser.add_argument("--vectors", type=int, default=10_000_000)
@@ -281,7 +281,7 @@ def main() -> None:
         folder = options.work or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         measures: dict[str, float] = {}
-        wanted = {options.only} if options.only else set(PARTS)
+        wanted = set(options.only or PARTS)
         if wanted - {"vectors"}:
             places, weights = pools(folder, "images", options.items), weights_of(folder, "images")
         if "images" in wanted:

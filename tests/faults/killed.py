@@ -54,7 +54,6 @@ def haunt(name: str, kills: int, seed: int, done: list[int], over: threading.Eve
             victim = draw.choice(living)
             victim.kill()
             done.append(victim.pid)
-            over.wait(8)  # Ray needs a while to start another
 
 
 def main(settings: dict) -> None:
