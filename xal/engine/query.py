@@ -12,7 +12,7 @@ import numpy as np
 from xal.chance import Chance
 from xal.data.pool import Pool
 from xal.engine.engine import Advance, Session, silent
-from xal.engine.work import Collect, Measure, ModelRef, Score, Work, check_failures
+from xal.engine.work import UNREADABLE, Collect, Measure, ModelRef, Score, Work, check_failures
 from xal.errors import DataError
 from xal.explainers import Explainer
 from xal.models.model import Shape
@@ -190,11 +190,13 @@ class Coordinator:
     ) -> Any:
         advance = self.progress(stage)
         work = replace(work, max_failures=self.session.engine.max_failures)
+        failures = [pair for pair in self.unreadable.items() if pair[1] != UNREADABLE]
         for partial in self.session.run(
             pool or self.pool, work, shape=self.shape, rows=rows, exclude=exclude, advance=advance
         ):
             if partial.unreadable:
                 self.unreadable.update(partial.unreadable)
-                check_failures(list(self.unreadable.items()), work.max_failures)
+                failures += [pair for pair in partial.unreadable if pair[1] != UNREADABLE]
+                check_failures(failures, work.max_failures)
             self.items[stage] += partial.items
             yield partial.value
