@@ -174,7 +174,7 @@ class Campaign:
             f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})",
             artefact=True,
             queried=queried,
-            unreadable=dict(coordinator.unreadable.items() - {(i.id, coordinator.unreadable.get(i.id)) for i in queried}),
+            unreadable={item: why for item, why in coordinator.unreadable.items() if item not in query.items.ids},
         )
         return 0
 
