@@ -4,10 +4,13 @@ import os
 
 from table import markdown
 
+from xal.engine.engine import UNITS_A_LANE, unit_batches
+from xal.engine.ray.engine import RayEngine
+
 CORES, BANDWIDTH = 12, 1e9
 """Assumed beside each GPU, and bytes a second of storage for the whole cluster."""
-BATCH, UNIT_BATCHES, UNIT_BYTES = 256, 16, 2**26
-"""As xal/engine/engine.py cuts units: 16 batches, fewer where they decode to more than 64 MiB."""
+MEASURED = 1_000_000
+"""Images of the measured pass."""
 
 TEXT = """# A hundred million items
 
@@ -29,8 +32,9 @@ images was run.
 {each}
 
 - reading and decoding: measured, on one core.
-- driver: measured driver seconds / units of the measured pass = {unit_ms:.2f} ms a unit; a unit is {batches} batches of
-  {batch}, fewer where they decode to more than 64 MiB: {unit_sizes}.
+- driver: measured driver seconds / units of the measured pass = {unit_ms:.2f} ms a unit. Units grow with the pool,
+  until a lane has {lane} of them or one decodes to 64 MiB: {measured_unit:,} images in the measured pass; of 100
+  million on up to 64 GPUs, {unit_sizes}.
 - storage: bytes of the pool / items. Object store: the decoded pixels, which pass from readers to actors, through
   shared memory where both are on one node, through the network where not.
 
@@ -53,16 +57,18 @@ to keep. The ids to leave out travel to each reading process once a pass.
 
 def reckoning(m: dict[str, float]) -> str:
     """docs/scaling.md; needs the measures of all parts, photos included."""
-    unit_s = 1e-6 * m["driver_us"] * BATCH * UNIT_BATCHES
+    engine = RayEngine()
+    measured_unit = engine.batch * unit_batches(MEASURED, engine.batch, engine.actors, 28 * 28)
+    unit_s = 1e-6 * m["driver_us"] * measured_unit
     kinds = []
     for kind, key, pixels, rates in (
         ("image of 28 px", ("read_us", "bytes_an_image"), 28 * 28, (10_000, 100_000)),
         ("photo to 224 px", ("photo_read_us", "bytes_a_photo"), 3 * 224 * 224, (300, 3_000)),
     ):
-        unit = BATCH * max(1, min(UNIT_BATCHES, UNIT_BYTES // (BATCH * pixels)))
+        unit = engine.batch * unit_batches(10**8, engine.batch, 64, pixels)
         kinds.append((kind, m[key[0]] * 1e-6, unit, unit_s / unit, m[key[1]], pixels, rates))
     each = [
-        [kind, f"{1e6 * read:,.0f}", f"{1e6 * driver:.2f}", f"{stored:,.0f}", f"{pixels:,}"]
+        [kind, f"{1e6 * read:,.0f}", f"{1e6 * driver:.3f}", f"{stored:,.0f}", f"{pixels:,}"]
         for kind, read, _, driver, stored, pixels, _ in kinds
     ]
     rows, first = [], []
@@ -92,9 +98,9 @@ def reckoning(m: dict[str, float]) -> str:
         table=markdown(columns, rows).strip(),
         first="\n".join(first),
         unit_ms=1e3 * unit_s,
-        batch=BATCH,
-        batches=UNIT_BATCHES,
-        unit_sizes=", ".join(f"{unit:,} for each {kind}" for kind, _, unit, *_ in kinds),
+        lane=UNITS_A_LANE,
+        measured_unit=measured_unit,
+        unit_sizes=", ".join(f"{unit:,} of each {kind}" for kind, _, unit, *_ in kinds),
         hours=1e8 / m["items_per_s"] / 3600,
         open_s=100 * m["open_s_per_million"],
         photo_open_s=100 * m["open_s_per_million"] * group / 16,

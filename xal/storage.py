@@ -5,6 +5,7 @@ Credentials and endpoints are the environment's, as every S3 or GCS tool reads t
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,3 +52,11 @@ def arrow(path: Path) -> tuple[str, Any]:
         return str(path), None
     place = cast(Any, path)
     return place.path, PyFileSystem(FSSpecHandler(place.fs))
+
+
+def remove(folder: Path) -> None:
+    """A folder with all that is in it, if there is one."""
+    if not remote(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists():
+        cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)

@@ -1,8 +1,5 @@
 """A campaign killed at any moment and started again ends as if it had never stopped."""
 
-import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,36 +54,6 @@ def test_stopped_before_and_after_every_commit(tmp_path: Path, monkeypatch: pyte
         again = tmp_path / "stopped" / path.relative_to(tmp_path / "whole")
         assert again.read_bytes() == path.read_bytes()
     assert not list((tmp_path / "stopped").rglob(".aside-*"))
-
-
-def kill_and_resume(tmp_path: Path, engine: str, moments: list[float]) -> int:
-    """SIGKILL a process of its own at each moment, then let it end; returns how often it was killed."""
-    pool = write_pool(tmp_path / "pool")
-    script = Path(__file__).with_name("killed.py")
-
-    def start(run: str, after: float) -> int:
-        command = [sys.executable, str(script), str(pool), str(tmp_path / run), str(after), engine]
-        return subprocess.run(command, check=False, timeout=280).returncode
-
-    assert start("whole", -1) == 0
-    kills = sum(start("killed", moment) == -9 for moment in moments)
-    assert start("killed", -1) == 0
-    whole, killed = read_run(tmp_path / "whole" / RUN), read_run(tmp_path / "killed" / RUN)
-    assert killed.state == "finished"
-    assert outcome(killed) == outcome(whole)
-    return kills
-
-
-def test_sigkill_at_random_moments(tmp_path: Path) -> None:
-    draw = random.Random(SEED)
-    assert kill_and_resume(tmp_path, "serial", [draw.uniform(0.0, 0.8) for _ in range(4)]) >= 1
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-def test_sigkill_at_random_moments_on_ray(tmp_path: Path) -> None:
-    draw = random.Random(SEED)
-    assert kill_and_resume(tmp_path, "ray", [draw.uniform(5.0, 40.0) for _ in range(3)]) >= 1
 
 
 def test_a_finished_run_does_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def kill_drivers(folder: Path, kills: int, **sections: Any) -> None:
         f"{4 * rounds + 5} possible numbers of committed steps ({dict(sorted(steps.items()))}); all as undisturbed, "
         f"none left of {len(campaigns.family)} processes that they had started"
     )
-    assert len(steps) >= 3 + rounds // 2
+    assert len(steps) >= (3 + rounds // 2 if kills >= 20 else 1)
 
 
 def reached(directory: Path) -> int:
@@ -150,6 +150,10 @@ def reached(directory: Path) -> int:
         return len(read_run(directory).steps)
     except RunError:
         return 0
+
+
+def test_sigkill_of_the_driver_a_few_times(tmp_path: Path) -> None:
+    kill_drivers(tmp_path, 4)
 
 
 @pytest.mark.slow

@@ -24,7 +24,15 @@ Advance = Callable[[int, int], None]
 """Called with (items done, items in all)."""
 UNIT_BYTES = 64 * 2**20
 """Decoded payload of a unit, at most (but never less than a batch)."""
+UNITS_A_LANE = 32
+"""Enough for progress and for lanes to end together; more only where units of 16 batches or UNIT_BYTES say so."""
 S = TypeVar("S")
+
+
+def unit_batches(items: int, batch: int, lanes: int, item_bytes: int) -> int:
+    """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES."""
+    wanted = max(16, items // (batch * lanes * UNITS_A_LANE))
+    return max(1, min(wanted, UNIT_BYTES // (batch * item_bytes), items // (batch * lanes)))
 
 
 def silent(done: int, total: int) -> None:
@@ -71,8 +79,7 @@ class Session(ABC):
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and work.needs else 1
-        most = 1 if "explanations" in work.needs else max(1, min(16, UNIT_BYTES // (batch * item_bytes)))
-        batches = max(1, min(most, total // (batch * self.lanes)))
+        batches = 1 if "explanations" in work.needs else unit_batches(total, batch, self.lanes, item_bytes)
         reader = Reader(
             pool=pool,
             payload=bool(work.needs),

@@ -12,13 +12,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +25,7 @@ import pyarrow.parquet as pq
 
 from xal.data.images import encode_png
 from xal.errors import ResourceError, RunError
-from xal.storage import arrow, remote
+from xal.storage import arrow, remote, remove
 from xal.types import Explanations
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
@@ -42,8 +40,7 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
     """
     final = directory / name
     if remote(directory):
-        if final.exists():
-            cast(Any, final).fs.rm(cast(Any, final).path, recursive=True)
+        remove(final)
         yield final
         return
     aside = directory / f".aside-{uuid.uuid4().hex}"
@@ -52,8 +49,7 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
         yield aside
         for path in [*aside.rglob("*"), aside]:
             _sync(path)
-        if final.exists():
-            shutil.rmtree(final)
+        remove(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(final)
         while final != directory:  # every folder that may have got a new name in it
@@ -67,13 +63,13 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
             "committed before is kept"
         ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
 
 
 def sweep(directory: Path) -> None:
     """Remove what a killed process left half-written."""
     for leftover in [] if remote(directory) else directory.glob(".aside-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        remove(leftover)
 
 
 @contextmanager

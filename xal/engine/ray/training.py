@@ -18,7 +18,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from xal.engine.engine import Advance
 from xal.engine.ray.engine import RayEngine
 from xal.engine.training import TrainJob
-from xal.storage import arrow
+from xal.storage import arrow, remove
 
 __all__ = ["RETRIES", "WorkerGroupError", "train"]
 RETRIES = 3  # of a training whose worker died or raised
@@ -37,18 +37,22 @@ def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advanc
     if not workers:
         config["advance"] = advance
     place, filesystem = arrow(storage.resolve())
+    name = f"xal-{uuid.uuid4().hex}"  # a name used twice would silently resume
     trainer = TorchTrainer(
         _loop,
         train_loop_config=config,
         scaling_config=scaling,
         run_config=RunConfig(
-            name=f"xal-{uuid.uuid4().hex}",  # a name used twice would silently resume
+            name=name,
             storage_path=place,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=RETRIES if workers else 0),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    finally:
+        remove(storage / name)  # Ray's own notes
     written = _figures(weights)  # beside the weights: a result's metrics are kept only with a checkpoint of Ray's own
     figures: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
     written.unlink()
