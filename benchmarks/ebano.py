@@ -3,8 +3,9 @@
     python benchmarks/ebano.py [--json FILE] [--device cuda] [--only ratio,memory,forwards,backends,devices]
 
 For k = 2..5 an explanation needs 15 forwards an image: one of the image, 14 of its perturbations. ratio_* is the wall
-time of full explanations over that of those forwards alone, in the same micro-batches of the same process, median of 5.
-Needs torch, torchvision and numpy alone (no Ray); faiss, scikit-learn and the data folder add rows where there are any.
+time of full explanations over that of those forwards alone, in the same micro-batches of the same process, median of
+5. Needs torch, torchvision, numpy and scipy alone (no Ray); faiss, scikit-learn and the data folder add rows where
+there are any.
 """
 
 import copy

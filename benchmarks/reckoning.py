@@ -9,8 +9,6 @@ from xal.engine.ray.engine import RayEngine
 
 CORES, BANDWIDTH = 12, 1e9
 """Assumed beside each GPU, and bytes a second of storage for the whole cluster."""
-MEASURED = 1_000_000
-"""Images of the measured pass."""
 
 TEXT = """# A hundred million items
 
@@ -32,16 +30,16 @@ images was run.
 {each}
 
 - reading and decoding: measured, on one core.
-- driver: measured driver seconds / units of the measured pass = {unit_ms:.2f} ms a unit. Units grow with the pool,
-  until a lane has {lane} of them or one decodes to 64 MiB: {measured_unit:,} images in the measured pass; of 100
-  million on up to 64 GPUs, {unit_sizes}.
+- driver: {idle:.1%} of one core while a pass lasts, which is what four times as long a pass of as many units took more,
+  and {unit_ms:.2f} ms a unit, which is the rest. Units grow with the pool, until a lane has {lane} of them or one
+  decodes to 64 MiB: of 100 million on 64 GPUs they hold {unit_sizes}.
 - storage: bytes of the pool / items. Object store: the decoded pixels, which pass from readers to actors, through
   shared memory where both are on one node, through the network where not.
 
 ## On N GPUs
 
-hours = 100,000,000 / (N r) / 3600; cores = N r x reading and decoding; driver = N r x its time, of one core; storage =
-N r x bytes; object store = N r x decoded bytes.
+hours = 100,000,000 / (N r) / 3600; cores = N r x reading and decoding; driver = {idle:.1%} + N r x its time, of one
+core; storage = N r x bytes; object store = N r x decoded bytes.
 
 {table}
 
@@ -55,17 +53,21 @@ to keep. The ids to leave out travel to each reading process once a pass.
 """
 
 
+def unit_size(items: int, item_bytes: int, lanes: int | None = None) -> int:
+    """Items of a unit, as the engine cuts a pool; lanes: the default number of actors."""
+    engine = RayEngine()
+    return engine.batch * unit_batches(items, engine.batch, lanes or engine.actors, item_bytes)
+
+
 def reckoning(m: dict[str, float]) -> str:
     """docs/scaling.md; needs the measures of all parts, photos included."""
-    engine = RayEngine()
-    measured_unit = engine.batch * unit_batches(MEASURED, engine.batch, engine.actors, 28 * 28)
-    unit_s = 1e-6 * m["driver_us"] * measured_unit
+    unit_s, idle = 1e-3 * m["driver_unit_ms"], m["driver_idle"]
     kinds = []
     for kind, key, pixels, rates in (
         ("image of 28 px", ("read_us", "bytes_an_image"), 28 * 28, (10_000, 100_000)),
         ("photo to 224 px", ("photo_read_us", "bytes_a_photo"), 3 * 224 * 224, (300, 3_000)),
     ):
-        unit = engine.batch * unit_batches(10**8, engine.batch, 64, pixels)
+        unit = unit_size(10**8, pixels, 64)
         kinds.append((kind, m[key[0]] * 1e-6, unit, unit_s / unit, m[key[1]], pixels, rates))
     each = [
         [kind, f"{1e6 * read:,.0f}", f"{1e6 * driver:.3f}", f"{stored:,.0f}", f"{pixels:,}"]
@@ -76,9 +78,16 @@ def reckoning(m: dict[str, float]) -> str:
         for r in rates:
             for n in (1, 8, 64):
                 rate = n * r
-                cells = [kind, f"{r:,}", n, f"{1e8 / rate / 3600:,.2f}", f"{rate * read:,.1f}", f"{rate * driver:.1%}"]
+                cells = [
+                    kind,
+                    f"{r:,}",
+                    n,
+                    f"{1e8 / rate / 3600:,.2f}",
+                    f"{rate * read:,.1f}",
+                    f"{idle + rate * driver:.1%}",
+                ]
                 rows.append([*cells, f"{rate * stored / 1e6:,.0f} MB/s", f"{rate * pixels / 1e6:,.0f} MB/s"])
-            limits = {"storage": BANDWIDTH / (r * stored), "the driver": 1 / (r * driver)}
+            limits = {"storage": BANDWIDTH / (r * stored), "the driver": (1 - idle) / max(r * driver, 1e-12)}
             part = min(limits, key=lambda name: limits[name])
             other = next(name for name in limits if name != part)
             beside = "are enough" if r * read <= CORES else "are not enough: **decoding is first**, at N = 1, since"
@@ -98,8 +107,8 @@ def reckoning(m: dict[str, float]) -> str:
         table=markdown(columns, rows).strip(),
         first="\n".join(first),
         unit_ms=1e3 * unit_s,
+        idle=idle,
         lane=UNITS_A_LANE,
-        measured_unit=measured_unit,
         unit_sizes=", ".join(f"{unit:,} of each {kind}" for kind, _, unit, *_ in kinds),
         hours=1e8 / m["items_per_s"] / 3600,
         open_s=100 * m["open_s_per_million"],

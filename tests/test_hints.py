@@ -1,4 +1,4 @@
-"""Explainers and models run where only torch, torchvision and numpy are installed: a bare GPU machine."""
+"""Explainers and models run where only torch, torchvision, numpy and scipy are installed: a bare GPU machine."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ Ebano(k_max=3).check(explained)
 print("explained", len(explained), sorted({absent} & {{name.split(".")[0] for name in sys.modules}}))
 """
 ABSENT = {
-    "jaxtyping", "pydantic", "pandas", "pyarrow", "scipy", "sklearn", "faiss", "safetensors", "ray", "rich", "yaml",
+    "jaxtyping", "pydantic", "pandas", "pyarrow", "sklearn", "faiss", "safetensors", "ray", "rich", "yaml",
     "matplotlib", "sqlalchemy", "typer", "jinja2", "PIL",
 }  # fmt: skip
 

@@ -76,8 +76,8 @@ def explanations(seed, ks):
         npir[row, k:] = npirp[row, k:] = np.nan
     return Explanations(
         segments=np.stack([generator.integers(0, k, (4, 5)) for k in ks]).astype(np.uint8),
-        k=np.array(ks),
-        npir=npir,
+        attributions=npir,
+        represented=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=npirp,
         explained_class=generator.integers(0, 3, b),
         probability=generator.uniform(size=b),

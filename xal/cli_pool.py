@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from xal.errors import DataError
+
 pool_app = typer.Typer(no_args_is_help=True, help="Make and check pools.")
 console = Console(highlight=False, soft_wrap=True)
 
@@ -26,6 +28,9 @@ def pool_build(
         Path | None, typer.Option(metavar="FILE", help="Class folders to take: names, or positions among all, sorted.")
     ] = None,
     per_class: Annotated[int | None, typer.Option(min=1, help="At most so many images of each class folder.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only such records of JSON lines.")
+    ] = None,
     skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many of each class folder.")] = 0,
 ) -> None:
     """Make a pool from raw data; what cannot be used is counted and listed."""
@@ -45,6 +50,7 @@ def pool_build(
             label_column=label_column or None,
             text_column=text_column,
             subset=subset,
+            where=dict(_pair(each) for each in where or ()),
             progress=reporter.stage("pool build"),
         )
     for name, why in made.unreadable:
@@ -55,6 +61,13 @@ def pool_build(
         console.print(f"note: {note}", markup=False)
     left_out = f"{len(made.unreadable)} unreadable, {len(made.duplicates)} duplicates"
     console.print(f"{made.written:,} items in {destination}; left out: {left_out}")
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    field, equals, value = setting.partition("=")
+    if not equals or not field:
+        raise DataError(f"--where {setting}: expected FIELD=VALUE")
+    return field, value
 
 
 @pool_app.command("check")

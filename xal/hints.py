@@ -1,7 +1,7 @@
 """What annotations are written with: jaxtyping's shapes and pydantic's bounds.
 
-Both only describe. Where they are not installed (a bare GPU machine with torch, torchvision and numpy), explainers and
-models compute all the same.
+Both only describe. Where they are not installed (a bare GPU machine with torch, torchvision, numpy and scipy),
+explainers and models compute all the same.
 """
 
 from __future__ import annotations

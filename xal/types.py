@@ -1,7 +1,7 @@
 """The arrays that travel between the parts, as small frozen dataclasses.
 
 Legend of shapes for the whole project: n pool, b batch, q query size, c classes, d features,
-f interpretable features of an explanation (padded to the largest k), h w pixels.
+f features of the explanation space, h w pixels.
 """
 
 from __future__ import annotations
@@ -12,60 +12,96 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 Ids = npt.NDArray[np.object_]  # str
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
+Matrix = Any
+"""(b, f) array of floats, or scipy.sparse.csr_array where most are 0."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanations:
-    """EBAnO explanations of b images: every pixel belongs to exactly one interpretable feature."""
+    """Explanations of b items: how much each of f features of an explanation space speaks for the class explained.
 
-    segments: npt.NDArray[np.uint8]  # (b, h, w) index of the pixel's feature, 0..k-1
-    k: npt.NDArray[np.int64]  # (b,) number of features of the best explanation
-    npir: npt.NDArray[np.float64]  # (b, f) in [-1, 1]; NaN beyond the image's own k
-    npirp: npt.NDArray[np.float64]  # (b, f) in [-1, 1]; NaN beyond the image's own k
+    The space is what the explainer perturbs: words (sparse, one column a word of `xal.words`), columns of a table,
+    patches or pixels of an image, or the features that EBAnO finds in each image anew (then NaN beyond an image's
+    own).
+    """
+
+    attributions: Matrix  # (b, f)
+    represented: Matrix  # (b, f) x', the item itself in that space
     explained_class: Labels  # (b,) the class of interest
-    probability: npt.NDArray[np.float64]  # (b,) probability of that class on the unperturbed image
+    probability: Floats  # (b,) probability of that class
+    base: Floats | None = None  # (b,) explained output with every feature absent
+    output: Floats | None = None  # (b,) explained output of the item; complete: base + attributions.sum(1) == output
+    segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image
+    npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None: another explainer
 
     def __len__(self) -> int:
-        return len(self.k)
+        return len(self.explained_class)
+
+    @property
+    def npir(self) -> npt.NDArray[np.float64]:
+        """(b, f) EBAnO's attributions: nPIR, in [-1, 1]."""
+        return dense(self.attributions)
+
+    @property
+    def k(self) -> npt.NDArray[np.int64]:
+        """(b,) features of each item."""
+        if isinstance(self.attributions, np.ndarray):
+            return np.asarray((~np.isnan(self.attributions)).sum(axis=1), np.int64)
+        return np.asarray(np.diff(self.represented.indptr), np.int64)
 
     @property
     def strongest(self) -> npt.NDArray[np.int64]:
-        """(b,) index of f_max, the feature of largest nPIR (the lowest index where tied)."""
-        strongest: npt.NDArray[np.int64] = np.nanargmax(self.npir, axis=1).astype(np.int64)
+        """(b,) index of the feature of largest attribution (the lowest index where tied)."""
+        strongest: npt.NDArray[np.int64] = np.nanargmax(dense(self.attributions), axis=1).astype(np.int64)
         return strongest
 
     @property
     def heat(self) -> npt.NDArray[np.float64]:
-        """(b, h, w) nPIR of each pixel's feature."""
+        """(b, h, w) attribution of each pixel's feature."""
+        if self.segments is None:
+            raise TypeError("these explanations are not of images")
         flat = self.segments.reshape(len(self), -1).astype(np.int64)
-        heat: npt.NDArray[np.float64] = np.take_along_axis(self.npir, flat, axis=1).reshape(self.segments.shape)
-        return heat
+        heat: npt.NDArray[np.float64] = np.take_along_axis(dense(self.attributions), flat, axis=1)
+        return heat.reshape(self.segments.shape)
+
+    @property
+    def vectors(self) -> Matrix:
+        """(b, v) in a space that all items share: the attributions, or of EBAnO's features the heat of each pixel."""
+        return self.attributions if self.npirp is None else self.heat.reshape(len(self), -1)
 
     def take(self, index: Any) -> Explanations:
         """The explanations at `index` (anything that indexes axis 0 and keeps it)."""
-        return Explanations(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        taken: dict[str, Any] = {name: None if part is None else part[index] for name, part in parts.items()}
+        return Explanations(**taken)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Explanations:
-        """Join along the batch; nPIR and nPIRP are padded with NaN to the widest part."""
-        widest = max(part.npir.shape[1] for part in parts)
+        """Join along the batch; dense features are padded with NaN to the widest part."""
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        return Explanations(**{name: _joined(pieces) for name, pieces in columns.items()})
 
-        def padded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return np.pad(values, ((0, 0), (0, widest - values.shape[1])), constant_values=np.nan)
 
-        return Explanations(
-            segments=np.concatenate([part.segments for part in parts]),
-            k=np.concatenate([part.k for part in parts]),
-            npir=np.concatenate([padded(part.npir) for part in parts]),
-            npirp=np.concatenate([padded(part.npirp) for part in parts]),
-            explained_class=np.concatenate([part.explained_class for part in parts]),
-            probability=np.concatenate([part.probability for part in parts]),
-        )
+def dense(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """The array of a matrix that may be sparse."""
+    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray(), np.float64)
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    if any(piece is None for piece in pieces):
+        return None
+    if any(sparse.issparse(piece) for piece in pieces):
+        return sparse.csr_array(sparse.vstack(pieces))
+    if pieces[0].ndim == 2 and len({piece.shape[1] for piece in pieces}) > 1:
+        widest = max(piece.shape[1] for piece in pieces)
+        pieces = [np.pad(piece, ((0, 0), (0, widest - piece.shape[1])), constant_values=np.nan) for piece in pieces]
+    return np.concatenate(pieces)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,37 +113,38 @@ class Evidence:
     probabilities: Floats | None = None  # (b, c), rows sum to 1
     embeddings: Floats | None = None  # (b, d)
     explanations: Explanations | None = None
+    represented: Matrix | None = None  # (b, f) x', the item in the explanation space; needs no model
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, index: Any) -> Evidence:
         """The evidence at `index` along the batch."""
-        return Evidence(
-            ids=self.ids[index],
-            rows=self.rows[index],
-            probabilities=None if self.probabilities is None else self.probabilities[index],
-            embeddings=None if self.embeddings is None else self.embeddings[index],
-            explanations=None if self.explanations is None else self.explanations.take(index),
-        )
+        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "explanations"}
+        explanations = None if self.explanations is None else self.explanations.take(index)
+        taken: dict[str, Any] = {name: None if part is None else part[index] for name, part in parts.items()}
+        return Evidence(explanations=explanations, **taken)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Evidence:
         """Join along the batch; a part is kept only where every piece has it."""
-
-        def joined(name: str) -> Any:
-            pieces = [getattr(part, name) for part in parts]
-            return None if any(piece is None for piece in pieces) else np.concatenate(pieces)
-
+        names = [field.name for field in fields(cls) if field.name != "explanations"]
         explanations = [part.explanations for part in parts]
         whole = [piece for piece in explanations if piece is not None]
         return Evidence(
-            ids=np.concatenate([part.ids for part in parts]),
-            rows=np.concatenate([part.rows for part in parts]),
-            probabilities=joined("probabilities"),
-            embeddings=joined("embeddings"),
             explanations=Explanations.concatenate(whole) if len(whole) == len(parts) else None,
+            **{name: _joined([getattr(part, name) for part in parts]) for name in names},
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Labelled:
+    """What is known of the labelled items: evidence, and what was answered."""
+
+    evidence: Evidence
+    labels: Labels  # (b,) class indices
+    explanations: Explanations | None = None
+    """Of the class of each label, where the strategy asks for them; `evidence` has those of the predicted class."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -5,20 +5,33 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from xal.encoders.bags import Tfidf
 from xal.errors import XalError
 from xal.explainers import Explainer
 from xal.explainers.explainer import Network as Explainable
+from xal.explainers.gradients import Gradients
 from xal.models import Network
+from xal.models.heads import LinearSvm, LogisticRegression
+from xal.models.linear import Linear
 from xal.models.residual import Residual
+from xal.types import dense
 
-EXPLAINERS = [pytest.param(Explainer.named(name)(), id=name) for name in sorted(Explainer.registry)]
+EVERY = {name: Explainer.named(name)() for name in sorted(Explainer.registry)}
+EXPLAINERS = [pytest.param(each, id=name) for name, each in EVERY.items() if "image" in each.kinds]
+OTHERS = [
+    pytest.param(each, kind, id=f"{name}-{kind}")
+    for name, each in EVERY.items()
+    for kind in sorted(each.kinds - {"image"})
+]
 SHAPE, CLASSES = (1, 16, 14), 4
 
 
 @pytest.fixture(scope="module")
 def network():
     model = Residual(width=4)
-    return Network(model, model.create(SHAPE, CLASSES, seed=0))
+    network = Network(model, model.create(SHAPE, CLASSES, seed=0))
+    network.background = torch.full((1, *SHAPE), 40, dtype=torch.uint8)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +42,9 @@ def images():
 
 def equal(one, other):
     return all(
-        np.array_equal(value, vars(other)[name], equal_nan=name.startswith("npir")) for name, value in vars(one).items()
+        np.array_equal(dense(value), dense(vars(other)[name]), equal_nan=True)
+        for name, value in vars(one).items()
+        if value is not None
     )
 
 
@@ -48,6 +63,9 @@ class TestExplainer:
         found = explainer.explain(network, images)
         explainer.check(found)
         assert len(found) == 3 and found.segments.shape == (3, *SHAPE[1:])
+        assert found.attributions.shape == found.represented.shape
+        if found.npirp is None:
+            np.testing.assert_allclose(explainer.represent(images), found.represented)
 
     def test_deterministic_and_free_of_global_seeds(self, explainer, network, images):
         first = explainer.explain(network, images)
@@ -83,3 +101,73 @@ class TestExplainer:
             explainer.explain(network, images)
         handle.remove()
         assert not hooks(network)
+
+
+TEXTS = np.array(["a good film", "bad, bad, bad", "not so good a plot but good words", "?!", "good"], object)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Of texts and of features."""
+    generator = np.random.default_rng(0)
+    words = np.array(["good", "fine", "bad", "poor", "film", "plot", "words", "so", "not", "but", "a", "the"])
+    texts = np.array([" ".join(generator.choice(words, 6)) for _ in range(60)], object)
+    features = generator.normal(size=(60, 5)).astype(np.float32)
+    found = {}
+    for kind, payload, model in (
+        ("text", texts, LinearSvm(encoder=Tfidf())),
+        ("features", features, LogisticRegression()),
+    ):
+        labels = (features[:, 0] > 0) if kind == "features" else np.array(["good" in text for text in texts])
+        state, _ = model.train(payload, labels.astype(np.int64), 2, 0)
+        weights = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+        found[kind] = model.network(weights, payload.shape[1:], 2)
+        found[kind].background = None if kind == "text" else torch.from_numpy(features[:9])
+    return found | {"items": {"text": TEXTS, "features": torch.from_numpy(features[:5])}}
+
+
+@pytest.mark.parametrize(("explainer", "kind"), OTHERS)
+class TestTextsAndTables:
+    def test_invariants(self, explainer, kind, trained):
+        network, items = trained[kind], trained["items"][kind]
+        if isinstance(explainer, Gradients):
+            with pytest.raises(XalError, match="gradients"):
+                explainer.explain(network, items)
+            return
+        found = explainer.explain(network, items)
+        explainer.check(found)
+        assert len(found) == 5 and equal(explainer.explain(network, items), found)
+        assert np.array_equal(found.explained_class, network.probabilities(items).argmax(1).numpy())
+        np.testing.assert_allclose(dense(explainer.represent(items)), dense(found.represented))
+        for split in (slice(0, 2), slice(4, 5)):  # an item is explained alike in any company
+            alone = explainer.explain(network, items[split])
+            np.testing.assert_allclose(dense(alone.attributions), dense(found.attributions)[split], atol=1e-9)
+        other = torch.tensor([1, 0, 1, 0, 1])
+        assert np.array_equal(explainer.explain(network, items, other).explained_class, other.numpy())
+        one, two = explainer.explain_all(network, items, 2)
+        assert not one.explained_class.any() and two.explained_class.all()
+
+    def test_what_no_class_is(self, explainer, kind, trained):
+        with pytest.raises(XalError, match="expected classes 0..1|gradients"):
+            explainer.explain(trained[kind], trained["items"][kind], torch.full((5,), 2))
+
+
+def test_gradients_of_features_in_torch():
+    model = Linear()
+    network = Network(model, model.create((4,), 3, seed=0))
+    network.background = torch.randn(2, 4)
+    x = torch.randn(6, 4)
+    of = network.logits(x).argmax(1)
+    weight = network.module[0].weight.detach()[of]
+    exact = Explainer.named("integrated_gradients")().explain(network, x)
+    np.testing.assert_allclose(exact.attributions, (weight * x).numpy(), atol=1e-5)
+    expected = Explainer.named("gradient_shap")(background=2, samples=8).explain(network, x)
+    np.testing.assert_allclose(expected.attributions, (weight * (x - network.background.mean(0))).numpy(), atol=1e-5)
+
+
+def test_labelled_items_are_asked_for():
+    model = Linear()
+    network = Network(model, model.create((4,), 3, seed=0))
+    for name in ("shap_partition", "lime", "gradient_shap"):
+        with pytest.raises(XalError, match="label some first"):
+            Explainer.named(name)().explain(network, torch.randn(2, 4))

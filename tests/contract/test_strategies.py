@@ -7,7 +7,7 @@ import pytest
 
 from xal.chance import Chance
 from xal.strategies import Strategy
-from xal.types import Evidence, Explanations, Scored
+from xal.types import Evidence, Explanations, Labelled, Scored
 
 N, CLASSES, FEATURES, ROUNDS = 61, 5, 4, 3
 CHANCE = Chance(7).of("round", 1)
@@ -46,10 +46,11 @@ def evidence(seed=0, n=N):
         rows=np.arange(n),
         probabilities=probabilities,
         embeddings=generator.normal(size=(n, 8)),
+        represented=generator.uniform(size=(n, 6)),
         explanations=Explanations(
             segments=(generator.integers(0, 256, (n, 3, 3)) % k[:, None, None]).astype(np.uint8),
-            k=k,
-            npir=npir,
+            attributions=npir,
+            represented=np.where(np.isnan(npir), np.nan, 1.0),
             npirp=npirp,
             explained_class=probabilities.argmax(axis=1),
             probability=probabilities.max(axis=1),
@@ -59,7 +60,7 @@ def evidence(seed=0, n=N):
 
 def needed(given, needs):
     """Evidence as an engine gives it: what was not asked for is None."""
-    names = ("probabilities", "embeddings", "explanations")
+    names = ("probabilities", "embeddings", "explanations", "represented")
     return dataclasses.replace(given, **{name: None for name in names if name not in needs})
 
 
@@ -74,9 +75,20 @@ def passes(strategy):
 def state(strategy):
     if not strategy.prepare_needs:
         return None
-    return strategy.prepare(
-        needed(evidence(1, 9), strategy.prepare_needs), needed(evidence(2, 12), strategy.prepare_needs)
+    if strategy.name == "explanation_disagreement":
+        return strategy.prepare(None, by_column(evidence(2, 12)))
+    known = needed(evidence(1, 9), strategy.prepare_needs)
+    labelled = Labelled(evidence=known, labels=np.arange(9) % CLASSES)
+    return strategy.prepare(labelled, needed(evidence(2, 12), strategy.prepare_needs))
+
+
+def by_column(given):
+    """Evidence with explanations of six columns, as of a table."""
+    values = np.random.default_rng(5).normal(size=(2, len(given), 6))
+    explanations = dataclasses.replace(
+        given.explanations, attributions=values[0], represented=values[1], npirp=None, segments=None
     )
+    return dataclasses.replace(given, explanations=explanations)
 
 
 def frozen(given):

@@ -18,8 +18,8 @@ def explained(count: int, size: int = 16) -> Explanations:
         segments=(np.arange(size * size).reshape(size, size) % 3 % np.r_[2, [3] * (count - 1)][:, None, None]).astype(
             np.uint8
         ),
-        k=np.r_[2, [3] * (count - 1)],
-        npir=npir,
+        attributions=npir,
+        represented=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=npir,
         explained_class=np.zeros(count, np.int64),
         probability=np.ones(count),

@@ -133,8 +133,8 @@ def explanations(npir, npirp):
     b = len(npir)
     return Explanations(
         segments=np.zeros((b, 2, 2), np.uint8),
-        k=np.isfinite(npir).sum(axis=1),
-        npir=npir,
+        attributions=npir,
+        represented=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=npirp,
         explained_class=np.zeros(b, np.int64),
         probability=np.ones(b),

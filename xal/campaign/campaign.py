@@ -23,17 +23,20 @@ from xal.campaign.recipe import RunSpec
 from xal.campaign.synthetic import write_copies
 from xal.chance import Chance
 from xal.config import differences
-from xal.data.images import decode
+from xal.data.payloads import payload_of
 from xal.engine.engine import Session
 from xal.engine.query import Coordinator
 from xal.engine.training import TrainJob
 from xal.engine.work import UNREADABLE, ModelRef
 from xal.errors import DataError, RunError
 from xal.models.model import Shape
+from xal.models.shallow import Shallow
 from xal.progress import Reporter
+from xal.storage import remove
 from xal.store.artefacts import (
     EXPLANATIONS,
     ITEMS,
+    KEPT,
     SYNTHETIC,
     WEIGHTS,
     copy_folder,
@@ -90,15 +93,8 @@ class Campaign:
 
     @cached_property
     def shape(self) -> Shape:
-        """(c, h, w) that the network sees."""
-        if self.pool.kind != "image" or self.recipe.model.kind != "image":
-            raise DataError(
-                f"model '{self.recipe.model.name}' takes {self.recipe.model.kind}, the pool holds {self.pool.kind}; "
-                "campaigns want an image model and pool so far"
-            )
-        if self.recipe.model.size and self.recipe.model.channels:
-            return self.recipe.model.shape((3, 1, 1))
-        return self.recipe.model.shape(self.pool.image_shape())
+        """Of an item as the network takes it."""
+        return self.recipe.shape(self.pool)
 
     def run(self) -> Outcome:
         """Do the steps that are not committed, in order."""
@@ -155,6 +151,7 @@ class Campaign:
                     self.chance.of("round", round),
                     labelled=[item.id for item in known],
                     labelled_rows=np.array([item.row for item in known], np.int64),
+                    labels=self._labels(known),
                 )
             if not len(query):
                 raise RunError(f"round {round}: no item of the pool is left to query; lower budget.rounds")
@@ -217,7 +214,7 @@ class Campaign:
                 shape=self.shape,
                 classes=len(self.classes),
                 payloads=tuple(self._path(earlier, "query") / ITEMS for earlier in range(round + 1)),
-                labels={item.id: index[item.label] for item in items if item.label is not None},
+                labels=self._labels(items),
                 holdout=holdout,
                 settings=self.recipe.train,
                 seed=self.chance.of("train", round).number,
@@ -228,8 +225,12 @@ class Campaign:
             )
             advance = self.reporter.stage(f"round {round} train", "epochs")
             figures = self.session.train(job, folder / WEIGHTS, advance)
+        remove(self.directory / KEPT)  # explanations by the model before
         copies = f" and {figures['synthetic_items']} synthetic" if figures["synthetic_items"] else ""
-        summary = f"{figures['train_items']} items{copies}, best epoch {figures['best_epoch']} of {figures['epochs']}"
+        best = (
+            f"psi {figures['psi']:g}" if "psi" in figures else f"epoch {figures['best_epoch']} of {figures['epochs']}"
+        )
+        summary = f"{figures['train_items']} items{copies}, best {best}"
         self._commit(round, "train", started, figures, summary, artefact=True)
         return 0
 
@@ -277,8 +278,8 @@ class Campaign:
         return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
 
     def _holdout(self, items: list[Queried]) -> list[str]:
-        """Ids of the validation split; none where there is a validation pool."""
-        if self.validation is not None:
+        """Ids of the validation split; none where there is a validation pool, or the model cross-validates."""
+        if self.validation is not None or isinstance(self.recipe.model, Shallow):
             return []
         return holdout([item.id for item in items], self.chance, self.recipe.train.validation)
 
@@ -286,7 +287,7 @@ class Campaign:
         """(id, row, payload) of the rows in ascending order, and the ids of unreadable ones."""
         rows = np.sort(rows)
         table = self.pool.read(rows, ["id", self.pool.kind]).append_column("row", pa.array(rows))
-        _, good = decode(table[self.pool.kind].to_pylist(), self.shape)
+        _, good = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
         return table, [str(item) for item in np.array(table["id"].to_pylist(), dtype=object)[~good]]
 
     def _explain(self, coordinator: Coordinator, round: int, query: Query, folder: Path) -> list[Queried]:
@@ -327,7 +328,22 @@ class Campaign:
             model=model,
             explainer=self.recipe.explainer,
             progress=lambda stage: self.reporter.stage(stage),
+            kept=self.directory / KEPT,
         )
+
+    def _labels(self, items: Sequence[Queried]) -> dict[str, int]:
+        index = {name: i for i, name in enumerate(self.classes)}
+        return {item.id: index[item.label] for item in items if item.label is not None}
+
+    def _background(self, round: int) -> Any:
+        """The payload of some labelled items, for explainers that replace what is absent by them."""
+        explainer = self.recipe.explainer
+        known = [item for item in self.ledger.queried() if item.round <= round and item.label is not None]
+        if explainer is None or not explainer.background_items or not known:
+            return None
+        draws = self.chance.of("background", round).uniform(np.array([item.id for item in known], object))
+        rows = np.sort([known[place].row for place in np.argsort(draws)[: explainer.background_items]])
+        return payload_of(self.pool.read(rows, [self.pool.kind])[self.pool.kind], self.pool.kind, self.shape)[0]
 
     def _model(self, round: int) -> ModelRef:
         return ModelRef(
@@ -336,6 +352,7 @@ class Campaign:
             version=f"{self.directory.resolve()}#{round}",
             shape=self.shape,
             classes=len(self.classes),
+            background=self._background(round),
         )
 
     def _path(self, round: int, step: str) -> Path:

@@ -13,12 +13,14 @@ from pydantic import Field
 from xal.campaign.annotators import Annotator, Oracle
 from xal.config import override, parse, unparse
 from xal.data.demo import demo_pool, demo_test
+from xal.data.payloads import pool_shape
 from xal.data.pool import Pool
 from xal.engine import Engine, RayEngine
 from xal.errors import ConfigError, DataError
 from xal.explainers import Ebano, Explainer
 from xal.models import Model
 from xal.models.convnet import Convnet
+from xal.models.model import Shape
 from xal.models.training import TrainSettings
 from xal.strategies import Strategy
 from xal.strategies.ebano import EbanoUncertainty
@@ -112,6 +114,20 @@ class Recipe:
             return dict(self.arms)
         strategy = self.strategy or EbanoUncertainty()
         return {strategy.name.replace(":", "-").replace(".", "-"): strategy}
+
+    def shape(self, pool: Pool) -> Shape:
+        """Of an item of the pool as the network takes it; ConfigError where model or explainer want another kind."""
+        problems = []
+        if self.model.kind != pool.kind:
+            problems.append(f"model: '{self.model.name}' takes {self.model.kind}, the pool holds {pool.kind}")
+        if self.explainer is not None and pool.kind not in self.explainer.kinds:
+            kinds = ", ".join(sorted(self.explainer.kinds))
+            problems.append(f"explainer: '{self.explainer.name}' explains {kinds}, the pool holds {pool.kind}")
+        if problems:
+            raise ConfigError(problems)
+        if pool.kind == "image" and self.model.size and self.model.channels:
+            return self.model.shape((3, 1, 1))
+        return self.model.shape(pool_shape(pool))
 
     def open_pool(self) -> Pool:
         """The pool; raises DataError, or ConfigError where the budget is over it."""

@@ -22,14 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xal.data.image_sources import IDX, Subset, idx_files, image_folder
-from xal.data.pool import METADATA_KEY, Kind
+from xal.data.pool import METADATA_KEY, WORDS, Kind
 from xal.data.source import Item, Source
 from xal.data.table_sources import csv_table, json_lines, parquet_table
+from xal.data.treebank import is_treebank, treebank
 from xal.errors import DataError
+from xal.words import presence
 
 ACCEPTED = (
     "a folder of images (png, jpg, bmp, webp, gif, tif), idx files (*-images-idx3-ubyte[.gz]), "
-    "a .csv or .jsonl (also .gz) with text, or a .csv or .parquet with columns of numbers"
+    "a .csv or .jsonl (also .gz) with text, a .csv or .parquet with columns of numbers, or the trees of SST (.txt[.gz])"
 )
 _CHUNK = 64  # items prepared at once: bounds the payloads in flight
 GROUP_BYTES, FEWEST, MOST, LARGEST = 2**15, 16, 2048, 2**26
@@ -53,6 +55,8 @@ class PoolWriter:
     def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0) -> None:
         payload = {"image": pa.binary(), "text": pa.string(), "features": pa.list_(pa.float32(), width)}[kind]
         fields = [("id", pa.string()), (kind, payload), *([("label", pa.string())] if labelled else [])]
+        self._words = [("words", WORDS)] if kind == "text" else []
+        fields += self._words
         self.schema = pa.schema(fields)
         self._writer = pq.ParquetWriter(
             path,
@@ -72,17 +76,21 @@ class PoolWriter:
         if len(self._rows) >= fewest:
             self._flush()
 
-    def close(self, classes: Sequence[str], channels: int | None = None) -> None:
+    def close(self, classes: Sequence[str], channels: int | None = None, names: Sequence[str] = ()) -> None:
         """Write what is left and the footer."""
         self._flush()
-        metadata = {"classes": list(classes), **({} if channels is None else {"channels": channels})}
+        metadata: dict[str, Any] = {"classes": list(classes)}
+        metadata |= ({} if channels is None else {"channels": channels}) | ({"names": list(names)} if names else {})
         self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(metadata).encode()})
         self._writer.close()
 
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns: list[Any] = list(zip(*self._rows, strict=True))[: len(self.schema)]
+        columns: list[Any] = list(zip(*self._rows, strict=True))[: len(self.schema) - len(self._words)]
+        if self._words:  # once here, and never again in a pass
+            found = presence(columns[1])
+            columns.append(pa.ListArray.from_arrays(pa.array(found.indptr, pa.int32()), pa.array(found.indices)))
         if pa.types.is_fixed_size_list(self.schema.types[1]):
             values = pa.array(np.frombuffer(b"".join(columns[1]), np.float32))
             columns[1] = pa.FixedSizeListArray.from_arrays(values, type=self.schema.types[1])
@@ -99,6 +107,7 @@ def build(
     label_column: str | None = "label",
     text_column: str | None = None,
     subset: Subset | None = None,
+    where: dict[str, str] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BuildReport:
     """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
@@ -111,7 +120,7 @@ def build(
         raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
     if files < 1 or (single and files > 1):
         raise DataError(f"{files} files asked for {destination}; at least 1, and exactly 1 where it ends in .parquet")
-    opened = open_source(source, id_column, label_column, text_column, subset)
+    opened = open_source(source, id_column, label_column, text_column, subset, where)
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
@@ -133,8 +142,12 @@ def open_source(
     label_column: str | None,
     text_column: str | None,
     subset: Subset | None = None,
+    where: dict[str, str] | None = None,
 ) -> Source:
-    """Find out what `source` is; `label_column` None leaves all labels out, `subset` is for image folders."""
+    """Find out what `source` is; `label_column` None leaves all labels out.
+
+    subset: of image folders; where: only the records of JSON lines with these values.
+    """
     if not source.exists():
         raise DataError(f"nothing at {source}; a pool is built from {ACCEPTED}")
     if subset is not None and (not source.is_dir() or label_column is None):
@@ -150,7 +163,11 @@ def open_source(
         return idx_files(source, label_column is not None)
     name = source.name.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
-        return json_lines(source, id_column, label_column, text_column)
+        return json_lines(source, id_column, label_column, text_column, where or {})
+    if where:
+        raise DataError(f"records can be chosen (--where) from JSON lines; {source} is none")
+    if name.endswith(".txt") and is_treebank(source):
+        return treebank(source, label_column is not None)
     if name.endswith(".csv"):
         return csv_table(source, id_column, label_column, text_column)
     if source.name.lower().endswith(".parquet"):
@@ -190,7 +207,7 @@ def _write(source: Source, folder: Path, files: int, progress: Callable[[int, in
     finally:  # the classes are known only now, so all files stay open till here
         classes = sorted(labels) if source.classes is None else source.classes
         for writer in writers.values():
-            writer.close(classes, source.channels)
+            writer.close(classes, source.channels, source.names)
     return BuildReport(len(ids), tuple(unreadable), tuple(duplicates), tuple(source.notes))
 
 

@@ -54,13 +54,13 @@ def shape_of(payload: bytes | None) -> tuple[int, int, int]:
 
 
 def decode(
-    payloads: Sequence[bytes | None], shape: tuple[int, int, int]
+    payloads: Sequence[bytes | None], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """(g, c, h, w) pixels of the g readable images, and (b,) which of the b payloads those are.
 
     An image of another size is resized bilinearly; one of the right size keeps its pixels exactly.
     """
-    channels, height, width = shape
+    channels, height, width = shape if len(shape) == 3 else (0, 0, 0)
     if channels not in (1, 3) or height < 1 or width < 1:
         raise DataError(f"expected an image shape (1 or 3, height, width), got {shape}")
     images = np.empty((len(payloads), height, width, channels), np.uint8)

@@ -23,6 +23,8 @@ from xal.types import Rows
 Kind = Literal["image", "text", "features"]
 KINDS: tuple[Kind, ...] = ("image", "text", "features")
 METADATA_KEY = b"xal"
+WORDS = pa.list_(pa.int32())
+"""Of the column `words` that a pool of texts may have: for each text the sorted columns of its words (`xal.words`)."""
 READ_BYTES = 2**25  # of a file, about, read at once
 
 
@@ -39,6 +41,8 @@ class Pool:
     classes: tuple[str, ...]  # from the metadata, else the distinct labels sorted, else none
     has_labels: bool  # there is a label column
     channels: int | None  # from the metadata; None: the first image decides
+    width: int  # of the features; 0: there are none
+    names: tuple[str, ...]  # of the features, where the metadata has them
 
     @classmethod
     def open(cls, path: Path | str) -> Pool:
@@ -72,6 +76,8 @@ class Pool:
             classes=tuple(_agreed("classes", files, footers) or ()),
             has_labels="label" in schema.names,
             channels=_agreed("channels", files, footers),
+            width=schema.field("features").type.list_size if kind == "features" else 0,
+            names=tuple(_agreed("names", files, footers) or ()),
         )
         if pool.classes or not pool.has_labels:
             return pool
@@ -264,6 +270,9 @@ def _kind(schema: Any, path: Path) -> Kind:
         pa.types.is_fixed_size_list(payload) and pa.types.is_float32(payload.value_type) and payload.list_size
     ):
         raise DataError(f"`features` must be fixed_size_list<float32> {advice}")
+    words = kinds.get("words", WORDS)
+    if not (pa.types.is_list(words) and pa.types.is_int32(words.value_type)):
+        raise DataError(f"`words` must be list<int32>, the columns of xal.words, {advice}")
     label = kinds.get("label", pa.string())
     label = label.value_type if pa.types.is_dictionary(label) else label
     if not (_is_string(label) or pa.types.is_integer(label) or pa.types.is_boolean(label) or pa.types.is_null(label)):

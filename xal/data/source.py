@@ -36,6 +36,7 @@ class Source:
     classes: tuple[str, ...] | None = None  # None: the distinct labels written, sorted
     channels: int | None = None
     width: int = 0  # number of features
+    names: tuple[str, ...] = ()  # of the features
     slow: bool = False  # preparing is worth a thread
     notes: list[str] = field(default_factory=list)
 

@@ -109,6 +109,7 @@ def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: 
         labelled=roles.label is not None,
         total=total,
         width=len(roles.numbers),
+        names=roles.numbers,
         notes=notes,
     )
 
@@ -188,7 +189,9 @@ def parquet_table(path: Path, id_column: str, label_column: str | None, text_col
     return _table(path, batches, total, roles, notes)
 
 
-def json_lines(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
+def json_lines(
+    path: Path, id_column: str, label_column: str | None, text_column: str | None, where: dict[str, str]
+) -> Source:
     def records() -> Iterator[tuple[int, dict[str, Any] | str]]:
         with binary(path) as stream:
             for number, line in enumerate(stream, start=1):
@@ -199,7 +202,8 @@ def json_lines(path: Path, id_column: str, label_column: str | None, text_column
                             json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
                     except ValueError as error:
                         record = f"not JSON: {error}"
-                    yield number, record if isinstance(record, dict | str) else "not a JSON object"
+                    if not isinstance(record, dict) or all(str(record.get(k)) == v for k, v in where.items()):
+                        yield number, record if isinstance(record, dict | str) else "not a JSON object"
 
     notes: list[str] = []
     try:
@@ -208,7 +212,7 @@ def json_lines(path: Path, id_column: str, label_column: str | None, text_column
     except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if first is None:
-        raise DataError(f"{path} holds no JSON object; expected one a line")
+        raise DataError(f"{path} holds no JSON object{f' where {where}' if where else ''}; expected one a line")
     if (text_column or "text") not in first:
         raise DataError(
             f"{path} has no `{text_column or 'text'}`; it has {list(first)}; name the text with --text-column"

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xal.data.images import decode
-from xal.data.pool import Pool, as_matrix
-from xal.errors import XalError
+from xal import words
+from xal.data.payloads import payload_of, word_lists
+from xal.data.pool import Pool
 from xal.types import Rows
 
-Block = dict[str, npt.NDArray[Any]]
+Block = dict[str, Any]
+"""Arrays by name, all of the same length; `words` is sparse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +53,14 @@ class Reader:
     pool: Pool
     payload: bool
     labels: bool
-    shape: tuple[int, int, int] | None
+    shape: tuple[int, ...] | None
     batch: int
     exclude: pa.Array | None = None
+    words: bool = False  # the pool's own word lists, in place of the payload
 
     def __call__(self, unit: Unit) -> Block:
-        """Columns id (b,), row (b,), batch (b,), good (b,) and, as asked, payload and label."""
-        columns = ["id"] + [self.pool.kind] * self.payload + ["label"] * self.labels
+        """Columns id (b,), row (b,), batch (b,), good (b,) and, as asked, payload, words (b, f) and label."""
+        columns = ["id"] + [self.pool.kind] * self.payload + ["words"] * self.words + ["label"] * self.labels
         positions = unit.positions()
         if unit.rows is None:
             table = self.pool.read_span(unit.start, unit.stop, columns)
@@ -79,17 +80,7 @@ class Reader:
         if self.labels:
             block["label"] = table["label"].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
         if self.payload:
-            block |= self._payload(table)
+            block["payload"], block["good"] = payload_of(table[self.pool.kind], self.pool.kind, self.shape or ())
+        if self.words:
+            block["words"] = words.from_lists(*word_lists(table["words"]))
         return block
-
-    def _payload(self, table: pa.Table) -> Block:
-        column = table[self.pool.kind].combine_chunks()
-        if self.pool.kind == "features":
-            vectors = as_matrix(column)
-            return {"payload": vectors, "good": np.atleast_1d(np.isfinite(vectors).all(axis=1))}
-        if self.pool.kind != "image" or self.shape is None:
-            raise XalError(f"a {self.pool.kind} pool needs a model for {self.pool.kind}; this one takes images")
-        images, good = decode(column.to_pylist(), self.shape)
-        whole = np.zeros((len(good), *self.shape), np.uint8)
-        whole[good] = images
-        return {"payload": whole, "good": good}

@@ -80,9 +80,11 @@ class Session(ABC):
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and work.needs else 1
         batches = 1 if "explanations" in work.needs else unit_batches(total, batch, self.lanes, item_bytes)
+        own_words = work.needs == {"represented"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
-            payload=bool(work.needs),
+            payload=bool(work.needs) and not own_words,
+            words=own_words,
             labels=work.labels,
             shape=shape,
             batch=batch,

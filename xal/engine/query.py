@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xal.chance import Chance
+from xal.config import unparse
 from xal.data.pool import Pool
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.work import UNREADABLE, Collect, Measure, ModelRef, Score, Work, check_failures
@@ -18,7 +22,7 @@ from xal.explainers import Explainer
 from xal.models.model import Shape
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
-from xal.types import Evidence, Query, Rows, Scored
+from xal.types import Evidence, Labelled, Query, Rows, Scored
 
 
 @dataclass(kw_only=True)
@@ -34,6 +38,9 @@ class Coordinator:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Why, by id: items that no pass could use."""
     items: Counter[str] = field(default_factory=Counter)
+    kept: Path | None = None
+    """Where explanations by this model are kept; None: nowhere."""
+    _labels: Mapping[str, int] = field(default_factory=dict)
 
     def query(
         self,
@@ -43,8 +50,13 @@ class Coordinator:
         *,
         labelled: Sequence[str] = (),
         labelled_rows: Rows | None = None,
+        labels: Mapping[str, int] | None = None,
     ) -> Query:
-        """At most `budget` unlabelled items, best first, each with the strategy that chose it."""
+        """At most `budget` unlabelled items, best first, each with the strategy that chose it.
+
+        labels: class indices by id of labelled items, for strategies that prepare with them.
+        """
+        self._labels = labels or {}
         parts: list[Scored] = []
         reasons: list[str] = []
         taken = list(labelled)
@@ -94,7 +106,13 @@ class Coordinator:
         explained: the class of interest by id; None: the predicted one.
         """
         rows = np.sort(rows)
-        work = Collect(needs=needs, model=self.model, explainer=self.explainer, explained=explained)
+        work = Collect(
+            needs=needs,
+            model=self.model,
+            explainer=self.explainer,
+            explained=explained,
+            explained_items=self._kept("predicted" if explained is None else "given"),
+        )
         parts = [part for part in self._run(work, stage, rows=rows) if part is not None]
         if not parts:
             return None
@@ -142,14 +160,40 @@ class Coordinator:
     ) -> Any:
         if not strategy.prepare_needs:
             return None
-        labelled = sample = None
-        if labelled_rows is not None and len(labelled_rows):
-            labelled = self.collect(labelled_rows, strategy.prepare_needs, "prepare")
+        labelled, sample = None, None
+        if labelled_rows is not None and len(labelled_rows) and strategy.learns_from_labelled:
+            labelled = self._labelled(strategy, labelled_rows)
         size = strategy.sample_size(budget)
         if size:
             drawn = self._best(Random(), size, chance.of("sample"), taken, None, stage="prepare")
             sample = self.collect(drawn.rows, strategy.prepare_needs, "prepare")
         return strategy.prepare(labelled, sample)
+
+    def _labelled(self, strategy: Strategy, rows: Rows) -> Labelled | None:
+        """Evidence on the labelled items with their labels; those that cannot be explained are left out."""
+        evidence = self.collect(rows, strategy.prepare_needs - {"label_explanations"}, "prepare")
+        if evidence is None:
+            return None
+        given = {str(item): label for item, label in self._labels.items()}
+        known = np.array([str(item) in given for item in evidence.ids], bool)
+        evidence = evidence.take(known)
+        explanations = None
+        if "label_explanations" in strategy.prepare_needs:
+            found = self.collect(evidence.rows, frozenset({"explanations"}), "prepare", explained=given)
+            if found is None or found.explanations is None:
+                return None
+            both = np.isin(evidence.ids.astype(str), found.ids.astype(str))
+            evidence = evidence.take(both)
+            explanations = found.explanations.take(np.isin(found.ids.astype(str), evidence.ids.astype(str)))
+        labels = np.array([given[str(item)] for item in evidence.ids], np.int64)
+        return Labelled(evidence=evidence, labels=labels, explanations=explanations)
+
+    def _kept(self, classes: str) -> Path | None:
+        """The folder of what this explainer has explained."""
+        if self.kept is None or self.explainer is None:
+            return None
+        settings = json.dumps(unparse(self.explainer), sort_keys=True)
+        return self.kept / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}-{classes}"
 
     def _best(
         self,
@@ -172,6 +216,7 @@ class Coordinator:
             keep=keep,
             prefilter=prefilter,
             state=state,
+            explained_items=self._kept("predicted"),
         )
         best = Scored.empty()
         label = f"{stage} ({strategy.name})"

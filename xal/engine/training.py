@@ -8,28 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from safetensors.torch import load, save
+from threadpoolctl import threadpool_limits
 from torch import nn
 
-from xal.data.images import decode
+from xal.data.payloads import payload_of
 from xal.data.pool import Pool
 from xal.engine.work import threads
-from xal.errors import DataError
+from xal.errors import DataError, XalError
 from xal.models.model import Model, Shape
+from xal.models.shallow import Shallow
 from xal.models.training import Examples, TrainSettings, fit
 from xal.store.artefacts import read_items
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """Train `model` on labelled images and write its best weights."""
+    """Train `model` on labelled items and write its best weights."""
 
     model: Model
     shape: Shape
     classes: int
-    payloads: tuple[Path, ...]  # Parquet files with columns id, image
+    payloads: tuple[Path, ...]  # Parquet files with columns id and the payload
     labels: Mapping[str, int]
     holdout: frozenset[str]  # ids of the validation split
     settings: TrainSettings
@@ -50,6 +53,8 @@ class TrainJob:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Any]:
         """Train; write `weights` (safetensors) unless None; return the figures of the fit."""
+        if isinstance(self.model, Shallow):
+            return self._shallow(self.model, weights, workers)
         with threads(self.settings.threads):
             model = self.model if self.start is None else self.model.untrained()
             module = model.create(self.shape, self.classes, self.seed)
@@ -82,19 +87,47 @@ class TrainJob:
             "decays": fitted.decays,
         }
 
+    def _shallow(self, model: Shallow, weights: Path | None, workers: int) -> dict[str, Any]:
+        if workers > 1:
+            raise XalError(f"engine.train_workers: model '{model.name}' is trained by one process; set it to 0 or 1")
+        payload, labels = self._texts_or_features(model)
+        with threadpool_limits(self.settings.threads):  # sums in another order would be other weights
+            state, psi = model.train(payload, labels, self.classes, self.seed)
+        if weights is not None:
+            weights.write_bytes(save({name: torch.from_numpy(np.array(value)) for name, value in state.items()}))
+        return {
+            "train_items": len(labels),
+            "synthetic_items": 0,
+            "validation_items": 0,
+            "epochs": 1,
+            "best_epoch": 1,
+            "psi": psi,
+            "calibrated": "platt.a" in state,
+        }
+
+    def _texts_or_features(self, model: Shallow) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        parts, labels = [], []
+        for path in self.payloads:
+            table = read_items(path, ["id", model.kind])
+            payload, good = payload_of(table[model.kind], model.kind, self.shape)
+            check_readable(table, good, path)
+            parts.append(payload)
+            labels += [self.labels[item] for item in table["id"].to_pylist()]
+        return np.concatenate(parts), np.array(labels, np.int64)
+
     def _examples(self) -> tuple[Examples, Examples, int]:
         """(training items, validation items, how many of the former are synthetic)."""
         ids: list[str] = []
         parts: list[Examples] = []
         for path in self.payloads:
-            table = read_items(path, ["id", "image"])
+            table = read_items(path, ["id", self.model.kind])
             names = table["id"].to_pylist()
             ids += names
-            parts.append(_examples_of(table, [self.labels[item] for item in names], self.shape, path))
+            parts.append(self._examples_of(table, [self.labels[item] for item in names], path))
         synthetic = 0
         if self.synthetic is not None:
             table = read_items(self.synthetic, ["id", "image", "class_index"])
-            parts.append(_examples_of(table, table["class_index"].to_pylist(), self.shape, self.synthetic))
+            parts.append(self._examples_of(table, table["class_index"].to_pylist(), self.synthetic))
             synthetic = len(parts[-1])
         held = torch.tensor([item in self.holdout for item in ids] + [False] * synthetic)
         train = Examples.concatenate(parts)
@@ -103,18 +136,21 @@ class TrainJob:
         return train.take(~held) if held.any() else train, validation, synthetic
 
     def _validation(self, pool: Pool) -> Examples:
-        table = pool.read(np.arange(len(pool)), ["id", "image", "label"])
+        table = pool.read(np.arange(len(pool)), ["id", self.model.kind, "label"])
         index = self.class_index or {}
         unknown = sorted(map(str, set(table["label"].to_pylist()) - index.keys()))
         if unknown:
             raise DataError(f"pool.validation has labels outside the classes: {', '.join(unknown[:5])}")
-        return _examples_of(table, [index[label] for label in table["label"].to_pylist()], self.shape, pool.folder)
+        return self._examples_of(table, [index[label] for label in table["label"].to_pylist()], pool.folder)
+
+    def _examples_of(self, table: pa.Table, classes: Sequence[int], path: Path) -> Examples:
+        payload, good = payload_of(table[self.model.kind], self.model.kind, self.shape)
+        check_readable(table, good, path)
+        return Examples(images=torch.from_numpy(payload), labels=torch.tensor(classes, dtype=torch.int64))
 
 
-def _examples_of(table: pa.Table, classes: Sequence[int], shape: Shape, path: Path) -> Examples:
-    """Decoded; DataError where an image cannot be read."""
-    pixels, good = decode(table["image"].to_pylist(), shape)
+def check_readable(table: pa.Table, good: npt.NDArray[np.bool_], path: Path) -> None:
+    """Raise DataError where a training item cannot be used."""
     if not good.all():
         broken = [item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine]
-        raise DataError(f"{path}: {len(broken)} training images cannot be read, first '{broken[0]}'")
-    return Examples(images=torch.from_numpy(pixels), labels=torch.tensor(classes, dtype=torch.int64))
+        raise DataError(f"{path}: {len(broken)} training items cannot be read, first '{broken[0]}'")

@@ -17,9 +17,10 @@ from xal.chance import Chance
 from xal.data.units import Block
 from xal.errors import NumericalError, ResourceError, RunError, XalError
 from xal.explainers import Explainer
-from xal.models.model import Model, Network, Precision, Shape
+from xal.models.model import Model, Precision, Shape
+from xal.store.explained import ExplainedItems, gathered
 from xal.strategies.strategy import Strategy
-from xal.types import Evidence, Scored
+from xal.types import Evidence, Explanations, Scored
 
 UNREADABLE = "cannot be read"
 BATCH_TO_BLAME = 8  # where so many items fail together, without exception, it is not for what they hold
@@ -34,6 +35,8 @@ class ModelRef:
     version: str
     shape: Shape
     classes: int
+    background: npt.NDArray[Any] | None = None
+    """(m, ...) payload of labelled items, for explainers that replace what is absent by them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,13 @@ class Work:
     """Class of interest by id; None: the predicted one."""
     max_failures: int = 100
     """Items that may fail; see Engine.max_failures."""
+    explained_items: Path | None = None
+    """Where explanations by this model and explainer are kept; None: nowhere."""
+
+    @property
+    def without_model(self) -> bool:
+        """Whether ids, or the items' own representation, are enough."""
+        return self.needs <= {"represented"}
 
     @abstractmethod
     def map(self, evidence: Evidence, columns: Block) -> Any:
@@ -154,15 +164,17 @@ class Worker:
     ) -> None:
         self.device, self.threads, self.precision, self.compiled = pick_device(device), threads, precision, compiled
         self._version = ""
-        self._network: Network | None = None
+        self._network: Any = None
+        self._kept: dict[Path, ExplainedItems] = {}
 
-    def network(self, ref: ModelRef) -> Network:
+    def network(self, ref: ModelRef) -> Any:
         """The model of `ref`, loaded when its version is new."""
         if self._network is None or self._version != ref.version:
-            module = ref.model.untrained().create(ref.shape, ref.classes, seed=0)
-            module.load_state_dict(load(ref.weights.read_bytes()))
-            self._network = Network(ref.model, module, self.device, precision=self.precision, compiled=self.compiled)
+            where = {"device": self.device, "precision": self.precision, "compiled": self.compiled}
+            self._network = ref.model.network(load(ref.weights.read_bytes()), ref.shape, ref.classes, **where)
             self._version = ref.version
+        if ref.background is not None:
+            self._network.background = payload_on(ref.background, self._network.device)
         return self._network
 
     def run(self, work: Work, block: Block) -> Partial:
@@ -175,7 +187,7 @@ class Worker:
         unreadable = [(str(item), UNREADABLE) for item in block["id"][~good]]
         values: list[Any] = []
         with threads(self.threads), torch.inference_mode():
-            if work.model is not None and work.needs:
+            if work.model is not None and not work.without_model:
                 self.network(work.model)  # here, so that weights that cannot be read are not the items' fault
             for batch in _batches(block, good):
                 found = self._map(work, batch, unreadable)
@@ -208,15 +220,20 @@ class Worker:
         ids, rows = columns["id"].astype(object), columns["row"]
         if not work.needs:
             return Evidence(ids=ids, rows=rows)
+        represented = columns.get("words")
+        if work.without_model:
+            if represented is None:
+                represented = _explainer(work).represent(payload_on(columns["payload"], "cpu"))
+            return Evidence(ids=ids, rows=rows, represented=represented)
         if work.model is None:
             raise XalError("this pass needs predictions, and there is no trained model yet")
         network = self.network(work.model)
-        payload = torch.from_numpy(np.ascontiguousarray(columns["payload"])).to(network.device)
+        payload = payload_on(columns["payload"], network.device)
         probabilities = embeddings = explanations = None
         if "embeddings" in work.needs:
-            probabilities, embeddings = (part.float().cpu().numpy() for part in network.embed(payload))
+            probabilities, embeddings = (part.cpu().numpy() for part in network.embed(payload))
         elif "probabilities" in work.needs:
-            probabilities = network.probabilities(payload).float().cpu().numpy()
+            probabilities = network.probabilities(payload).cpu().numpy()
         if probabilities is not None and not np.isfinite(probabilities).all():
             broken = ~np.isfinite(probabilities).all(axis=1)
             raise NumericalError(
@@ -224,13 +241,46 @@ class Worker:
                 f"first for id '{ids[broken][0]}'; look at its weights (round's train.lr) and at that item"
             )
         if "explanations" in work.needs:
-            if work.explainer is None:
-                raise XalError("the strategy needs explanations; give the recipe an explainer")
-            wanted = None if work.explained is None else torch.tensor([work.explained[str(item)] for item in ids])
-            explanations = work.explainer.explain(network, payload, wanted)
+            explanations = self._explain(work, network, [str(item) for item in ids], payload)
+        if "represented" in work.needs:
+            represented = _explainer(work).represent(payload)
         return Evidence(
-            ids=ids, rows=rows, probabilities=probabilities, embeddings=embeddings, explanations=explanations
+            ids=ids,
+            rows=rows,
+            probabilities=probabilities,
+            embeddings=embeddings,
+            explanations=explanations,
+            represented=represented,
         )
+
+    def _explain(self, work: Work, network: Any, ids: list[str], payload: Any) -> Explanations:
+        """By item from where they are kept; what is not there is computed, and kept."""
+        kept = None
+        if work.explained_items is not None:
+            kept = self._kept.setdefault(work.explained_items, ExplainedItems(work.explained_items))
+        known = {} if kept is None else kept.get(ids)
+        missing = [place for place, item in enumerate(ids) if item not in known]
+        fresh = None
+        if missing:
+            classes = work.explained
+            wanted = None if classes is None else torch.tensor([classes[ids[place]] for place in missing])
+            fresh = _explainer(work).explain(network, payload[missing], wanted)
+            if kept is not None:
+                kept.put([ids[place] for place in missing], fresh)
+        return gathered(ids, known, fresh)
+
+
+def payload_on(payload: Any, device: Any) -> Any:
+    """Images and features as a tensor on the device, texts as they are."""
+    if payload.dtype == object:
+        return payload
+    return torch.from_numpy(np.ascontiguousarray(payload)).to(device)
+
+
+def _explainer(work: Work) -> Explainer:
+    if work.explainer is None:
+        raise XalError("the strategy needs explanations; give the recipe an explainer")
+    return work.explainer
 
 
 def _batches(block: Block, good: npt.NDArray[np.bool_]) -> Iterator[Block]:
@@ -239,7 +289,7 @@ def _batches(block: Block, good: npt.NDArray[np.bool_]) -> Iterator[Block]:
     for number in np.unique(numbers):
         chosen = np.flatnonzero((numbers == number) & good)
         if len(chosen):
-            yield {name: np.asarray(values)[chosen] for name, values in block.items()}
+            yield {name: values[chosen] for name, values in block.items()}
 
 
 def check_failures(failed: Sequence[tuple[str, str]], most: int) -> None:

@@ -1,21 +1,31 @@
-"""The family of explainers: which parts of an image speak for a class, and how strongly."""
+"""The family of explainers: which parts of an item speak for a class, and how strongly."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from xal import words
 from xal.component import Component
-from xal.hints import Float, Integer, Shaped
-from xal.types import Explanations
+from xal.errors import NumericalError, XalError
+from xal.hints import Float, Integer
+from xal.types import Explanations, Matrix, dense
+
+Output = Literal["probability", "margin"]
+Payload = Any
+"""Images (b, c, h, w) uint8 or float 0-255, or features (b, d), on the network's device; or texts (b,) str."""
+COMPLETE = 1e-4
+"""Of the largest output: what a complete explanation may miss, in float32."""
 
 
 @runtime_checkable
 class Network(Protocol):
-    """What an explainer needs of an image classifier."""
+    """What an explainer needs of an image classifier; classifiers of texts and tables have no layers."""
 
     @property
     def module(self) -> nn.Module:
@@ -32,18 +42,96 @@ class Network(Protocol):
 
 
 class Explainer(Component, ABC, family="explainer"):
-    """Base of the explainers. Deterministic: the same images, network and configuration give the same result."""
+    """Base of the explainers. Deterministic: the same item, network and configuration give the same result."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image"})
+    """Which pools it explains: image, text, features."""
+
+    @property
+    def background_items(self) -> int:
+        """How many labelled items it wants as background, drawn at random each round; 0: none."""
+        return 0
 
     @abstractmethod
-    def explain(
-        self, network: Network, images: Shaped[Tensor, "b ch h w"], classes: Integer[Tensor, " b"] | None = None
-    ) -> Explanations:
-        """Explain the network's output for each image.
+    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+        """Explain the network's output for each item.
 
-        images: uint8 or float, 0-255, on the module's device.
-        classes: the class of interest of each image; the predicted class where None.
+        classes: the class of interest of each item; the predicted class where None.
         """
+
+    def explain_all(self, network: Any, payload: Payload, classes: int) -> tuple[Explanations, ...]:
+        """The explanations of every class 0..classes-1."""
+        return tuple(
+            self.explain(network, payload, torch.full((len(payload),), number, dtype=torch.int64))
+            for number in range(classes)
+        )
+
+    def represent(self, payload: Payload) -> Matrix:
+        """(b, f) x', items in the explanation space; asks no model. By default words, numbers, or grey pixels 0-1."""
+        if not isinstance(payload, Tensor):
+            return words.presence(payload)
+        if payload.ndim == 2:
+            return payload.double().cpu().numpy()
+        return payload.double().mean(dim=1).flatten(1).cpu().numpy() / 255
 
     @abstractmethod
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the explainer's invariant holds for every explanation."""
+
+
+def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> None:
+    """Raise NumericalError unless base + attributions sum to the output, within `tolerance` of the largest output."""
+    if explanations.base is None or explanations.output is None:
+        raise NumericalError("these explanations hold no base and output to be complete against")
+    values = explanations.attributions
+    summed = np.nansum(values, axis=1) if isinstance(values, np.ndarray) else values.sum(axis=1)
+    missed = np.abs(explanations.base + np.asarray(summed) - explanations.output)
+    scale = max(1.0, float(np.abs(explanations.output).max(initial=0)), float(np.abs(dense_max(values))))
+    wrong = ~(missed <= tolerance * scale)
+    if wrong.any():
+        raise NumericalError(
+            f"of {len(explanations)} explanations {int(wrong.sum())} are not complete: base + attributions misses the "
+            f"output by up to {missed.max():.3g}; raise the explainer's evaluations or steps, or look at the model"
+        )
+
+
+def dense_max(values: Matrix) -> float:
+    """The largest absolute attribution."""
+    data = values if isinstance(values, np.ndarray) else values.data
+    return float(np.nanmax(np.abs(data))) if data.size else 0.0
+
+
+def explained_classes(probabilities: Tensor, classes: Tensor | None) -> Tensor:
+    """(b,) the class of interest of each item: the predicted one unless given; XalError where one does not exist."""
+    if classes is None:
+        return probabilities.argmax(dim=1)
+    if classes.shape != probabilities.shape[:1]:
+        raise XalError(f"expected {len(probabilities)} classes, one an item, got shape {tuple(classes.shape)}")
+    outside = int(((classes < 0) | (classes >= probabilities.shape[1])).sum())
+    if outside:
+        raise XalError(f"expected classes 0..{probabilities.shape[1] - 1}, got {outside} outside; check the labels")
+    return classes.to(probabilities.device).long()
+
+
+def outputs_function(network: Any, output: Output) -> Callable[[Payload], Tensor]:
+    """Payload -> (b, c): probabilities, or margins (logits) where the network has them."""
+
+    @torch.no_grad()
+    def answer(payload: Payload) -> Tensor:
+        return torch.as_tensor(
+            network.probabilities(payload) if output == "probability" else network.outputs(payload, output)
+        )
+
+    return answer
+
+
+__all__ = [
+    "Explainer",
+    "Network",
+    "Output",
+    "Payload",
+    "check_complete",
+    "dense",
+    "explained_classes",
+    "outputs_function",
+]

@@ -21,7 +21,7 @@ def keep_strongest(
     images: npt.NDArray[np.uint8], explanations: Explanations, sigma: float | None = None
 ) -> npt.NDArray[np.uint8]:
     """(b, c, h, w) copies of the images, 0-255, with all but fmax blurred by `sigma` pixels (None: the default)."""
-    masks = explanations.segments == explanations.strongest[:, None, None]
+    masks: npt.NDArray[np.bool_] = explanations.segments == explanations.strongest[:, None, None]
     copies = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
         chunk = slice(start, start + CHUNK)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +23,21 @@ from xal.component import Component
 from xal.errors import XalError
 from xal.hints import Field
 
-Shape = tuple[int, int, int]
+Kind = Literal["image", "features", "text"]
+Output = Literal["probability", "margin"]
+"""What explainers explain: probabilities, or logits and the like."""
+Shape = tuple[int, ...]
+"""Of an item as the network takes it: (c, h, w) of images, (d,) of features, () of texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Component, ABC, family="model"):
     """Base of all classifiers."""
 
-    kind: ClassVar[Literal["image", "features"]] = "image"
-    """What its pools hold."""
+    @property
+    def kind(self) -> Kind:
+        """What its pools hold."""
+        return "image"
 
     size: Annotated[int, Field(ge=8)] | None = None
     """Images are resized to size x size pixels; null: as the pool's first image."""
@@ -39,7 +45,7 @@ class Model(Component, ABC, family="model"):
     """1 grey, 3 RGB; null: as the pool's first image."""
 
     def shape(self, pool: Shape) -> Shape:
-        """(c, h, w) of what the network sees, given the pool's own image shape."""
+        """(c, h, w) of what the network sees, given the shape of the pool's own items."""
         height, width = (self.size, self.size) if self.size else pool[1:]
         return (self.channels or pool[0], height, width)
 
@@ -50,6 +56,12 @@ class Model(Component, ABC, family="model"):
     def preprocess(self, images: Tensor) -> Tensor:
         """Images (b, c, h, w), 0-255, uint8 or float -> what the network takes; [0, 1] by default."""
         return images.to(torch.float32) / 255
+
+    def network(self, weights: dict[str, Tensor], shape: Shape, classes: int, **where: Any) -> Any:
+        """The trained network, ready to answer; `where` as Network's."""
+        module = self.untrained().create(shape, classes, seed=0)
+        module.load_state_dict(weights)
+        return Network(self, module, **where)
 
     def untrained(self) -> Model:
         """The same network without its pretrained weights: for those who load others over them."""
@@ -83,6 +95,8 @@ class Network:
     ) -> None:
         self.model, self.device, self.precision = model, torch.device(device), precision
         self.module: nn.Module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.kind: Kind = model.kind
+        self.background: Tensor | None = None
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.module, dynamic=True) if compiled else self.module
         )
@@ -92,10 +106,19 @@ class Network:
         return [name for name, layer in self.module.named_modules() if isinstance(layer, nn.Conv2d)]
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """(b, c) softmax probabilities of images (b, c, h, w), 0-255."""
+        """(b, c) softmax probabilities of images (b, c, h, w), 0-255, or of features (b, d)."""
+        return torch.softmax(self.logits(images), dim=1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(b, c) before the softmax."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             forward = self.module if self._hooked() else self._forward
-            return torch.softmax(forward(self.model.preprocess(images)).float(), dim=1)
+            logits = forward(self.model.preprocess(images))
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+    def outputs(self, payload: Tensor, output: Output) -> Tensor:
+        """(b, c) what an explainer explains."""
+        return self.probabilities(payload) if output == "probability" else self.logits(payload)
 
     def _hooked(self) -> bool:
         """Whether somebody listens to a layer: a compiled graph would not call them."""

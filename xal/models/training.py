@@ -55,9 +55,9 @@ class TrainSettings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Examples:
-    """Labelled images in memory."""
+    """Labelled images, or vectors of features, in memory."""
 
-    images: Tensor  # (n, c, h, w) uint8 0-255
+    images: Tensor  # (n, c, h, w) uint8 0-255, or (n, d) float32
     labels: Tensor  # (n,) int64
 
     def __len__(self) -> int:
@@ -175,6 +175,8 @@ def _epoch(
         share = batch[rank::workers]
         images = train.images[share].to(device)
         if settings.flip:
+            if images.ndim != 4:
+                raise XalError("train.flip: only images can be flipped; set it to false")
             flipped = torch.rand(len(share), device=device) < 0.5
             images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
         loss = cross_entropy(network(model.preprocess(images)), train.labels[share].to(device))

@@ -17,11 +17,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from xal.data.images import encode_png
 from xal.errors import ResourceError, RunError
@@ -29,7 +31,8 @@ from xal.storage import arrow, remote, remove
 from xal.types import Explanations
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
-SYNTHETIC = "synthetic.parquet"
+SYNTHETIC, KEPT = "synthetic.parquet", "explained"
+SPARSE = ("data", "indices", "indptr", "shape")
 
 
 @contextmanager
@@ -119,18 +122,34 @@ def write_synthetic(
     write_items(path, pa.table(columns))
 
 
-def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations) -> None:
-    """As npz, without pickles."""
-    arrays = {field.name: getattr(explanations, field.name) for field in fields(explanations)}
+def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations, compressed: bool = True) -> None:
+    """As npz, without pickles; a sparse array as its three parts."""
+    arrays: dict[str, Any] = {}
+    for name, value in ((field.name, getattr(explanations, field.name)) for field in fields(explanations)):
+        if sparse.issparse(value):
+            arrays |= {f"{name}.{part}": getattr(value, part) for part in SPARSE}
+        elif value is not None:
+            arrays[name] = value
     with path.open("wb") as handle:
-        np.savez_compressed(handle, ids=np.array(list(ids), dtype=np.str_), allow_pickle=False, **arrays)
+        save: Any = np.savez_compressed if compressed else np.savez
+        save(handle, ids=np.array(list(ids), dtype=np.str_), allow_pickle=False, **arrays)
 
 
 def read_explanations(path: Path) -> tuple[list[str], Explanations]:
     """(ids, explanations) in the same order."""
     with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
         ids = [str(item) for item in stored["ids"]]
-        return ids, Explanations(**{field.name: stored[field.name] for field in fields(Explanations)})
+        found: dict[str, Any] = {}
+        for name in (field.name for field in fields(Explanations)):
+            if f"{name}.indptr" in stored:
+                data, indices, indptr, shape = (stored[f"{name}.{part}"] for part in SPARSE)
+                found[name] = sparse.csr_array((data, indices, indptr), shape=tuple(shape))
+            elif name in stored:
+                found[name] = stored[name]
+        if "npir" in stored:  # as written before there were other explainers than EBAnO
+            found["attributions"] = stored["npir"]
+            found["represented"] = np.where(np.isnan(stored["npir"]), np.nan, 1.0)
+        return ids, Explanations(**found)
 
 
 def _sync(path: Path) -> None:

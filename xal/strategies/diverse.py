@@ -14,8 +14,8 @@ from pydantic import Field
 
 from xal.chance import Chance
 from xal.errors import XalError
-from xal.strategies.strategy import Scores, Strategy
-from xal.types import Evidence, Floats
+from xal.strategies.strategy import Scores, Strategy, embeddings_of
+from xal.types import Evidence, Floats, Labelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ class Diverse(Strategy, name="diverse"):
         """As configured."""
         return self.sample
 
-    def prepare(self, labelled: Evidence | None, sample: Evidence | None) -> tuple[Floats, Floats]:
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> tuple[Floats, Floats]:
         """((k, d) centres, (k,) items of the sample in each)."""
         from sklearn.cluster import KMeans  # two seconds, which only who clusters should wait
         from threadpoolctl import threadpool_limits
 
         if sample is None:
             raise XalError("diverse: no item of the pool is left to cluster")
-        embeddings = _embeddings(sample)
+        embeddings = np.asarray(embeddings_of(sample), np.float32)
         with threadpool_limits(1):  # sums in another order would be other centres
             fitted = KMeans(min(self.clusters, len(embeddings)), n_init=1, random_state=0).fit(embeddings)
         counts = np.bincount(fitted.labels_, minlength=fitted.n_clusters)
@@ -50,14 +50,8 @@ class Diverse(Strategy, name="diverse"):
     def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
         """(b,) log(u) / w, below 0."""
         centres, counts = state
-        embeddings = _embeddings(evidence)
+        embeddings = np.asarray(embeddings_of(evidence), np.float32)
         nearest = (np.einsum("kd,kd->k", centres, centres) - 2 * embeddings @ centres.T).argmin(axis=1)
         draws = np.maximum(chance.uniform(evidence.ids), np.finfo(np.float64).tiny)
         scores: Scores = np.log(draws) * counts[nearest]
         return scores
-
-
-def _embeddings(evidence: Evidence) -> Floats:
-    if evidence.embeddings is None:
-        raise TypeError("this evidence holds no embeddings: list them in the strategy's `needs`")
-    return np.asarray(evidence.embeddings, np.float32)

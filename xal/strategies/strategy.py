@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from xal.chance import Chance
 from xal.component import Component
-from xal.types import Evidence, Floats, Scored
+from xal.types import Evidence, Floats, Labelled, Scored
 
 Scores = npt.NDArray[np.float64]
 
@@ -40,11 +40,13 @@ class Strategy(Component, ABC, family="strategy"):
     """Base of all query strategies; larger scores are queried first, ties by id."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
-    """What `score` looks at: any of probabilities, embeddings, explanations."""
+    """What `score` looks at: any of probabilities, embeddings, explanations, and, without a model, represented."""
     prefilter_needs: ClassVar[frozenset[str]] = frozenset()
     """The same for `prefilter`; empty: ids alone, and no payload is read."""
     prepare_needs: ClassVar[frozenset[str]] = frozenset()
-    """The same for `prepare`; empty: nothing is prepared."""
+    """The same for `prepare`; empty: nothing is prepared. label_explanations: of labelled items, for their labels."""
+    learns_from_labelled: ClassVar[bool] = False
+    """Whether `prepare` looks at the labelled items."""
 
     def at(self, round: int, rounds: int) -> Strategy:
         """The strategy that runs in this round, 1..rounds."""
@@ -78,8 +80,8 @@ class Strategy(Component, ABC, family="strategy"):
         """(b,) scores of the first, cheap pass."""
         raise NotImplementedError(f"{self.name} has no prefilter")
 
-    def prepare(self, labelled: Evidence | None, sample: Evidence | None) -> Any:
-        """A small picklable state for `score`, from evidence on the labelled items and on a random sample."""
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> Any:
+        """A small picklable state for `score`, from the labelled items and from evidence on a random sample."""
         return None
 
     @abstractmethod
@@ -96,3 +98,10 @@ def probabilities_of(evidence: Evidence) -> Floats:
     if evidence.probabilities is None:
         raise TypeError("this evidence holds no probabilities: list them in the strategy's `needs`")
     return evidence.probabilities
+
+
+def embeddings_of(evidence: Evidence) -> Floats:
+    """(b, d) embeddings; a strategy that reads them lists them in `needs`."""
+    if evidence.embeddings is None:
+        raise TypeError("this evidence holds no embeddings: list them in the strategy's `needs`")
+    return evidence.embeddings

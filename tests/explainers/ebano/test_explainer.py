@@ -317,12 +317,12 @@ def test_check_finds_a_tampered_explanation() -> None:
     npir[1, 0], npirp[2, 1], segments[0, 0, 0] = 1.5, np.nan, 200
     lost = np.where(good.segments == 0, 1, good.segments).astype(np.uint8)
     for tampered, problem in [
-        (replace(good, npir=npir), "of 3 explanations 1 have nPIR outside"),
-        (replace(good, npirp=npirp), "1 have nPIRP outside"),
+        (replace(good, attributions=npir), "of 3 explanations 1 have nPIR outside"),
+        (replace(good, npirp=npirp), "1 have other features in nPIR than in nPIRP"),
         (replace(good, segments=segments), "1 have pixels of no feature"),
         (replace(good, segments=lost), "3 have nPIR of a feature without pixels"),
-        (replace(good, npir=np.nan_to_num(good.npir)), "beyond k"),
-        (replace(good, k=good.k + 7), "3 have k outside 2..5"),
+        (replace(good, attributions=np.nan_to_num(good.npir)), "other features"),
+        (replace(good, attributions=good.npir[:, :1]), "3 have k outside 2..5"),
         (replace(good, probability=good.probability + 2), "3 have a probability"),
     ]:
         with pytest.raises(NumericalError, match=problem):

@@ -84,15 +84,30 @@ class RaySession(Session):
         """Units in the order in which they finish."""
         if not plan:
             return
-        if not work.needs and sum(unit.stop - unit.start for unit in plan) <= IDS_HERE:
-            here = Worker("cpu", self.engine.threads)
-            yield from (here.run(work, reader(unit)) for unit in plan)
+        if work.without_model:
+            yield from self._execute_in_tasks(reader, work, plan)
             return
         self.warm()
         calls = Calls(self._actors, work)
         for block in _blocks(reader, plan):
             yield from calls.give(block)
         yield from calls.finish()
+
+    def _execute_in_tasks(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+        """Where no model is asked: each unit by the task that reads it, or here where it is no work to hand out."""
+        if not work.needs and sum(unit.stop - unit.start for unit in plan) <= IDS_HERE:
+            here = Worker("cpu", self.engine.threads)
+            yield from (here.run(work, reader(unit)) for unit in plan)
+            return
+        worker = Worker("cpu", self.engine.threads)
+
+        def scored(fetched: Reader, unit: Unit) -> Block:
+            return {"partial": np.array([worker.run(work, fetched(unit)), None], object)[:1]}
+
+        for block in _blocks(reader, plan, scored):
+            columns = BlockAccessor.for_block(ray.get(block)).to_numpy()
+            _raise_error(columns)
+            yield columns["partial"][0]
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
         """By Ray Train, in this process or on workers."""
@@ -183,15 +198,24 @@ class _Actor:
     def run(self, work: Work, block: Any, start: int, stop: int | None) -> Partial:
         """Do the work on some rows of a block."""
         columns: Block = BlockAccessor.for_block(block).to_numpy()
-        if "error" in columns:
-            kind, message = columns["error"]
-            raise getattr(errors, str(kind))(str(message))
+        _raise_error(columns)
         if start or stop is not None:
             columns = {name: values[start:stop] for name, values in columns.items()}
         return self.worker.run(work, columns)
 
 
-def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
+def _raise_error(columns: Block) -> None:
+    """What a read task could not do."""
+    if "error" in columns:
+        kind, message = columns["error"]
+        raise getattr(errors, str(kind))(str(message))
+
+
+def _read(reader: Reader, unit: Unit) -> Block:
+    return reader(unit)
+
+
+def _blocks(reader: Reader, plan: list[Unit], then: Callable[[Reader, Unit], Block] = _read) -> Iterator[Any]:
     """References to the blocks of the plan's units, read by Ray Data with backpressure."""
     shared = ray.put((reader, plan))  # a process fetches it once, not with every unit
 
@@ -199,7 +223,7 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
         fetched, units = _fetched(shared)
         (index,) = indices["id"]
         try:
-            return fetched(units[int(index)])
+            return then(fetched, units[int(index)])
         except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
             return {"error": np.array([type(error).__name__, str(error)], object)}
 

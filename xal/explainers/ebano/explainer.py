@@ -145,10 +145,10 @@ class Ebano(Explainer, name="ebano"):
             f"have k outside {self.k_min}..{self.k_max}": (k < self.k_min) | (k > self.k_max),
             "have pixels of no feature": explanations.segments.max((1, 2)) >= k,
             "have a probability outside [0, 1]": ~(np.abs(explanations.probability - 0.5) <= 0.5 + 1e-3),
+            "have other features in nPIR than in nPIRP": k != (~np.isnan(explanations.npirp)).sum(1),
         }
-        for name, values in (("nPIR", explanations.npir), ("nPIRP", explanations.npirp)):
+        for name, values in (("nPIR", explanations.npir), ("nPIRP", explanations.npirp[:, :f])):
             broken[f"have {name} outside [-1, 1]"] = (real & ~(np.abs(values) <= 1)).any(1)
-            broken[f"have {name} of features beyond k"] = (~real & ~np.isnan(values)).any(1)
             broken[f"have {name} of a feature without pixels"] = (real & ~pixels & (values != 0)).any(1)
         found = [f"{int(rows.sum())} {problem}" for problem, rows in broken.items() if rows.any()]
         if found:
@@ -219,8 +219,8 @@ class Ebano(Explainer, name="ebano"):
         chosen = torch.from_numpy(best).to(segments.device), torch.from_numpy(rows).to(segments.device)
         return Explanations(
             segments=segments[chosen].cpu().numpy(),
-            k=ks[best].astype(np.int64),
-            npir=np.where(real, indices_of_all[rows[:, None], columns], np.nan),
+            attributions=np.where(real, indices_of_all[rows[:, None], columns], np.nan),
+            represented=np.where(real, 1.0, np.nan),
             npirp=np.where(real, npirp.cpu().numpy()[rows[:, None], columns], np.nan),
             explained_class=explained.cpu().numpy(),
             probability=original.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),

@@ -1,0 +1,260 @@
+"""Partition SHAP of many items at once, against shap's PartitionExplainer item by item, and captum.
+
+    python benchmarks/partition_shap.py [--json FILE] [--repeats 5] [--only text,image,cores]
+
+Text: SST-5 sentences, linear SVM over TF-IDF; images: Fashion-MNIST, the convnet, a grid of 7 x 7 patches. shap is
+given our tree and masker, so its values are the same: the largest difference stands beside, in float64. Both use the
+machine's cores as torch does. The bare model calls are the same coalitions, in batches, with nothing around them: of
+texts cut into words beforehand, of images composed beforehand. captum has no Owen values; its KernelShap is given as
+many evaluations.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import captum.attr
+import numpy as np
+import torch
+from photos import data_folder
+from safetensors.torch import save_file
+from shap_reference import image_masker, owen, text_masker
+from table import arguments, seconds, show, write
+
+from xal.chance import Chance
+from xal.data.build import PoolWriter
+from xal.data.demo import CLASSES as CLOTHES
+from xal.data.demo import demo_pool
+from xal.data.images import decode
+from xal.data.pool import Pool
+from xal.data.treebank import CLASSES, treebank
+from xal.encoders.bags import Tfidf
+from xal.engine.ray.engine import RayEngine
+from xal.engine.work import ModelRef, Score
+from xal.explainers.games import Game, ImageGame, TextGame, game_of
+from xal.explainers.shap_partition import ShapPartition, owen_values
+from xal.models import Network
+from xal.models.convnet import Convnet
+from xal.models.heads import LinearSvm
+from xal.models.memory import keep_freed_memory
+from xal.strategies.alex import Alex
+from xal.types import Evidence, Labelled
+
+TEXTS, IMAGES, CANDIDATES = 200, 50, 10_000
+EVALS, BATCH = 500, 10
+
+
+class Recorded:
+    """A game that notes the coalitions it is asked about."""
+
+    def __init__(self, game: Game) -> None:
+        self.game, self.players, self.calls = game, game.players, []
+
+    def worth(self, items: Any, masks: Any) -> Any:
+        self.calls.append((items, masks))
+        return self.game.worth(items, masks)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=5)
+    parser.add_argument("--only", default="text,image,cores")
+    options = parser.parse_args()
+    keep_freed_memory()
+    measures: dict[str, float] = {}
+    for name in options.only.split(","):
+        measures |= {"text": text, "image": image, "cores": cores}[name](options.repeats)
+    parts = {name: value for name, value in measures.items() if name.endswith(("_diff", "_calls"))}
+    for name in ("max_abs_diff", "ratio_to_model_calls"):
+        found = [value for key, value in parts.items() if key.endswith(name)]
+        measures |= {name: max(found)} if found else {}
+    write(options.json, measures)
+
+
+def sentences(split: str) -> tuple[list[str], np.ndarray]:
+    items = list(treebank(data_folder() / "sst5" / f"{split}.txt.gz", True).items)
+    texts = [item.raw for item in items]
+    return texts, np.array([CLASSES.index(item.label or "") for item in items])
+
+
+def svm() -> tuple[LinearSvm, dict[str, torch.Tensor]]:
+    texts, labels = sentences("train")
+    model = LinearSvm(encoder=Tfidf())
+    state, _ = model.train(texts[:3000], labels[:3000], len(CLASSES), 0)
+    return model, {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+
+
+def text(repeats: int) -> dict[str, float]:
+    model, weights = svm()
+    network = model.network(weights, (), len(CLASSES))
+    texts = [text for text in sentences("test")[0] if len(text.split()) > 1][:TEXTS]
+    payload = np.array(texts, object)
+    of = network.probabilities(payload).argmax(1).numpy()
+    game = game_of(network, payload, "probability")
+    assert isinstance(game, TextGame)
+    trees, tokens = game.trees(), game.texts.tokens
+
+    def theirs() -> list[np.ndarray]:
+        ask = lambda left: network.probabilities(np.asarray(left, object)).numpy()  # noqa: E731
+        return [
+            owen(ask, text_masker(tree, words), number, EVALS, BATCH)
+            for tree, words, number in zip(trees, tokens, of, strict=True)
+        ]
+
+    def captums() -> None:
+        for item, words in enumerate(tokens):
+            every = np.full(1, item)
+            kernel = captum.attr.KernelShap(
+                lambda kept, every=every: torch.from_numpy(game.worth(every.repeat(len(kept)), kept.bool().numpy()))
+            )
+            ones = torch.ones(1, len(words))
+            kernel.attribute(ones, target=int(of[item]), n_samples=EVALS, perturbations_per_eval=BATCH)
+
+    return compared("text", "SST-5, linear SVM over TF-IDF", network, payload, game, of, theirs, captums, repeats)
+
+
+def image(repeats: int) -> dict[str, float]:
+    model = Convnet()
+    network = Network(model, model.create((1, 28, 28), len(CLOTHES), seed=0))
+    table = demo_pool().read_span(0, IMAGES, ["image"])
+    images = torch.from_numpy(decode(table["image"].to_pylist(), (1, 28, 28))[0])
+    of = network.probabilities(images).argmax(1).numpy()
+    game = game_of(network, images, "probability")
+    assert isinstance(game, ImageGame)
+
+    def ask(composed: np.ndarray) -> np.ndarray:
+        return network.probabilities(torch.from_numpy(composed)).numpy()
+
+    def theirs() -> list[np.ndarray]:
+        maskers = (
+            image_masker(tree, pixels.numpy(), blurred.numpy(), game.segments)
+            for tree, pixels, blurred in zip(game.trees(), game.images, game.absent[0], strict=True)
+        )
+        return [owen(ask, masker, number, EVALS, BATCH) for masker, number in zip(maskers, of, strict=True)]
+
+    def captums() -> None:
+        segments = torch.from_numpy(game.segments)[None, None]
+        kernel = captum.attr.KernelShap(network.probabilities)
+        for pixels, blurred, number in zip(game.images, game.absent[0], of, strict=True):
+            kernel.attribute(
+                pixels[None],
+                blurred[None],
+                target=int(number),
+                feature_mask=segments,
+                n_samples=EVALS,
+                perturbations_per_eval=BATCH,
+            )
+
+    with torch.inference_mode():
+        found = compared("image", "28 x 28, convnet", network, images, game, of, theirs, captums, repeats)
+        model64 = Network(Doubled(), network.module.double())
+        game = game_of(model64, images.double(), "probability")
+        output = model64.probabilities(images.double()).numpy()[np.arange(IMAGES), of]
+        values, _ = owen_values(game, game.trees(), of, output, EVALS, BATCH)
+        ask64 = lambda composed: model64.probabilities(torch.from_numpy(composed)).numpy()  # noqa: E731
+        differences = []
+        for item, (pixels, blurred) in enumerate(zip(game.images, game.absent[0], strict=True)):
+            masker = image_masker(game.trees()[item], pixels.numpy(), blurred.numpy(), game.segments)
+            differences.append(np.abs(owen(ask64, masker, of[item], EVALS, BATCH) - values[item]).max())
+    print(
+        f"image, in float64: largest difference {max(differences):.3g} (in float32: {found['image_max_abs_diff']:.3g})"
+    )
+    return found | {"image_max_abs_diff": float(max(differences))}
+
+
+class Doubled(Convnet):
+    """The convnet on float64."""
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        return images.double() / 255
+
+
+def compared(
+    name: str, title: str, network: Any, payload: Any, game: Game, of: np.ndarray,
+    theirs: Callable[[], list[np.ndarray]], captums: Callable[[], None], repeats: int,
+) -> dict[str, float]:  # fmt: skip
+    explainer = ShapPartition(max_evals=EVALS, batch_size=BATCH)
+    recorded, everyone = Recorded(game), np.arange(int(game.players.max())) < game.players[:, None]
+    output = recorded.worth(np.arange(len(of)), everyone)[np.arange(len(of)), of]
+    owen_values(recorded, game.trees(), of, output, EVALS, BATCH)  # type: ignore[arg-type]
+    calls: list[Callable[[], object]] = []
+    for items, masks in recorded.calls:
+        if isinstance(game, TextGame):
+            calls.append(lambda items=items, masks=masks: game.worth(items, masks))
+            continue
+        for at in range(0, len(items), 256):
+            composed = torch.where(
+                torch.from_numpy(masks[at : at + 256])[:, torch.from_numpy(game.segments)][:, None],
+                game.images[items[at : at + 256]],
+                game.absent[0][items[at : at + 256]],
+            )
+            calls.append(lambda composed=composed: network.probabilities(composed))
+    values = explainer.explain(network, payload)
+    reference = theirs()
+    own = owen_values(game, game.trees(), of, output, EVALS, BATCH)[0]
+    difference = max(float(np.abs(own[i, : len(r)] - r).max()) for i, r in enumerate(reference))
+    explainer.check(values)
+    timed = seconds(
+        {
+            "xal": lambda: explainer.explain(network, payload),
+            "bare model calls": lambda: [call() for call in calls],
+            "shap": theirs,
+            "captum KernelShap": captums,
+        },
+        repeats,
+    )
+    asked = sum(len(items) for items, _ in recorded.calls)
+    rows = [[each, 1e3 * time / len(of), len(of) / time, time / timed["xal"]] for each, time in timed.items()]
+    show(
+        f"{title}: {len(of)} items, {asked:,} coalitions; largest difference to shap {difference:.2g}",
+        ["", "ms an item", "items/s", "time over ours"],
+        rows,
+    )
+    return {
+        f"{name}_speedup": timed["shap"] / timed["xal"],
+        f"{name}_over_captum": timed["captum KernelShap"] / timed["xal"],
+        f"{name}_max_abs_diff": difference,
+        f"{name}_ratio_to_model_calls": timed["xal"] / timed["bare model calls"],
+    }
+
+
+def cores(repeats: int) -> dict[str, float]:
+    """10,000 texts explained and scored on Ray, by one actor and by two."""
+    model, weights = svm()
+    texts = [text for split in ("train", "test") for text in sentences(split)[0]][:CANDIDATES]
+    with tempfile.TemporaryDirectory() as scratch:
+        writer = PoolWriter(Path(scratch) / "pool.parquet", "text", labelled=False)
+        for number, each in enumerate(texts):
+            writer.add(f"{number:05d}", each)
+        writer.close(CLASSES)
+        save_file(weights, Path(scratch) / "weights.safetensors")
+        pool = Pool.open(Path(scratch) / "pool.parquet")
+        ref = ModelRef(model=model, weights=Path(scratch) / "weights.safetensors", version="1", shape=(), classes=5)
+        strategy, explainer = Alex(), ShapPartition()
+        first = np.array(texts[:200], object)
+        explained = explainer.explain(model.network(weights, (), len(CLASSES)), first)
+        evidence = Evidence(ids=first, rows=np.arange(200), explanations=explained)
+        labelled = Labelled(evidence=evidence, labels=explained.explained_class)
+        work = Score(
+            needs=strategy.needs, model=ref, explainer=explainer, strategy=strategy, chance=Chance(0), keep=100,
+            state=strategy.prepare(labelled, None),
+        )  # fmt: skip
+        taken = {}
+        for actors in (1, 2):
+            with RayEngine(actors=actors, actor_cpus=0.5).open() as session:
+                times = []
+                for _ in range(repeats + 1):
+                    started = perf_counter()
+                    items = sum(partial.items for partial in session.run(pool, work, shape=()))
+                    times.append(perf_counter() - started)
+                taken[actors] = float(np.median(times[1:]))
+    rows = [[f"{actors} actor{'s' * (actors > 1)}", time, items / time] for actors, time in taken.items()]
+    show(f"{items:,} texts explained on Ray, {os.cpu_count()} cores", ["", "seconds", "items/s"], rows)
+    return {"two_core_speedup": taken[1] / taken[2]}
+
+
+if __name__ == "__main__":
+    main()

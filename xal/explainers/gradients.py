@@ -1,0 +1,143 @@
+"""Gradients along the way from a baseline: integrated gradients (by captum) and GradientSHAP.
+
+    phi_j = (x_j - x'_j) * mean over a of dF(x' + a (x - x')) / dx_j
+
+integrated_gradients takes the a of a Gauss-Legendre rule and x' = 0 (black, or a row of zeros), and is complete:
+sum_j phi_j = F(x) - F(x'), up to the rule. gradient_shap (expected gradients; Lundberg & Lee 2017, Erion et al. 2021)
+takes labelled items as x' and one a in [0, 1) drawn for each sample. captum's draws anew for every row of a batch;
+here the draws are the samples' own, the same for every item, so that an explanation does not depend on what it is
+computed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xal.errors import NumericalError, XalError
+from xal.explainers.explainer import Explainer, Output, Payload, check_complete, explained_classes
+from xal.explainers.games import background_of
+from xal.hints import Field, Integer
+from xal.types import Explanations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients(Explainer):
+    """Base: attributions of pixels (summed over channels) or columns."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "features"})
+
+    output: Output = "margin"
+    """What is explained: the class's margin (logit), or its probability."""
+
+    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+        """Of each item's pixels or columns."""
+        if not isinstance(payload, Tensor):
+            raise XalError(f"explainer '{self.name}' needs gradients, which texts do not have; use shap_partition")
+        network.module  # noqa: B018 (raises where the model has none)
+        with torch.no_grad():
+            probabilities = network.probabilities(payload)
+        explained = explained_classes(probabilities, classes)
+        with torch.inference_mode(False), torch.enable_grad():
+            x = payload.clone().to(torch.promote_types(payload.dtype, torch.float32)).contiguous()
+            values, base, output = self._attribute(_function(network, self.output), x, explained.clone(), network)
+        if not torch.isfinite(values).all():
+            raise NumericalError("the network's gradients are not finite; look at its weights")
+        image = values.ndim == 4
+        flat = (values.sum(dim=1) if image else values).flatten(1).double().cpu().numpy()
+        segments = None
+        if image:
+            h, w = values.shape[2:]
+            segments = np.broadcast_to(np.arange(h * w, dtype=np.int32).reshape(h, w), (len(flat), h, w)).copy()
+        return Explanations(
+            attributions=flat,
+            represented=self.represent(payload),
+            explained_class=explained.cpu().numpy(),
+            probability=probabilities.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),
+            base=base.double().cpu().numpy(),
+            output=output.double().cpu().numpy(),
+            segments=segments,
+        )
+
+    def _attribute(
+        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, network: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(attributions as x, (b,) outputs of the baseline, (b,) outputs of x)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegratedGradients(Gradients, name="integrated_gradients"):
+    """Integrated gradients from black. Invariant: base + attributions = output, within a thousandth of the largest."""
+
+    steps: Annotated[int, Field(ge=2)] = 64
+    """Points of the Gauss-Legendre rule."""
+
+    def _attribute(
+        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, network: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        from captum import attr
+
+        rule = attr.IntegratedGradients(function)
+        size = max(len(x), 256 * len(x) // max(len(x), 1))
+        values = rule.attribute(x, torch.zeros_like(x), target=classes, n_steps=self.steps, internal_batch_size=size)
+        with torch.no_grad():
+            base, output = (function(each).gather(1, classes[:, None])[:, 0] for each in (torch.zeros_like(x), x))
+        return values.detach(), base, output
+
+    def check(self, explanations: Explanations) -> None:
+        """Raise NumericalError unless complete, up to the rule."""
+        check_complete(explanations, 1e-3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientShap(Gradients, name="gradient_shap"):
+    """GradientSHAP from labelled items. Invariant: finite; complete only in the mean over many samples."""
+
+    samples: Annotated[int, Field(ge=1)] = 20
+    """Points on the ways from the background."""
+    background: Annotated[int, Field(ge=1)] = 1
+    """Labelled items drawn each round; ALEX takes one."""
+    seed: int = 0
+
+    @property
+    def background_items(self) -> int:
+        """As configured."""
+        return self.background
+
+    def _attribute(
+        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, network: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        background = background_of(network, self.background).clone().to(x)
+        draws = np.random.default_rng(self.seed).random(self.samples)
+        values, base = torch.zeros_like(x), torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for number, a in enumerate(draws.tolist()):
+            start = background[number % len(background)][None]
+            point = (start + a * (x - start)).requires_grad_()
+            chosen = function(point).gather(1, classes[:, None]).sum()
+            values += torch.autograd.grad(chosen, point)[0] * (x - start)
+        with torch.no_grad():
+            for start in background:
+                base += function(start[None])[0, classes] / len(background)
+            output = function(x).gather(1, classes[:, None])[:, 0]
+        return values / self.samples, base, output
+
+    def check(self, explanations: Explanations) -> None:
+        """Raise NumericalError unless finite."""
+        if not np.isfinite(explanations.attributions).all():
+            raise NumericalError("some attributions are not finite; look at the model's weights")
+
+
+def _function(network: Any, output: Output) -> Callable[[Tensor], Tensor]:
+    """Payload -> (b, c), by the module itself: gradients do not pass through a compiled graph."""
+
+    def answer(x: Tensor) -> Tensor:
+        logits: Tensor = network.module(network.model.preprocess(x))
+        return torch.softmax(logits, dim=1) if output == "probability" else logits
+
+    return answer

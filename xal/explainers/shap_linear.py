@@ -1,0 +1,95 @@
+"""Exact SHAP values of linear models (shap's LinearExplainer): phi_j = w_cj (x_j - mean_j) of the margin of class c.
+
+Texts are explained against the empty text, in the weights of the words they have (TF-IDF after its row scaling is taken
+as given); tables against the mean of labelled items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from xal import words
+from xal.encoders import Texts
+from xal.encoders.bags import Bag
+from xal.errors import XalError
+from xal.explainers.explainer import Explainer, Payload, check_complete, explained_classes
+from xal.explainers.games import background_of
+from xal.hints import Field, Integer
+from xal.types import Explanations
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapLinear(Explainer, name="shap_linear"):
+    """Exact SHAP of a linear model's margin. Invariant: base + attributions = output."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text", "features"})
+
+    background: Annotated[int, Field(ge=1)] = 100
+    """Tables: labelled items whose mean is the baseline."""
+
+    @property
+    def background_items(self) -> int:
+        """As configured."""
+        return self.background
+
+    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+        """Of each item's words or columns."""
+        linear = getattr(network, "linear", None)
+        found = linear() if linear is not None else None
+        if found is None:
+            raise XalError("shap_linear explains linear_svm and logistic_regression; use shap_partition for this model")
+        weights, intercepts, encoding = found
+        probabilities = torch.as_tensor(network.probabilities(payload))
+        explained = explained_classes(probabilities, classes).cpu().numpy()
+        w, b = weights[explained], intercepts[explained]
+        if isinstance(payload, Tensor):
+            centre = encoding.encode(background_of(network, self.background).cpu().numpy()).mean(axis=0)
+            attributions = w * (encoding.encode(payload.cpu().numpy()) - centre)
+            base = b + w @ centre
+            represented = self.represent(payload)
+        else:
+            if not isinstance(encoding, Bag):
+                raise XalError("shap_linear explains bags of words (tfidf, hashing, presence); use shap_partition here")
+            attributions, represented = _by_word(encoding, Texts(list(payload)), w)
+            base = b
+        output = base + np.asarray(attributions.sum(axis=1)).ravel()
+        return Explanations(
+            attributions=attributions,
+            represented=represented,
+            explained_class=explained,
+            probability=probabilities.numpy()[np.arange(len(explained)), explained].astype(np.float64),
+            base=base,
+            output=output,
+        )
+
+    def check(self, explanations: Explanations) -> None:
+        """Raise NumericalError unless complete."""
+        check_complete(explanations)
+
+
+def _by_word(encoding: Bag, texts: Texts, w: np.ndarray) -> tuple[Any, Any]:
+    """(attributions, presence) in the space of words: a column's share goes evenly to the words that it stands for."""
+    vectors = sparse.csr_array(encoding.encode(texts.raw))
+    rows = np.repeat(np.arange(len(texts)), np.diff(texts.starts))
+    columns = encoding.columns(texts)
+    shape = (len(texts), encoding.width)
+    known = columns >= 0
+    counts = sparse.csr_array((np.ones(int(known.sum())), (rows[known], columns[known])), shape=shape)
+    weighted = sparse.csr_array(vectors.multiply(w))  # (b, d), summed over d is the margin but for the intercept
+    each = np.zeros(len(rows))
+    share = (
+        np.asarray(weighted[rows[known], columns[known]]).ravel()
+        / np.asarray(counts[rows[known], columns[known]]).ravel()
+    )
+    each[known] = share
+    shape = (len(texts), words.COLUMNS)
+    attributions = sparse.csr_array((each, texts.columns, texts.starts), shape=shape)
+    attributions.sum_duplicates()
+    ones = np.ones(len(attributions.data))
+    return attributions, sparse.csr_array((ones, attributions.indices, attributions.indptr), shape=shape)

@@ -1,0 +1,231 @@
+"""Classifiers of texts and tables: an encoder, a scikit-learn head, and one calibration for every arm.
+
+A head is fitted for each value of its grid (Psi) by stratified cross-validation on macro F1, the first best is fitted
+to all training items, and its outputs are calibrated by Platt's sigmoid on cross-validated outputs, each class
+against the rest, then normalised (scikit-learn's CalibratedClassifierCV with ensemble=False). The folds depend on the
+items alone, so no arm of a comparison is treated differently. Where a class has a single item there is nothing to
+cross-validate: the first value of the grid is taken, and probabilities are the softmax of the outputs.
+
+What is learned is kept as plain arrays, so nothing is unpickled, and answers here need no scikit-learn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import special
+from torch import Tensor, nn
+
+from xal.encoders import Encoder, Texts
+from xal.encoders.encoder import Encoding, Masks, State
+from xal.errors import XalError
+from xal.hints import Field
+from xal.models.model import Kind, Model, Shape
+from xal.types import Floats, Matrix, Rows
+
+Payload = Any
+"""Texts (sequence of str), or features (b, d)."""
+Outputs = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shallow(Model):
+    """Base of the scikit-learn classifiers. With an encoder they take texts, without one a table's features."""
+
+    encoder: Encoder | None = None
+    """What turns texts into vectors; null: the pool holds features, which are standardised."""
+    folds: Annotated[int, Field(ge=2)] = 3
+    """Of the cross-validation; fewer where a class has fewer items."""
+
+    @property
+    def kind(self) -> Kind:
+        """text or features."""
+        return "features" if self.encoder is None else "text"
+
+    def shape(self, pool: Shape) -> Shape:
+        """(d,) of features, () of texts."""
+        return pool
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """No torch module is built."""
+        raise XalError(f"model '{self.name}' is scikit-learn's and has no gradients; choose another explainer or model")
+
+    @property
+    @abstractmethod
+    def grid(self) -> Sequence[Any]:
+        """Psi: what is chosen by cross-validation."""
+
+    @abstractmethod
+    def head(self, psi: Any, seed: int) -> Any:
+        """A scikit-learn classifier."""
+
+    @abstractmethod
+    def learned(self, head: Any) -> State:
+        """The arrays that `outputs` needs."""
+
+    @abstractmethod
+    def outputs(self, vectors: Matrix, state: State) -> Outputs:
+        """(b, c) outputs before calibration, larger is likelier; of two classes as (-z, z)."""
+
+    def linear(self, state: State) -> tuple[Outputs, Outputs] | None:
+        """((c, d) weights, (c,) intercepts) where outputs are linear in the vectors."""
+        return None
+
+    def train(self, payload: Payload, labels: npt.NDArray[np.int64], classes: int, seed: int) -> tuple[State, Any]:
+        """(what was learned, the chosen value of the grid) from labelled items.
+
+        Raises XalError where all labels are the same.
+        """
+        present = np.unique(labels)
+        if len(present) < 2:
+            raise XalError(
+                f"model '{self.name}' cannot learn from {len(labels)} items of one class; label more "
+                "(budget.initial), or begin with some of each (budget.balanced)"
+            )
+        state = dict(self.encoder.fit(payload)) if self.encoder else _scaling(payload)
+        vectors = self.encoding(state).encode(payload)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of heads that stop before they converge: the grid judges them
+            psi, calibration = self._choose(vectors, labels, seed)
+            head = self.head(psi, seed).fit(vectors, labels)
+        state |= {f"head.{name}": values for name, values in self.learned(head).items()}
+        return {**state, "classes": present.astype(np.int64), **calibration}, psi
+
+    def _choose(self, vectors: Matrix, labels: npt.NDArray[np.int64], seed: int) -> tuple[Any, State]:
+        from sklearn.metrics import f1_score
+        from sklearn.model_selection import StratifiedKFold
+
+        present, counts = np.unique(labels, return_counts=True)
+        folds = min(self.folds, int(counts.min()))
+        if folds < 2:
+            return self.grid[0], {}
+        index = np.searchsorted(present, labels)
+        splits = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
+        best: tuple[float, Any, Outputs] | None = None
+        for psi in self.grid:
+            outputs = np.empty((len(labels), len(present)))
+            for train, test in splits:
+                head = self.head(psi, seed).fit(vectors[train], labels[train])
+                outputs[test] = self.outputs(vectors[test], self.learned(head))
+            score = float(f1_score(index, outputs.argmax(axis=1), average="macro"))
+            if best is None or score > best[0]:
+                best = score, psi, outputs
+        assert best is not None
+        return best[1], _platt(best[2], index)
+
+    def encoding(self, state: State) -> Encoding:
+        """The encoder with what it has learned, or the scaling of features."""
+        if self.encoder is not None:
+            return self.encoder.load(state)
+        return Standardised(state["mean"], state["scale"])
+
+    def network(self, weights: dict[str, Tensor], shape: Shape, classes: int, **where: Any) -> ShallowNetwork:
+        """Ready to answer, always on the CPU."""
+        return ShallowNetwork(self, {name: value.numpy() for name, value in weights.items()}, classes)
+
+
+class Standardised(Encoding):
+    """Features of mean 0 and variance 1 over the training items; a constant one is left at 0."""
+
+    def __init__(self, mean: Floats, scale: Floats) -> None:
+        self.mean, self.scale = mean, scale
+
+    def encode(self, texts: Any) -> Matrix:
+        """(b, d) from features (b, d)."""
+        return (np.asarray(texts, np.float64) - self.mean) / self.scale
+
+
+def _scaling(features: Payload) -> dict[str, npt.NDArray[Any]]:
+    values = np.asarray(features, np.float64)
+    scale = values.std(axis=0)
+    return {"mean": values.mean(axis=0), "scale": np.where(scale > 0, scale, 1.0)}
+
+
+def _platt(outputs: Outputs, index: npt.NDArray[np.int64]) -> State:
+    """(c,) slopes a and offsets b of 1 / (1 + exp(a z + b)) by scikit-learn, with Platt's priors."""
+    from sklearn.calibration import _SigmoidCalibration
+
+    classes = range(1, 2) if outputs.shape[1] == 2 else range(outputs.shape[1])
+    fitted = [_SigmoidCalibration().fit(outputs[:, c], index == c) for c in classes]
+    return {"platt.a": np.array([each.a_ for each in fitted]), "platt.b": np.array([each.b_ for each in fitted])}
+
+
+class ShallowNetwork:
+    """A trained shallow model. Explainers ask it about coalitions of words."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, model: Shallow, state: State, classes: int) -> None:
+        self.model, self.state, self.classes = model, state, classes
+        self.kind = model.kind
+        self.background: Any = None
+        self._encoding = model.encoding(state)
+        self._present = state["classes"]
+        self._head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
+
+    def probabilities(self, payload: Payload) -> Tensor:
+        """(b, c) float64, rows sum to 1; 0 for classes of which no item was labelled."""
+        return torch.from_numpy(self._answer(self._encoding.encode(payload), "probability"))
+
+    def outputs(self, payload: Payload, output: str) -> Outputs:
+        """(b, c) probabilities, or the margins before calibration."""
+        return self._answer(self._encoding.encode(payload), output)
+
+    def embed(self, payload: Payload) -> tuple[Tensor, Tensor]:
+        """((b, c) probabilities, (b, d) the encoder's vectors)."""
+        vectors = self._encoding.encode(payload)
+        whole = vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
+        return torch.from_numpy(self._answer(vectors, "probability")), torch.from_numpy(whole)
+
+    def coalitions(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
+        """Answers for texts of which only some words are left: (items (n,), masks (n, m)) -> (n, c)."""
+        encode = self._encoding.coalitions(texts)
+        return lambda items, masks: self._answer(encode(items, masks), output)
+
+    def linear(self) -> tuple[Outputs, Outputs, Encoding] | None:
+        """((c, d) weights, (c,) intercepts, encoding) of the margins; None where they are not linear."""
+        found = self.model.linear(self._head)
+        if found is None:
+            return None
+        weights, intercepts = found
+        whole = np.zeros((self.classes, weights.shape[1])), np.zeros(self.classes)
+        whole[0][self._present], whole[1][self._present] = weights, intercepts
+        return *whole, self._encoding
+
+    @property
+    def module(self) -> nn.Module:
+        """There is none, and XalError says so."""
+        return self.model.build((), self.classes)
+
+    def conv_layers(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def _answer(self, vectors: Matrix, output: str) -> Outputs:
+        answers = self.model.outputs(vectors, self._head)
+        if output == "probability":
+            answers = self._calibrated(answers)
+        if len(self._present) == self.classes:
+            return answers
+        whole = np.full((len(answers), self.classes), 0.0 if output == "probability" else answers.min(initial=0.0))
+        whole[:, self._present] = answers
+        return whole
+
+    def _calibrated(self, outputs: Outputs) -> Outputs:
+        if "platt.a" not in self.state:
+            scale = 0.5 if outputs.shape[1] == 2 else 1.0  # of two classes they are (-z, z)
+            return np.asarray(special.softmax(scale * outputs, axis=1))
+        a, b = self.state["platt.a"], self.state["platt.b"]
+        if len(a) == 1:
+            second = special.expit(-(a * outputs[:, 1:] + b))
+            return np.concatenate([1 - second, second], axis=1)
+        each = special.expit(-(a * outputs + b))
+        total = each.sum(axis=1, keepdims=True)
+        return np.asarray(np.where(total > 0, each / np.where(total > 0, total, 1), 1 / each.shape[1]))

@@ -1,0 +1,68 @@
+"""Explanations once computed, by item: for one model and explainer, a folder that all workers see.
+
+A file holds what one batch came to. A worker that lacks an item looks for new files once, then computes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from xal.storage import remote
+from xal.store.artefacts import read_explanations, write_explanations
+from xal.types import Explanations
+
+
+class ExplainedItems:
+    """The explanations in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: set[Path] = set()
+        self._where: dict[str, Path] = {}
+
+    def get(self, ids: Sequence[str]) -> dict[str, Explanations]:
+        """Explanations of one item each, of those that are there."""
+        if any(item not in self._where for item in ids):
+            self._look()
+        found: dict[str, Explanations] = {}
+        for path in dict.fromkeys(self._where[item] for item in ids if item in self._where):
+            names, explanations = _read(path)
+            place = {name: number for number, name in enumerate(names)}
+            wanted = [item for item in ids if self._where.get(item) == path]
+            found |= {item: explanations.take([place[item]]) for item in wanted}
+        return found
+
+    def put(self, ids: Sequence[str], explanations: Explanations) -> None:
+        """Keep a batch; the file appears whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"{uuid.uuid4().hex}.npz"
+        if remote(self.folder):
+            write_explanations(self.folder / name, ids, explanations)
+            return
+        aside = self.folder / f".{name}"
+        write_explanations(aside, ids, explanations, compressed=False)
+        aside.rename(self.folder / name)
+
+    def _look(self) -> None:
+        new = set(self.folder.glob("[!.]*.npz")) - self._files if self.folder.exists() else set()
+        for path in sorted(new):
+            self._where.update(dict.fromkeys(_read(path)[0], path))
+        self._files |= new
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path) -> tuple[list[str], Explanations]:
+    return read_explanations(path)
+
+
+def gathered(ids: Sequence[str], known: dict[str, Explanations], fresh: Explanations | None) -> Explanations:
+    """Explanations in the order of `ids`: those known by id, the others in the order of `fresh`."""
+    parts = [known[item] for item in ids if item in known] + ([] if fresh is None else [fresh])
+    order = [item for item in ids if item in known] + [item for item in ids if item not in known]
+    place = {item: number for number, item in enumerate(order)}
+    return Explanations.concatenate(parts).take(np.array([place[item] for item in ids]))

@@ -1,0 +1,137 @@
+"""Explanations as a query strategy (Nguyen & Ghose): retrieve what resembles items that are told apart for like
+reasons.
+
+Of B_E pool items drawn at random, q_i (f,) explains the predicted class c(i), x'_i is the item in the explanation
+space. With z_i = q_i * x'_i, A_ij = z_i . z_j, B_ij = [c(i) != c(j)], C = (A * B) 1, S = X'_pool (C 1' * X'_s)', W =
+S 1, the B_L items of largest W are queried. None of A, B, S is built:
+
+    C_i = z_i . (T - T_c(i)),  T = sum_j z_j,  T_c = sum over items predicted as c;     W = X'_pool v,  v = sum_i C_i
+    x'_i
+
+so the coordinator needs the sample's explanations alone, in O(B_E f), and the retrieval is one product with the
+vector v over the shards.
+
+Section 3.4 applies the same to labelled items: `mispredicted`, C_i = [c(i) != y_i] z_i^c(i) . z_i^y(i); and `labels`,
+the closed form with y in place of c and q_i explaining y_i.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import sparse
+
+from xal.chance import Chance
+from xal.errors import XalError
+from xal.strategies.strategy import Scores, Strategy
+from xal.types import Evidence, Explanations, Labelled, Labels, Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """v, of which only what is not 0 travels."""
+
+    columns: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    width: int
+
+    @cached_property
+    def dense(self) -> npt.NDArray[np.float64]:
+        """(f,)."""
+        v = np.zeros(self.width)
+        v[self.columns] = self.values
+        return v
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Base(Strategy):
+    """v from explanations, then one product over the pool."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"represented"})
+
+    def score(self, evidence: Evidence, state: Retrieval, chance: Chance) -> Scores:
+        """(b,) W."""
+        represented = evidence.represented
+        if represented is None:
+            raise TypeError("this evidence is not represented in the explanation space: list it in `needs`")
+        if represented.shape[1] != state.width:
+            raise XalError(f"items of {represented.shape[1]} features cannot be compared with {state.width}")
+        if isinstance(represented, np.ndarray):  # BLAS would round otherwise in batches of another size
+            return np.einsum("bf,f->b", represented.astype(np.float64), state.dense)
+        return np.asarray(represented @ state.dense, np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplanationDisagreement(_Base, name="explanation_disagreement"):
+    """Query by W, from the explanations of a random sample, or of labelled items."""
+
+    of: Literal["sample", "mispredicted", "labels"] = "sample"
+    """Whose explanations: of pool items drawn at random (section 3.1), or of labelled ones (the two of section 3.4)."""
+    sample: Annotated[int, Field(ge=2)] | None = None
+    """B_E: pool items drawn at random; null: as many as are queried, as in the paper's experiment."""
+
+    @property
+    def prepare_needs(self) -> frozenset[str]:  # type: ignore[override]
+        """Explanations, of labelled items also of their label's class."""
+        return frozenset({"explanations"} | ({"label_explanations"} if self.of != "sample" else set()))
+
+    @property
+    def learns_from_labelled(self) -> bool:  # type: ignore[override]
+        """Only the extensions do."""
+        return self.of != "sample"
+
+    def sample_size(self, budget: int) -> int:
+        """B_E."""
+        return (self.sample or max(budget, 2)) if self.of == "sample" else 0
+
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> Retrieval:
+        """v."""
+        if self.of == "sample":
+            if sample is None or sample.explanations is None:
+                raise XalError("explanation_disagreement: no item of the pool can be explained")
+            given = sample.explanations
+            return retrieval(given.represented, disagreement(_z(given), given.explained_class))
+        if labelled is None or labelled.explanations is None or labelled.evidence.explanations is None:
+            raise XalError(f"explanation_disagreement of {self.of}: no labelled item can be explained; label some")
+        true = labelled.explanations
+        if self.of == "labels":
+            return retrieval(true.represented, disagreement(_z(true), labelled.labels))
+        predicted = labelled.evidence.explanations
+        alike = _rowwise(_z(predicted), _z(true))
+        return retrieval(predicted.represented, np.where(predicted.explained_class != labelled.labels, alike, 0.0))
+
+
+def disagreement(z: Matrix, classes: Labels) -> npt.NDArray[np.float64]:
+    """(b,) C: how alike each item's weighted explanation z is to those of items of other classes."""
+    n = z.shape[0]
+    member = sparse.csr_array((np.ones(n), (classes, np.arange(n))), shape=(int(classes.max(initial=0)) + 1, n))
+    by_class = sparse.csr_array(member @ sparse.csr_array(z))
+    total = by_class.sum(axis=0)
+    own = _rowwise(sparse.csr_array(z), by_class[classes])
+    return np.asarray(sparse.csr_array(z) @ np.asarray(total).ravel() - own)
+
+
+def retrieval(represented: Matrix, weights: npt.NDArray[np.float64]) -> Retrieval:
+    """v = sum_i C_i x'_i."""
+    v = np.asarray(sparse.csr_array(represented).T @ weights, np.float64)
+    columns = np.flatnonzero(v)
+    return Retrieval(columns, v[columns], len(v))
+
+
+def _z(explanations: Explanations) -> Any:
+    attributions = explanations.attributions
+    if explanations.npirp is not None:
+        raise XalError(
+            "EBAnO finds other features in every image, so items cannot be compared; choose another explainer"
+        )
+    return sparse.csr_array(attributions) * sparse.csr_array(explanations.represented)
+
+
+def _rowwise(one: Any, other: Any) -> npt.NDArray[np.float64]:
+    """(b,) inner products of rows."""
+    return np.asarray(sparse.csr_array(one * other).sum(axis=1)).ravel()
