@@ -179,18 +179,28 @@ def report(
 @app.command()
 def explain(
     run: RunPath,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
-    out: Annotated[Path | None, typer.Option(help="The picture; IMAGE-why.png here by default.")] = None,
+    image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="An image file.", show_default=False)] = None,
+    text: Annotated[str | None, typer.Option(help="A text, of a run on texts.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture or page; IMAGE-why.png or why.html here by default.")
+    ] = None,
     of: Annotated[str | None, typer.Option("--class", help="Class to explain; the predicted one by default.")] = None,
 ) -> None:
-    """Draw one explanation of an image by a run's latest model."""
-    from xal.campaign.explain import explain_image
+    """Explain one image, or one text, by a run's latest model."""
+    from xal.campaign.explain import explain_image, explain_text
 
-    png, text = explain_image(_one(run), image, of)
-    destination = out or Path(f"{image.stem}-why.png")
-    destination.write_bytes(png)
-    console.print(text)
-    console.print(f"picture: {destination}")
+    if (image is None) == (text is None):
+        raise RunError("explain wants an image file, or --text")
+    if image is not None:
+        png, line = explain_image(_one(run), image, of)
+        destination = out or Path(f"{image.stem}-why.png")
+        destination.write_bytes(png)
+    else:
+        page, line = explain_text(_one(run), text or "", of)
+        destination = out or Path("why.html")
+        destination.write_text(page, encoding="utf-8")
+    console.print(line, markup=False)
+    console.print(f"{'picture' if image else 'page'}: {destination}")
 
 
 @app.command()
@@ -203,6 +213,7 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     loaded.open_test()
     loaded.open_validation()
     names = loaded.classes(pool)
+    loaded.shape(pool)
     console.print(
         f"{recipe}: good. {len(pool):,} items, {len(names)} classes, {loaded.budget.total} labels, "
         f"arms {', '.join(loaded.strategies)}, engine {loaded.engine.name}"
@@ -213,12 +224,13 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
 def list_components() -> None:
     """What a recipe can name, with fields and defaults."""
     from xal.campaign.annotators import Annotator
+    from xal.encoders import Encoder
     from xal.engine import Engine
     from xal.explainers import Explainer
     from xal.models import Model
     from xal.strategies import Strategy
 
-    families: list[Any] = [Strategy, Explainer, Model, Annotator, Engine]
+    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Engine]
     for family in families:
         table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)
         for column in ("name", "what", "fields"):

@@ -15,10 +15,11 @@ from xal.component import Component
 from xal.data.images import decode, encode_png
 from xal.data.pool import Pool
 from xal.errors import LabelError
-from xal.explainers.drawing import panel
+from xal.explainers.drawing import panel, summary
 from xal.models.model import Shape
 from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, read_items, writing
 from xal.store.ledger import Queried
+from xal.types import Explanations
 
 CLASSES = "classes.txt"
 
@@ -86,8 +87,9 @@ class File(Annotator, name="file"):
         return {}
 
     def _export(self, request: Request, folder: Path) -> None:
-        pictures = self._draw(request, folder)
-        columns = ["id", "label", "prediction", "confidence", "score", "why", "image", "explanation"]
+        kind = request.pool.kind
+        shown = self._draw(request, folder) if kind == "image" else self._write(request)
+        columns = ["id", "label", "prediction", "confidence", "score", "why", kind, "explanation"]
         rows = [
             {
                 "id": item.id,
@@ -96,8 +98,8 @@ class File(Annotator, name="file"):
                 "confidence": "" if item.confidence is None else round(item.confidence, 4),
                 "score": round(item.score, 6),
                 "why": item.why,
-                "image": pictures[item.id][0],
-                "explanation": pictures[item.id][1],
+                kind: shown[item.id][0],
+                "explanation": shown[item.id][1],
             }
             for item in request.items
         ]
@@ -109,15 +111,23 @@ class File(Annotator, name="file"):
             handle.writelines(json.dumps(row) + "\n" for row in rows)
         (folder / CLASSES).write_text("\n".join(request.classes) + "\n", encoding="utf-8")
 
+    def _write(self, request: Request) -> dict[str, tuple[str, str]]:
+        """Every item in words: {id: (text or numbers, the words or columns of largest attribution)}."""
+        kind = request.pool.kind
+        table = read_items(request.artefact / ITEMS)
+        explained = _explanations(request) if self.explanations else {}
+        shown = {}
+        for name, payload in zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True):
+            why = summary(payload, explained[name], request.pool.names) if name in explained else ""
+            shown[name] = (payload if kind == "text" else ", ".join(f"{number:g}" for number in payload), why)
+        return shown
+
     def _draw(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
         """Pictures of every item: {id: (image, explanation or '')}, paths relative to the folder."""
         table = read_items(request.artefact / ITEMS)
         ids = table["id"].to_pylist()
         images, _ = decode(table["image"].to_pylist(), request.shape)
-        explained = {}
-        if self.explanations and (request.artefact / EXPLANATIONS).exists():
-            names, explanations = read_explanations(request.artefact / EXPLANATIONS)
-            explained = {name: explanations.take(slice(i, i + 1)) for i, name in enumerate(names)}
+        explained = _explanations(request) if self.explanations else {}
         ranks = {item.id: item.rank for item in request.items}
         (folder / "pictures").mkdir()
         pictures = {}
@@ -129,3 +139,11 @@ class File(Annotator, name="file"):
                 (folder / drawn).write_bytes(panel(image, explained[name], request.classes))
             pictures[name] = (plain, drawn)
         return pictures
+
+
+def _explanations(request: Request) -> dict[str, Explanations]:
+    """By id, where the query step left any."""
+    if not (request.artefact / EXPLANATIONS).exists():
+        return {}
+    names, explanations = read_explanations(request.artefact / EXPLANATIONS)
+    return {name: explanations.take(slice(i, i + 1)) for i, name in enumerate(names)}

@@ -19,6 +19,7 @@ import pyarrow as pa
 import yaml
 
 from xal.campaign.annotators import Request
+from xal.campaign.background import background
 from xal.campaign.recipe import RunSpec
 from xal.campaign.synthetic import write_copies
 from xal.chance import Chance
@@ -335,16 +336,6 @@ class Campaign:
         index = {name: i for i, name in enumerate(self.classes)}
         return {item.id: index[item.label] for item in items if item.label is not None}
 
-    def _background(self, round: int) -> Any:
-        """The payload of some labelled items, for explainers that replace what is absent by them."""
-        explainer = self.recipe.explainer
-        known = [item for item in self.ledger.queried() if item.round <= round and item.label is not None]
-        if explainer is None or not explainer.background_items or not known:
-            return None
-        draws = self.chance.of("background", round).uniform(np.array([item.id for item in known], object))
-        rows = np.sort([known[place].row for place in np.argsort(draws)[: explainer.background_items]])
-        return payload_of(self.pool.read(rows, [self.pool.kind])[self.pool.kind], self.pool.kind, self.shape)[0]
-
     def _model(self, round: int) -> ModelRef:
         return ModelRef(
             model=self.recipe.model,
@@ -352,7 +343,9 @@ class Campaign:
             version=f"{self.directory.resolve()}#{round}",
             shape=self.shape,
             classes=len(self.classes),
-            background=self._background(round),
+            background=background(
+                self.recipe.explainer, self.pool, self.shape, self.ledger.queried(), self.spec.seed, round
+            ),
         )
 
     def _path(self, round: int, step: str) -> Path:

@@ -29,7 +29,9 @@ def run_experiment(
     ledger: the URL of a PostgreSQL database; None: $XAL_LEDGER, else SQLite in the run directories.
     """
     specs = [replace(spec, ledger=ledger or os.environ.get("XAL_LEDGER")) for spec in runs(recipe, directory, seeds)]
-    recipe.classes(recipe.open_pool())
+    pool = recipe.open_pool()
+    recipe.classes(pool)
+    recipe.shape(pool)
     recipe.open_test()
     recipe.open_validation()
     _refuse_strangers(specs, directory)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 import yaml
 
+from xal.campaign.background import background
 from xal.campaign.campaign import committed, holdout
 from xal.campaign.recipe import Budget, PoolSection, Recipe
 from xal.chance import Chance
@@ -23,10 +24,11 @@ from xal.data.pool import Pool
 from xal.engine import Serial
 from xal.engine.engine import Advance, silent
 from xal.engine.query import Coordinator
-from xal.engine.work import ModelRef, Worker
+from xal.engine.work import ModelRef, Worker, payload_on
 from xal.errors import DataError, RunError
 from xal.explainers import Ebano, Explainer
-from xal.explainers.drawing import panel
+from xal.explainers.drawing import marked_html, panel, summary
+from xal.explainers.shap_partition import ShapPartition
 from xal.models import Model
 from xal.models.model import Shape
 from xal.store.artefacts import WEIGHTS
@@ -85,18 +87,25 @@ def latest(directory: Path) -> Latest:
     if not trained or shape is None:
         raise RunError(f"{directory} has no trained model yet; xal run trains one")
     step = trained[max(trained)]
+    model = parse(Model, recipe["model"])
+    explainer = parse(Explainer, recipe["explainer"]) if recipe["explainer"] else _usual(model)
+    payload = None
+    if explainer.background_items:
+        pool = _recipe(recipe).open_pool()
+        payload = background(explainer, pool, tuple(shape), queried, recipe["seed"], step.round)
     ref = ModelRef(
-        model=parse(Model, recipe["model"]),
+        model=model,
         weights=directory / (step.artefact or "") / WEIGHTS,
         version=f"{directory}#{step.round}",
         shape=tuple(shape),
         classes=len(classes),
+        background=payload,
     )
     return Latest(
         directory=directory,
         round=step.round,
         ref=ref,
-        explainer=parse(Explainer, recipe["explainer"]) if recipe["explainer"] else Ebano(),
+        explainer=explainer,
         classes=tuple(classes),
         recipe=recipe,
         queried=tuple(queried),
@@ -111,22 +120,55 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
     run = latest(directory)
     if of is not None and of not in run.classes:
         raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
+    if run.ref.model.kind != "image":
+        raise RunError(f"{directory} is a run on {run.ref.model.kind}; give what to explain with --text")
     if not image.is_file():
         raise DataError(f"no file {image}")
     images, good = decode([image.read_bytes()], run.shape)
     if not good.all():
         raise DataError(f"{image} cannot be read as an image")
+    explanation = _explain(run, images, of)
+    text = _headline(run, explanation)
+    if explanation.npirp is not None:
+        strongest = explanation.strongest[0]
+        text += (
+            f"; strongest of {explanation.k[0]} features: nPIR {explanation.npir[0, strongest]:+.3f}, "
+            f"nPIRP {explanation.npirp[0, strongest]:+.3f}"
+        )
+    return panel(images[0], explanation, run.classes), f"{text} (model of round {run.round})"
+
+
+def explain_text(directory: Path, text: str, of: str | None = None) -> tuple[str, str]:
+    """(HTML with the words marked, one line of text), as `explain_image`."""
+    run = latest(directory)
+    if of is not None and of not in run.classes:
+        raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
+    if run.ref.model.kind != "text":
+        raise RunError(f"{directory} is a run on {run.ref.model.kind}, not on texts")
+    if not text.strip():
+        raise DataError("--text: the text is blank")
+    explanation = _explain(run, np.array([text], object), of)
+    line = f"{_headline(run, explanation)}: {summary(text, explanation)} (model of round {run.round})"
+    return f"<!doctype html><meta charset=utf-8><p>{marked_html(text, explanation)}</p>\n", line
+
+
+def _explain(run: Latest, payload: npt.NDArray[Any], of: str | None) -> Explanations:
     network = Worker(device="cpu").network(run.ref)
     wanted = None if of is None else torch.tensor([run.classes.index(of)])
-    explanation = run.explainer.explain(network, torch.from_numpy(images), wanted)
-    name = run.classes[int(explanation.explained_class[0])]
-    strongest = explanation.strongest[0]
-    text = (
-        f"{name}: p = {explanation.probability[0]:.3f}; strongest of {explanation.k[0]} features: "
-        f"nPIR {explanation.npir[0, strongest]:+.3f}, nPIRP {explanation.npirp[0, strongest]:+.3f} "
-        f"(model of round {run.round})"
-    )
-    return panel(images[0], explanation, run.classes), text
+    return run.explainer.explain(network, payload_on(payload, "cpu"), wanted)
+
+
+def _headline(run: Latest, explanation: Explanations) -> str:
+    return f"{run.classes[int(explanation.explained_class[0])]}: p = {explanation.probability[0]:.3f}"
+
+
+def _usual(model: Model) -> Explainer:
+    """For a run that explained nothing."""
+    return Ebano() if model.kind == "image" else ShapPartition()
+
+
+def _recipe(stored: Mapping[str, Any]) -> Recipe:
+    return Recipe(pool=parse(PoolSection, stored["pool"]), budget=parse(Budget, stored["budget"]))
 
 
 def explain_labelled(
@@ -137,6 +179,8 @@ def explain_labelled(
     Of its own labels those that training held out; where it held none out, those it was trained on, and `on` says so.
     """
     run = latest(directory)
+    if run.ref.model.kind != "image" or not isinstance(run.explainer, Ebano):
+        raise RunError(f"{directory} is not explained by ebano, whose indices this study is about")
     pool, on, rows, known = _labelled(run, items)
     with run.engine.open() as session:
         coordinator = Coordinator(
@@ -167,7 +211,7 @@ def explain_labelled(
 
 def _labelled(run: Latest, items: int) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
     """(pool, its name, rows, labels by id); rows and labels where they are the run's own."""
-    recipe = Recipe(pool=parse(PoolSection, run.recipe["pool"]), budget=parse(Budget, run.recipe["budget"]))
+    recipe = _recipe(run.recipe)
     for name, pool in (("the test pool", recipe.open_test()), ("the validation pool", recipe.open_validation())):
         if pool is not None:
             return pool, name, None, None

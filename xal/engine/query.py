@@ -189,10 +189,10 @@ class Coordinator:
         return Labelled(evidence=evidence, labels=labels, explanations=explanations)
 
     def _kept(self, classes: str) -> Path | None:
-        """The folder of what this explainer has explained."""
-        if self.kept is None or self.explainer is None:
+        """The folder of what this explainer has explained by this model."""
+        if self.kept is None or self.explainer is None or self.model is None:
             return None
-        settings = json.dumps(unparse(self.explainer), sort_keys=True)
+        settings = json.dumps([self.model.version, unparse(self.explainer)], sort_keys=True)
         return self.kept / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}-{classes}"
 
     def _best(

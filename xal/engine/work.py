@@ -173,6 +173,7 @@ class Worker:
             where = {"device": self.device, "precision": self.precision, "compiled": self.compiled}
             self._network = ref.model.network(load(ref.weights.read_bytes()), ref.shape, ref.classes, **where)
             self._version = ref.version
+            self._kept.clear()
         if ref.background is not None:
             self._network.background = payload_on(ref.background, self._network.device)
         return self._network

@@ -1,7 +1,8 @@
-"""Draw an explanation: the image, its interpretable features, and the nPIR of each as heat."""
+"""Draw an explanation: an image with the heat of its features, a text with its words marked, a table's columns."""
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from xal.types import Explanations
+from xal import words
+from xal.types import Explanations, dense
 
 FEATURES = colormaps["Set2"]
 HEAT = colormaps["coolwarm"]
@@ -36,24 +38,87 @@ def feature_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.
 
 
 def heat_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDArray[np.uint8]:
-    """(h, w, 3) nPIR: red supports the explained class, blue speaks against it, grey does neither."""
-    return overlay(image, HEAT((explanation.heat[0] + 1) / 2)[..., :3], strength=0.75)
+    """(h, w, 3): red supports the explained class, blue speaks against it, grey does neither.
+
+    EBAnO's nPIR has a scale of its own, -1 to 1; others are relative to the item's largest attribution.
+    """
+    heat = explanation.heat[0]
+    scale = 1.0 if explanation.npirp is not None else float(np.abs(heat).max()) or 1.0
+    return overlay(image, HEAT((heat / scale + 1) / 2)[..., :3], strength=0.75)
+
+
+def marked(text: str, explanation: Explanations) -> list[tuple[str, float]]:
+    """The text in pieces, each with its attribution relative to the largest: words, and what is between them (0)."""
+    row = explanation.attributions[[0]]
+    by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+    scale = max(map(abs, by_column.values()), default=0.0) or 1.0
+    pieces, at = [], 0
+    for start, end in words.spans(text):
+        if start > at:
+            pieces.append((text[at:start], 0.0))
+        pieces.append((text[start:end], by_column.get(words.column(text[start:end].lower()), 0.0) / scale))
+        at = end
+    return [*pieces, (text[at:], 0.0)] if at < len(text) else pieces
+
+
+def marked_html(text: str, explanation: Explanations) -> str:
+    """The same as HTML, escaped: red supports the explained class, blue speaks against it."""
+    spans = []
+    for piece, weight in marked(text, explanation):
+        colour = "214,69,65" if weight > 0 else "59,103,178"
+        style = f' style="background:rgba({colour},{0.7 * abs(weight):.2f})"' if abs(weight) > 0.02 else ""
+        spans.append(f"<span{style}>{html.escape(piece)}</span>" if style else html.escape(piece))
+    return "".join(spans)
+
+
+def strongest_words(
+    payload: Any, explanation: Explanations, names: Sequence[str] = (), most: int = 5
+) -> list[tuple[str, float]]:
+    """The words of a text, or the columns of a table (`names`), of largest attribution, with it."""
+    if isinstance(payload, str):
+        row = explanation.attributions[[0]]
+        by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+        found = {word: by_column.get(words.column(word), 0.0) for word in words.tokens(payload)}
+    else:
+        values = dense(explanation.attributions)[0]
+        labels = names or [f"column {number}" for number in range(len(values))]
+        pairs = zip(labels, np.asarray(payload).tolist(), values.tolist(), strict=True)
+        found = {f"{name} = {number:g}": value for name, number, value in pairs}
+    return sorted(found.items(), key=lambda pair: -abs(pair[1]))[:most]
+
+
+def summary(payload: Any, explanation: Explanations, names: Sequence[str] = ()) -> str:
+    """`good +0.310, plot -0.120`."""
+    return ", ".join(f"{name} {value:+.3f}" for name, value in strongest_words(payload, explanation, names))
 
 
 def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:
-    """PNG of one explanation: original, features, nPIR heat map, and a table of the indices."""
-    figure = Figure(figsize=(9.2, 2.9), dpi=110, layout="constrained")
-    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.1])
+    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices."""
+    ebano = explanation.npirp is not None
+    figure = Figure(figsize=(9.2 if ebano else 7.0, 2.9), dpi=110, layout="constrained")
+    axes = figure.subplots(1, 4 if ebano else 3, width_ratios=[1, 1, 1, 1.1] if ebano else [1, 1, 1])
     name = classes[int(explanation.explained_class[0])]
-    titles = ("image", f"{int(explanation.k[0])} interpretable features", "nPIR")
-    views = (displayable(image), feature_map(image, explanation), heat_map(image, explanation))
+    titles = ("image", f"{int(explanation.k[0])} features", "nPIR" if ebano else "attributions")
+    second = feature_map(image, explanation) if ebano else displayable(image)
+    views = (displayable(image), second, heat_map(image, explanation))
     for axis, title, view in zip(axes, titles, views, strict=False):
         axis.imshow(view, interpolation="nearest")
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
-    table = axes[3]
+    title = f"{name}, p = {explanation.probability[0]:.2f}"
+    if ebano:
+        _table(axes[3], explanation, title)
+    else:
+        _outline(axes[1], explanation.segments[0])
+        figure.suptitle(title, fontsize=10)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _table(table: Any, explanation: Explanations, title: str) -> None:
     table.set_axis_off()
-    table.set_title(f"{name}, p = {explanation.probability[0]:.2f}", fontsize=10)
+    table.set_title(title, fontsize=10)
     for line in range(int(explanation.k[0])):
         y = 0.86 - 0.16 * line
         bold = "bold" if line == explanation.strongest[0] else "normal"
@@ -62,6 +127,14 @@ def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
         table.text(0.16, y, text, fontsize=9, weight=bold, family="monospace")
     table.set_xlim(0, 1)
     table.set_ylim(0, 1)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+
+
+def _outline(axis: Any, segments: npt.NDArray[Any]) -> None:
+    """Lines between the patches, unless they are pixels."""
+    h, w = segments.shape
+    if len(np.unique(segments)) == h * w:
+        return
+    for row in np.flatnonzero((segments[1:] != segments[:-1]).any(axis=1)):
+        axis.axhline(row + 0.5, color="white", linewidth=0.6)
+    for column in np.flatnonzero((segments[:, 1:] != segments[:, :-1]).any(axis=0)):
+        axis.axvline(column + 0.5, color="white", linewidth=0.6)

@@ -18,12 +18,14 @@ from PIL import Image
 from xal import __version__
 from xal.config import differences
 from xal.data.images import decode
+from xal.data.pool import KINDS
 from xal.errors import RunError
-from xal.explainers.drawing import displayable, feature_map, heat_map
+from xal.explainers.drawing import displayable, feature_map, heat_map, marked_html, summary
 from xal.metrics.curves import area, interval, paired
 from xal.report.figures import class_balance, learning_curves
 from xal.report.runs import Run, read_run
 from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
+from xal.types import Explanations
 
 SHOWN = 12  # items of each round in the gallery
 TILE = 112  # pixels
@@ -34,14 +36,14 @@ class Card:
     """One queried item in the gallery."""
 
     id: str
-    pictures: tuple[str, ...]  # data URLs: original, features, nPIR and, where there is one, the synthetic copy
+    pictures: tuple[str, ...]  # data URLs: original, features, heat and, where there is one, the synthetic copy
+    marked: str  # HTML of a text with its words marked
+    note: str  # the indices of EBAnO's strongest feature, or the strongest words or columns
     prediction: str | None
     confidence: float | None
     label: str | None
     score: float
     why: str
-    npir: float | None
-    npirp: float | None
 
 
 def write_report(directories: Sequence[Path], destination: Path) -> Path:
@@ -159,36 +161,52 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
         chosen = [item for item in run.queried if item.round == round][:SHOWN]
         names, explanations = read_explanations(folder / EXPLANATIONS)
         at = {name: i for i, name in enumerate(names)}
-        shape = (3, *explanations.segments.shape[1:])
         table = read_items(folder / ITEMS)
-        payloads = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
+        kind = next(kind for kind in KINDS if kind in table.column_names)
+        payloads = dict(zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True))
         copies = _copies(run, round)
         cards = []
         for item in chosen:
-            images, good = decode([payloads[item.id]], shape)
-            if not good.all() or item.id not in at:
+            if item.id not in at:
                 continue
             explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
-            views = [displayable(images[0]), feature_map(images[0], explanation), heat_map(images[0], explanation)]
-            if item.id in copies:
-                copy, _ = decode([copies[item.id]], shape)
-                views.append(displayable(copy[0]))
-            strongest = explanation.strongest[0]
+            pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id))
             cards.append(
                 Card(
                     id=item.id,
-                    pictures=tuple(_data_url(view) for view in views),
+                    pictures=pictures,
+                    marked=marked,
+                    note=note,
                     prediction=item.prediction,
                     confidence=item.confidence,
                     label=item.label,
                     score=item.score,
                     why=item.why,
-                    npir=float(explanation.npir[0, strongest]),
-                    npirp=float(explanation.npirp[0, strongest]),
                 )
             )
         rounds.append((round, cards))
     return rounds
+
+
+def _shown(kind: str, payload: Any, explanation: Explanations, copy: bytes | None) -> tuple[tuple[str, ...], str, str]:
+    """(pictures, marked text, note) of an item."""
+    if kind == "text":
+        return (), marked_html(payload, explanation), summary(payload, explanation)
+    if kind == "features":
+        return (), "", summary(payload, explanation)
+    shape = (3, *explanation.segments.shape[1:])
+    images, _ = decode([payload], shape)
+    views = [displayable(images[0])]
+    if explanation.npirp is None:
+        note = ""
+    else:
+        strongest = explanation.strongest[0]
+        note = f"fmax: nPIR {explanation.npir[0, strongest]:+.2f}, nPIRP {float(explanation.npirp[0, strongest]):+.2f}"
+        views.append(feature_map(images[0], explanation))
+    views.append(heat_map(images[0], explanation))
+    if copy is not None:
+        views.append(displayable(decode([copy], shape)[0][0]))
+    return tuple(_data_url(view) for view in views), "", note
 
 
 def _copies(run: Run, round: int) -> dict[str, bytes]:

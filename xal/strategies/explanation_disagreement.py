@@ -62,7 +62,7 @@ class _Base(Strategy):
         if represented.shape[1] != state.width:
             raise XalError(f"items of {represented.shape[1]} features cannot be compared with {state.width}")
         if isinstance(represented, np.ndarray):  # BLAS would round otherwise in batches of another size
-            return np.einsum("bf,f->b", represented.astype(np.float64), state.dense)
+            return np.asarray(np.einsum("bf,f->b", represented.astype(np.float64), state.dense))
         return np.asarray(represented @ state.dense, np.float64)
 
 

@@ -1,0 +1,29 @@
+"""Labelled items that explainers put in the place of what is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xal.chance import Chance
+from xal.data.payloads import payload_of
+from xal.data.pool import Pool
+from xal.explainers import Explainer
+from xal.models.model import Shape
+from xal.store.ledger import Queried
+
+
+def background(
+    explainer: Explainer | None, pool: Pool, shape: Shape, queried: Sequence[Queried], seed: int, round: int
+) -> npt.NDArray[Any] | None:
+    """The payload of labelled items up to `round` drawn for the explainer; None: it wants none, or there are none."""
+    known = [item for item in queried if item.round <= round and item.label is not None]
+    if explainer is None or not explainer.background_items or not known:
+        return None
+    draws = Chance(seed).of("background", round).uniform(np.array([item.id for item in known], object))
+    rows = np.sort([known[place].row for place in np.argsort(draws)[: explainer.background_items]])
+    payload, good = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, shape)
+    return payload[good]
