@@ -136,6 +136,33 @@ def job() -> None:
 
 
 @app.command()
+def tune(
+    recipe: RecipeFile,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it goes; runs/NAME-tune by default.")] = None,
+    settings: Settings = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="The run whose labels are replayed.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Paired seeds of the comparison with the default.")] = "0-4",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Search the settings of explainer and strategy (theta) on Ray Tune, or continue the search; writes a report."""
+    from xal.campaign.recipe import load
+    from xal.campaign.tuning import run_search
+    from xal.progress import Reporter
+
+    loaded = load(recipe, settings)
+    directory = out or Path("runs") / f"{recipe.stem}-tune"
+    with Reporter(quiet=quiet) as reporter:
+        page, best = run_search(loaded, directory, source, _seeds(seeds) or (0,), reporter)
+    if best is None:
+        raise RunError(f"every trial failed; {page} says why")
+    console.print("best: " + ", ".join(f"{path} = {value}" for path, value in best.items()))
+    console.print("      as options: " + " ".join(f"--set {path}={value}" for path, value in best.items()))
+    console.print(f"report: {page}")
+
+
+@app.command()
 def status(run: RunPath) -> None:
     """Where runs stand: state, rounds, labels, accuracy."""
     from xal.store.directory import run_directories

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field
 
 from xal.campaign.annotators import Annotator, Oracle
+from xal.campaign.search_space import Search
 from xal.config import override, parse, unparse
 from xal.data.demo import demo_pool, demo_test
 from xal.data.payloads import pool_shape
@@ -76,6 +77,8 @@ class Recipe:
     seed: Annotated[int, Field(ge=0)] = 0
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Repeat every arm with each seed; instead of `seed`."""
+    search: Search | None = None
+    """What `xal tune` looks for."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -192,7 +195,7 @@ class RunSpec:
         """What decides the outcome: all of the recipe but where it runs."""
         whole: dict[str, Any] = unparse(self.recipe)
         engine = whole.pop("engine")
-        for key in ("arms", "seeds"):
+        for key in ("arms", "seeds", "search"):
             del whole[key]
         rounding = {key: engine[key] for key in ("batch", "threads", "precision", "compiled")}
         return whole | {"strategy": unparse(self.strategy), "seed": self.seed, "engine": rounding}

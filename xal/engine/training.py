@@ -94,7 +94,9 @@ class TrainJob:
         with threadpool_limits(self.settings.threads):  # sums in another order would be other weights
             state, psi = model.train(payload, labels, self.classes, self.seed)
         if weights is not None:
-            weights.write_bytes(save({name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()}))
+            weights.write_bytes(
+                save({name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()})
+            )
         return {
             "train_items": len(labels),
             "synthetic_items": 0,

@@ -1,0 +1,170 @@
+"""Partition SHAP against shap's own explainer, linear SHAP against shap's, LIME's ridge against scikit-learn."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.shap_reference import image_masker, owen, text_masker
+from xal.data.demo import demo_pool
+from xal.data.images import decode
+from xal.data.treebank import treebank
+from xal.encoders.bags import Hashing, Tfidf
+from xal.explainers import Explainer
+from xal.explainers.games import game_of
+from xal.explainers.lime import coalitions, ridge
+from xal.explainers.shap_partition import ShapPartition, owen_values
+from xal.explainers.trees import balanced, grid
+from xal.models import Network
+from xal.models.convnet import Convnet
+from xal.models.heads import LinearSvm, LogisticRegression, Mlp
+from xal.types import dense
+from xal.words import column
+
+
+class Doubled(Convnet):
+    """The convnet on float64."""
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        return images.double() / 255
+
+
+@pytest.fixture(scope="module")
+def sentences() -> tuple[list[str], np.ndarray]:
+    folder = Path(os.environ.get("XAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not folder.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no data at {folder}; set XAL_DATA")
+        pytest.skip(f"no data at {folder}; set XAL_DATA")
+    items = list(treebank(folder / "sst5" / "dev.txt.gz", True).items)
+    return [item.raw for item in items], np.array([item.label for item in items])
+
+
+def trained(model, payload, labels):
+    names, index = np.unique(labels, return_inverse=True)
+    state, _ = model.train(payload, index.astype(np.int64), len(names), 0)
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    return model.network(weights, np.shape(payload)[1:], len(names))
+
+
+@pytest.mark.parametrize(("max_evals", "batch_size"), [(500, 10), (40, 10), (40, 4), (2000, 10)])
+def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> None:
+    """200 sentences of SST-5; whole trees and cut ones."""
+    texts, labels = sentences
+    network = trained(LinearSvm(encoder=Tfidf()), texts[:600], labels[:600])
+    payload = np.array([text for text in texts[600:] if len(text.split()) > 1][:200], object)
+    game = game_of(network, payload, "probability")
+    of = network.probabilities(payload).argmax(1).numpy()
+    found = ShapPartition(max_evals=max_evals, batch_size=batch_size).explain(network, payload)
+    output = found.output
+    values, _ = owen_values(game, game.trees(), of, output, max_evals, batch_size)
+
+    def ask(left):
+        return network.probabilities(np.asarray(left, object)).numpy()
+
+    worst, cut = 0.0, 0
+    for i, (tree, words) in enumerate(zip(game.trees(), game.texts.tokens, strict=True)):
+        expected = owen(ask, text_masker(tree, words), int(of[i]), max_evals, batch_size)
+        worst = max(worst, float(np.abs(values[i, : len(words)] - expected).max()))
+        cut += tree.evaluations + 2 > max_evals
+    assert len(payload) == 200 and worst < 1e-6
+    assert (cut > 50) == (max_evals == 40)
+    first = game.texts.tokens[0]
+    by_word = sum(values[0, p] for p, word in enumerate(first) if word == first[1])
+    assert dense(found.attributions[[0]])[0, column(first[1])] == pytest.approx(by_word)
+
+
+@pytest.mark.parametrize("max_evals", [60, 500, 2000])
+def test_patches_as_shap_has_them(max_evals: int) -> None:
+    """50 images in float64; at 2000 the tree of 4 x 4 patches is opened whole."""
+    model = Doubled(filters=4, hidden=8)
+    network = Network(model, model.create((1, 28, 28), 10, seed=0).double())
+    images = decode(demo_pool().read_span(0, 50, ["image"])["image"].to_pylist(), (1, 28, 28))[0]
+    payload = torch.from_numpy(images).double()
+    game = game_of(network, payload, "probability", patches=4)
+    with torch.no_grad():
+        probabilities = network.probabilities(payload).numpy()
+    of = probabilities.argmax(1)
+    values, _ = owen_values(game, game.trees(), of, probabilities.max(1), max_evals, 10)
+
+    def ask(composed):
+        with torch.no_grad():
+            return network.probabilities(torch.from_numpy(composed)).numpy()
+
+    worst = 0.0
+    for i in range(50):
+        masker = image_masker(game.trees()[i], payload[i].numpy(), game.absent[0][i].numpy(), game.segments)
+        worst = max(worst, float(np.abs(values[i] - owen(ask, masker, int(of[i]), max_evals, 10)).max()))
+    assert worst < 1e-6
+    assert (balanced(16).evaluations + 2 <= max_evals) == (max_evals >= 500)
+
+
+def test_a_sum_over_features_is_explained_exactly() -> None:
+    """What each feature adds is its value, at any number of evaluations that opens the whole tree."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(80, 6)).astype(np.float32)
+    network = trained(LogisticRegression(), x, x[:, 0] > 0)
+    network.background = torch.from_numpy(x[:1])
+    partition = ShapPartition(output="margin", max_evals=10_000, background=1).explain(network, torch.from_numpy(x))
+    exact = Explainer.named("shap_linear")(background=1).explain(network, torch.from_numpy(x))
+    np.testing.assert_allclose(partition.attributions, exact.attributions, atol=1e-6)
+    assert np.abs(exact.attributions).max() > 0.1
+
+
+def test_linear_shap_is_shaps() -> None:
+    import shap
+
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(90, 5)).astype(np.float32)
+    network = trained(LogisticRegression(), x, np.digitize(x[:, 0] + x[:, 1], [-1, 1]))
+    network.background = torch.from_numpy(x[:40])
+    found = Explainer.named("shap_linear")(background=40).explain(network, torch.from_numpy(x[40:]))
+    weights, intercepts, encoding = network.linear()
+    masker = shap.maskers.Independent(encoding.encode(x[:40]), max_samples=40)
+    for c in range(3):
+        theirs = shap.LinearExplainer((weights[c], intercepts[c]), masker).shap_values(encoding.encode(x[40:]))
+        some = found.explained_class == c
+        np.testing.assert_allclose(found.attributions[some], theirs[some], atol=1e-9)
+
+
+def test_linear_shap_of_texts_is_complete(sentences) -> None:
+    texts, labels = sentences
+    for encoder in (Tfidf(), Hashing(bits=8)):
+        network = trained(LinearSvm(encoder=encoder), texts[:500], labels[:500])
+        payload = np.array(texts[500:600], object)
+        found = Explainer.named("shap_linear")().explain(network, payload)
+        margins = network.outputs(payload, "margin")[np.arange(100), found.explained_class]
+        np.testing.assert_allclose(found.base + np.asarray(found.attributions.sum(1)), margins, atol=1e-9)
+
+
+def test_ridge_is_scikit_learns() -> None:
+    from sklearn.linear_model import Ridge
+
+    generator = np.random.default_rng(0)
+    masks = np.stack([np.pad(coalitions(m, 60, generator, False), ((0, 0), (0, 7 - m))) for m in (7, 4)])
+    y, weights = generator.normal(size=(2, 60)), generator.uniform(0.1, 1, (2, 60))
+    found, intercepts = ridge(masks, y, weights, np.array([7, 4]), 0.5)
+    for i, m in enumerate((7, 4)):
+        theirs = Ridge(alpha=0.5).fit(masks[i, :, :m], y[i], weights[i])
+        np.testing.assert_allclose(found[i, :m], theirs.coef_, atol=1e-9)
+        assert intercepts[i] == pytest.approx(theirs.intercept_) and not found[i, m:].any()
+
+
+def test_an_mlp_on_words_is_explained(sentences) -> None:
+    texts, labels = sentences
+    network = trained(Mlp(encoder=Tfidf(), hidden=(8,), alpha=(1e-4,), epochs=5), texts[:200], labels[:200])
+    for name in ("shap_partition", "lime"):
+        explainer = Explainer.named(name)()
+        found = explainer.explain(network, np.array(texts[200:206], object))
+        explainer.check(found)
+    with pytest.raises(Exception, match="use shap_partition for this model"):
+        Explainer.named("shap_linear")().explain(network, np.array(texts[:2], object))
+
+
+def test_a_grid_is_cut_into_runs() -> None:
+    tree, order = grid(3, 5)
+    assert sorted(order) == list(range(15)) and (tree.left < 0).sum() == 15
+    inner = np.flatnonzero(tree.left >= 0)
+    np.testing.assert_array_equal(tree.high[tree.left[inner]], tree.low[tree.right[inner]])

@@ -1,0 +1,74 @@
+"""Shallow classifiers against scikit-learn's own pipelines."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+from xal.errors import XalError
+from xal.models.heads import LinearSvm, LogisticRegression, Mlp
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(120, 6)).astype(np.float32) * [1, 5, 0.1, 1, 1, 1] + 3
+X[:, 5] = 2.0  # constant
+
+
+def labels(classes: int) -> np.ndarray:
+    return np.digitize(
+        X[:, 0] + GENERATOR.normal(0, 0.3, 120), np.quantile(X[:, 0], np.linspace(0, 1, classes + 1)[1:-1])
+    )
+
+
+def network(model, y, classes):
+    state, psi = model.train(X, y, classes, 0)
+    return model.network({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, (6,), classes), psi
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize(
+    "model", [LinearSvm(C=(0.5,)), LogisticRegression(C=(0.5,)), Mlp(hidden=(5,), alpha=(0.1,), epochs=30)],
+    ids=lambda each: each.name,
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_probabilities_are_scikit_learns(model, classes: int) -> None:
+    y = labels(classes)
+    found, psi = network(model, y, classes)
+    scaled = StandardScaler().fit_transform(X.astype(np.float64))
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    if not hasattr(model.head(psi, 0), "decision_function"):  # scikit-learn calibrates its probabilities, we its logits
+        head = model.head(psi, 0).fit(scaled, y)
+        assert (found.outputs(X, "margin").argmax(1) == head.predict(scaled)).all()
+        return
+    theirs = CalibratedClassifierCV(model.head(psi, 0), cv=folds, ensemble=False).fit(scaled, y)
+    np.testing.assert_allclose(found.probabilities(X).numpy(), theirs.predict_proba(scaled), atol=1e-6)
+
+
+def test_the_grid_is_searched() -> None:
+    y = labels(2)
+    assert network(LogisticRegression(C=(1e-6, 1.0)), y, 2)[1] == 1.0
+
+
+def test_a_class_without_labels_has_probability_0() -> None:
+    y = labels(2) * 2
+    found, _ = network(LinearSvm(), y, 3)
+    probabilities = found.probabilities(X).numpy()
+    assert not probabilities[:, 1].any() and np.allclose(probabilities.sum(1), 1)
+
+
+def test_a_class_of_one_item_is_not_cross_validated() -> None:
+    y = np.zeros(120, np.int64)
+    y[0] = 1
+    found, psi = network(LogisticRegression(C=(0.3, 1.0)), y, 2)
+    assert psi == 0.3 and np.allclose(found.probabilities(X).sum(1), 1)
+
+
+def test_one_class_cannot_be_learned() -> None:
+    with pytest.raises(XalError, match="one class; label more"):
+        LinearSvm().train(X, np.zeros(120, np.int64), 2, 0)
+
+
+def test_gradients_are_refused() -> None:
+    with pytest.raises(XalError, match="has no gradients"):
+        _ = network(LinearSvm(), labels(2), 2)[0].module

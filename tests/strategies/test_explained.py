@@ -1,0 +1,139 @@
+"""Explanation disagreement, ALEX and density weighting against the matrices and double loops they stand for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from xal.chance import Chance
+from xal.errors import XalError
+from xal.strategies.alex import EPS, Alex
+from xal.strategies.density_weighted import DensityWeighted
+from xal.strategies.explanation_disagreement import ExplanationDisagreement, disagreement
+from xal.types import Evidence, Explanations, Labelled
+
+CHANCE = Chance(0)
+
+
+def explanations(n: int, seed: int, f: int = 12, as_sparse: bool = False) -> Explanations:
+    generator = np.random.default_rng(seed)
+    represented = (generator.random((n, f)) < 0.4).astype(float)
+    attributions = generator.normal(size=(n, f)) * represented
+    if as_sparse:
+        attributions, represented = sparse.csr_array(attributions), sparse.csr_array(represented)
+    return Explanations(
+        attributions=attributions,
+        represented=represented,
+        explained_class=generator.integers(0, 3, n),
+        probability=np.ones(n),
+    )
+
+
+def evidence(n: int, seed: int, **parts: object) -> Evidence:
+    ids = np.array([f"{seed}-{i}" for i in range(n)], object)
+    return Evidence(ids=ids, rows=np.arange(n), **parts)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_explanation_disagreement_is_the_papers_matrices(as_sparse: bool) -> None:
+    given = explanations(30, 1, as_sparse=as_sparse)
+    pool = explanations(50, 2, as_sparse=as_sparse).represented
+    dense = explanations(30, 1)
+    q, x = dense.attributions, dense.represented
+    x_pool = explanations(50, 2).represented
+    a = (q * x) @ (q * x).T
+    b = (dense.explained_class[:, None] != dense.explained_class[None]).astype(float)
+    c = (a * b) @ np.ones(30)
+    s = x_pool @ (np.outer(c, np.ones(12)) * x).T
+    w = s @ np.ones(30)
+    strategy = ExplanationDisagreement()
+    state = strategy.prepare(None, evidence(30, 1, explanations=given))
+    found = strategy.score(evidence(50, 2, represented=pool), state, CHANCE)
+    np.testing.assert_allclose(found, w, atol=1e-12)
+    assert np.abs(w).max() > 1
+
+
+def test_the_papers_worked_example() -> None:
+    """A and B of section 3.1 give C = (1.5, .7, .8); z with that A come of a Cholesky root."""
+    a = np.array([[1.0, 0.7, 0.8], [0.7, 1.0, 0.6], [0.8, 0.6, 1.0]])
+    z = np.linalg.cholesky(a)
+    classes = np.array([0, 1, 1])
+    b = (classes[:, None] != classes[None]).astype(float)
+    np.testing.assert_allclose((a * b).sum(1), [1.5, 0.7, 0.8])
+    np.testing.assert_allclose(disagreement(z, classes), [1.5, 0.7, 0.8])
+
+
+def test_both_extensions_by_loops() -> None:
+    predicted, true = explanations(20, 3), explanations(20, 4)
+    true = dataclasses.replace(true, represented=predicted.represented)
+    labels = np.random.default_rng(5).integers(0, 3, 20)
+    labelled = Labelled(evidence=evidence(20, 3, explanations=predicted), labels=labels, explanations=true)
+    x, z, t = (
+        predicted.represented,
+        predicted.attributions * predicted.represented,
+        true.attributions * true.represented,
+    )
+    v = np.zeros(12)
+    for i in range(20):
+        v += (predicted.explained_class[i] != labels[i]) * float(z[i] @ t[i]) * x[i]
+    state = ExplanationDisagreement(of="mispredicted").prepare(labelled, None)
+    np.testing.assert_allclose(state.dense, v, atol=1e-12)
+    v = np.zeros(12)
+    for i in range(20):
+        v += sum(float(t[i] @ t[j]) for j in range(20) if labels[i] != labels[j]) * x[i]
+    state = ExplanationDisagreement(of="labels").prepare(labelled, None)
+    np.testing.assert_allclose(state.dense, v, atol=1e-12)
+    assert np.abs(v).max() > 1
+
+
+def test_ebano_features_cannot_be_compared() -> None:
+    given = explanations(4, 1)
+    ebano = dataclasses.replace(given, npirp=given.attributions)
+    with pytest.raises(XalError, match="choose another explainer"):
+        ExplanationDisagreement().prepare(None, evidence(4, 1, explanations=ebano))
+
+
+@pytest.mark.parametrize("divergence", ["kl", "cosine"])
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_alex_is_the_double_loop(divergence: str, as_sparse: bool) -> None:
+    labelled, pool = explanations(9, 1, as_sparse=as_sparse), explanations(15, 2, as_sparse=as_sparse)
+
+    def distributions(n: int, seed: int) -> np.ndarray:
+        weight = np.abs(explanations(n, seed).attributions) + EPS
+        return weight / weight.sum(axis=1, keepdims=True)
+
+    expected = np.zeros(15)
+    for u, p in enumerate(distributions(15, 2)):
+        for q in distributions(9, 1):
+            cosine = 1 - p @ q / np.linalg.norm(p) / np.linalg.norm(q)
+            expected[u] += (cosine if divergence == "cosine" else (p * np.log(p / q)).sum()) / 9
+    strategy = Alex(divergence=divergence)
+    known = Labelled(evidence=evidence(9, 1, explanations=labelled), labels=np.zeros(9, np.int64))
+    state = strategy.prepare(known, None)
+    found = strategy.score(evidence(15, 2, explanations=pool), state, CHANCE)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_alex_takes_candidates_by_least_confidence_or_entropy() -> None:
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.6, 0.2, 0.2], [1.0, 0.0, 0.0]])
+    given = evidence(3, 0, probabilities=probabilities)
+    assert Alex().survivors(7) == 21
+    np.testing.assert_allclose(Alex().prefilter(given, CHANCE), [0.5, 0.4, 0.0])
+    found = Alex(uncertainty="entropy").prefilter(given, CHANCE)
+    np.testing.assert_allclose(found, [np.log(2), -0.6 * np.log(0.6) - 0.4 * np.log(0.2), 0.0], atol=1e-12)
+
+
+def test_density_weighted_queries_what_is_far_from_the_labelled() -> None:
+    generator = np.random.default_rng(0)
+    centres = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    points = np.concatenate([centre + generator.normal(0, 0.1, (20, 2)) for centre in centres])
+    labelled = Labelled(evidence=evidence(4, 1, embeddings=points[:4]), labels=np.zeros(4, np.int64))
+    strategy = DensityWeighted(clusters=3)
+    state = strategy.prepare(labelled, evidence(60, 2, embeddings=points))
+    scores = strategy.score(evidence(60, 2, embeddings=points), state, CHANCE)
+    assert scores[:20].max() < 1 < 5 < scores[20:].min()
+    by_loop = [
+        min(np.linalg.norm(np.linalg.norm(state.centres - x, axis=1) - s) for s in state.labelled) for x in points
+    ]
+    np.testing.assert_allclose(scores, by_loop, atol=1e-6)

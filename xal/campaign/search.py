@@ -1,0 +1,168 @@
+"""The nested search (Nguyen & Ghose, section 3.2): outside, theta by Bayesian optimisation on Ray Tune; inside, the
+model's own grid Psi by cross-validation.
+
+A trial is a small campaign in one process, in a directory named by its theta: what a killed search has begun, its
+next start continues, and no theta is computed twice. Its value is the validation metric, the mean over the rounds
+after round 0.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xal.campaign.campaign import run_campaign
+from xal.campaign.recipe import Budget, PoolSection, Recipe, RunSpec
+from xal.campaign.search_space import Search
+from xal.chance import Chance
+from xal.config import override, parse, unparse
+from xal.data.pool import METADATA_KEY, Pool
+from xal.engine import Serial
+from xal.errors import ConfigError, DataError, RunError
+from xal.progress import Reporter
+from xal.report.runs import read_run
+
+DATA, TRIALS = "data", "trials"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What trials compute: small and picklable."""
+
+    recipe: Recipe
+    search: Search
+    directory: Path
+
+    def rounds(self, theta: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
+        """(round, mean value so far) of a trial, as they come; raises what its campaign raises."""
+        recipe = with_theta(self.recipe, theta)
+        name = hashlib.sha256(json.dumps(dict(theta), sort_keys=True).encode()).hexdigest()[:16]
+        folder = self.directory / TRIALS / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # the same theta may be drawn again while it runs
+            (folder / "theta.json").write_text(json.dumps(dict(theta), indent=2) + "\n", encoding="utf-8")
+            specs = [
+                RunSpec(recipe=recipe, arm=next(iter(recipe.strategies)), seed=seed, directory=folder / f"seed{seed}")
+                for seed in self.search.seeds
+            ]
+            for round in range(1, self.search.rounds + 1):
+                values = []
+                for spec in specs:
+                    with recipe.engine.open() as session:
+                        run_campaign(replace(spec, until=round), session, Reporter(quiet=True))
+                    values.append(np.mean(read_run(spec.directory).curve(self.search.metric)[1][1 : round + 1]))
+                yield round, float(np.mean(values))
+
+
+def with_theta(recipe: Recipe, theta: Mapping[str, Any]) -> Recipe:
+    """The recipe with settings replaced; ConfigError where they are none."""
+    mapping = unparse(recipe)
+    override(mapping, [f"{path}={json.dumps(value)}" for path, value in theta.items()])
+    changed: Recipe = parse(Recipe, mapping, "search.space")
+    return changed
+
+
+def prepared(recipe: Recipe, directory: Path, source: Path | None) -> Objective:
+    """Check the search, and write the pools of its trials to `directory`, unless they are there.
+
+    source: the run whose labels are replayed. Raises ConfigError, RunError, DataError.
+    """
+    search = recipe.search
+    if search is None or not search.space:
+        raise ConfigError(["search.space: names no parameter; give at least one, e.g. explainer.max_evals"])
+    if recipe.arms is not None:
+        raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in their place"])
+    if (search.mode == "replay") != (source is not None):
+        raise ConfigError(["search.mode: replay wants the labels of a run, --from RUN; oracle takes none"])
+    recipe = replace(recipe, search=None)
+    for path, span in search.space.items():
+        for value in span.ends:
+            with_theta(recipe, {path: value})
+    folder = directory / DATA
+    if not (folder / "validation.parquet").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        pool = recipe.open_pool()
+        table = _replayed(source, pool) if source is not None else _drawn(pool, search)
+        held = Chance(search.seed).of("validation").uniform(table["id"].to_numpy(zero_copy_only=False).astype(object))
+        order = np.argsort(held, kind="stable")
+        cut = max(1, round(search.validation * len(order)))
+        names = [("pool", np.sort(order[cut:])), ("validation", np.sort(order[:cut]))]
+        for name, rows in names:  # validation last: it says that both are there
+            metadata = {
+                METADATA_KEY: json.dumps(
+                    {"classes": list(recipe.classes(pool)), "channels": pool.channels, "names": pool.names}
+                )
+            }
+            pq.write_table(table.take(pa.array(rows)).replace_schema_metadata(metadata), folder / f"{name}.parquet")
+    size = len(Pool.open(folder / "pool.parquet"))
+    fifth = max(2, size // 5)
+    given = (recipe.budget.initial, recipe.budget.per_round) if search.mode == "oracle" else (fifth, fifth)
+    initial, per_round = search.initial or given[0], search.per_round or given[1]
+    budget = Budget(initial=initial, balanced=recipe.budget.balanced, per_round=per_round, rounds=search.rounds)
+    if budget.total > size:
+        raise ConfigError(
+            [
+                f"search: {initial} + {search.rounds} x {per_round} = {budget.total} labels, but what plays the pool "
+                f"has {size} items; lower search.initial, per_round or rounds, or raise search.items"
+            ]
+        )
+    own = recipe.engine
+    engine = Serial(batch=own.batch, threads=1, precision=own.precision, compiled=own.compiled, device="cpu")
+    section = PoolSection(
+        source=str(folder / "pool.parquet"),
+        test=str(folder / "validation.parquet"),
+        classes=recipe.classes(recipe.open_pool()),
+    )
+    train = replace(recipe.train, threads=1)
+    return Objective(
+        recipe=replace(recipe, pool=section, budget=budget, engine=engine, train=train, seeds=None),
+        search=search,
+        directory=directory,
+    )
+
+
+def _drawn(pool: Pool, search: Search) -> pa.Table:
+    if not pool.has_labels:
+        raise DataError("search.mode: oracle asks the pool's own labels, and it has no `label` column; use replay")
+    size = min(search.items, len(pool))
+    rows = np.sort(np.random.default_rng(search.seed).choice(len(pool), size, replace=False))
+    return pool.read(rows, list(pool.columns))
+
+
+def _replayed(source: Path, pool: Pool) -> pa.Table:
+    run = read_run(source)
+    labels = {item.row: item.label for item in run.queried if item.label is not None}
+    if len(labels) < 20:
+        raise RunError(f"{source} has {len(labels)} labels; replay wants 20 at least, to split them")
+    rows = np.array(sorted(labels), np.int64)
+    table = pool.read(rows, [name for name in pool.columns if name != "label"])
+    return table.append_column("label", pa.array([labels[int(row)] for row in rows], pa.string()))
+
+
+def bought(
+    recipe: Recipe, theta: Mapping[str, Any], directory: Path, seeds: tuple[int, ...], say: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """The held-out measure of the recipe as it is and with theta, by seed, of whole campaigns on its own pools."""
+    values: dict[str, list[float]] = {}
+    for name, chosen in (("default", recipe), ("best", with_theta(recipe, theta))):
+        values[name] = []
+        for seed in seeds:
+            spec = RunSpec(
+                recipe=chosen, arm=next(iter(chosen.strategies)), seed=seed, directory=directory / f"{name}-seed{seed}"
+            )
+            with chosen.engine.open() as session:
+                run_campaign(spec, session, Reporter(quiet=True))
+            measure = read_run(spec.directory).curve("macro_f1")[1][1:]
+            values[name].append(float(np.mean(measure)))
+            say(f"{name}, seed {seed}: mean macro F1 over rounds {values[name][-1]:.4f}")
+    return values

@@ -1,0 +1,94 @@
+"""`xal tune` from beginning to end: prepare, search, compare with the default, report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xal.campaign.recipe import Recipe
+from xal.campaign.search import bought, prepared
+from xal.campaign.search_space import Span
+from xal.config import differences, unparse
+from xal.engine import RayEngine, Serial
+from xal.errors import ConfigError, RunError
+from xal.progress import Reporter
+from xal.report.tuning import importance, write_search
+
+
+def run_search(
+    recipe: Recipe, directory: Path, source: Path | None, seeds: tuple[int, ...], reporter: Reporter
+) -> tuple[Path, dict[str, Any] | None]:
+    """(the page, the best theta or None where every trial failed).
+
+    Raises ConfigError for a search that cannot run, RunError for a directory of another search.
+    """
+    from xal.engine.ray.tuning import distribution, search
+
+    if not isinstance(recipe.engine, RayEngine):
+        raise ConfigError(["engine: xal tune runs on Ray; set engine: ray"])
+    objective = prepared(recipe, directory, source)
+    _claim(recipe, directory, source)
+    wanted = objective.search
+    space = {path: _plain(span) for path, span in wanted.space.items()}
+    trials = search(
+        recipe.engine,
+        objective,
+        space,
+        directory,
+        trials=wanted.trials,
+        rounds=wanted.rounds,
+        stop_early=wanted.stop_early,
+        seed=wanted.seed,
+        say=reporter.say,
+    )
+    good = [trial for trial in trials if trial["value"] is not None]
+    best = max(good, key=lambda trial: (trial["round"], trial["value"]))["theta"] if good else None
+    values = {}
+    if best is not None and recipe.open_test() is not None and wanted.mode == "oracle":
+        whole = unserved(recipe)
+        values = bought(whole, best, directory / "held-out", seeds, reporter.say)
+    shares = importance(trials, {path: distribution(span) for path, span in space.items()}, wanted.rounds)
+    page = write_search(
+        directory,
+        trials,
+        shares,
+        values,
+        best=best,
+        metric=wanted.metric,
+        mode=wanted.mode,
+        rounds=wanted.rounds,
+        log={path: span.log for path, span in wanted.space.items()},
+    )
+    return page, best
+
+
+def unserved(recipe: Recipe) -> Recipe:
+    """The recipe without its search, on one process: a small campaign is over before actors have started."""
+    own = recipe.engine
+    engine = Serial(batch=own.batch, threads=own.threads, precision=own.precision, compiled=own.compiled)
+    return replace(recipe, search=None, seeds=None, engine=engine)
+
+
+def _plain(span: Span) -> Any:
+    if span.choices is not None:
+        return list(span.choices)
+    return (*span.ends, span.log, span.whole)
+
+
+def _claim(recipe: Recipe, directory: Path, source: Path | None) -> None:
+    """Write, or check, whose search this is."""
+    whole = unparse(recipe) | {"from": None if source is None else str(source.resolve())}
+    del whole["engine"]
+    path = directory / "search.yaml"
+    if path.exists():
+        changed = differences(whole, yaml.safe_load(path.read_text(encoding="utf-8")))
+        if changed:
+            raise RunError(
+                f"{directory} holds another search; choose another --out, or undo:\n"
+                + "\n".join(f"  - {line}" for line in changed)
+            )
+    else:
+        path.write_text(yaml.safe_dump(whole, sort_keys=True), encoding="utf-8")

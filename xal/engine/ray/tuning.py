@@ -1,0 +1,143 @@
+"""Search on Ray Tune with Optuna's TPE: trials side by side on the cluster, kept in a folder, continued when killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import optuna
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search.optuna import OptunaSearch
+
+from xal.engine.ray.engine import RayEngine
+from xal.engine.ray.session import RaySession
+
+NAME = "tune"
+
+
+class Objective(Protocol):
+    """What a trial computes."""
+
+    def rounds(self, theta: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
+        """(round, value so far)."""
+        ...
+
+
+def search(
+    engine: RayEngine,
+    objective: Objective,
+    space: Mapping[str, Any],
+    directory: Path,
+    *,
+    trials: int,
+    rounds: int,
+    stop_early: bool,
+    seed: int,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Every trial: theta, value (None: it failed), round reached, and why it failed; larger values are better.
+
+    space: by path a list of choices, or (low, high, log, whole). A folder that holds a search is continued.
+    """
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told in one line each
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    session = RaySession(engine)
+    try:
+        at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        trainable = tune.with_resources(_trial(objective), {"cpu": 1})
+        storage = str(directory.resolve() / NAME)
+        progress = _Progress(trials, say)
+        if tune.Tuner.can_restore(storage):
+            say("the search goes on where it stood")
+            tuner = tune.Tuner.restore(storage, trainable, resume_unfinished=True)
+            tuner._local_tuner._run_config.callbacks = [progress]
+        else:
+            algorithm = OptunaSearch(
+                {path: distribution(span) for path, span in space.items()}, metric="value", mode="max", seed=seed
+            )
+            scheduler = ASHAScheduler("round", max_t=rounds, grace_period=1, reduction_factor=2) if stop_early else None
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    metric="value",
+                    mode="max",
+                    search_alg=ConcurrencyLimiter(algorithm, max_concurrent=at_once),
+                    scheduler=scheduler,
+                    num_samples=trials,
+                    reuse_actors=True,  # a process that has imported torch once is kept
+                ),
+                run_config=tune.RunConfig(
+                    name=NAME, storage_path=str(directory.resolve()), verbose=0, callbacks=[progress]
+                ),
+            )
+        results = tuner.fit()
+        return [_told(result) for result in results]
+    finally:
+        session.close()
+
+
+def _trial(objective: Objective) -> Callable[[dict[str, Any]], None]:
+    def trial(theta: dict[str, Any]) -> None:
+        for round, value in objective.rounds(theta):
+            tune.report({"round": round, "value": value})
+
+    return trial
+
+
+def distribution(span: Any) -> Any:
+    """Optuna's, of a list of choices or of (low, high, log, whole)."""
+    if isinstance(span, list):
+        return optuna.distributions.CategoricalDistribution(span)
+    low, high, log, whole = span
+    kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+    return kind(low, high, log=log)
+
+
+def _told(result: Any) -> dict[str, Any]:
+    metrics = result.metrics or {}
+    why = None if result.error is None else str(result.error).strip().splitlines()[-1]
+    value = None if why else metrics.get("value")
+    return {"theta": dict(result.config), "value": value, "round": metrics.get("round"), "why": why}
+
+
+class _Progress(tune.Callback):  # type: ignore[misc]
+    """A line for each trial that ends."""
+
+    def __init__(self, trials: int, say: Callable[[str], None]) -> None:
+        self.trials, self.say, self.done, self.best = trials, say, 0, float("-inf")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Theta, value, and the best so far."""
+        result = trial.last_result
+        if "value" not in result:
+            return
+        self.best = max(self.best, result["value"])
+        self._say(trials, trial, f"{result['value']:.4f} after round {result['round']} (best {self.best:.4f})")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Theta, and that it failed."""
+        self._say(trials, trial, "failed; the search goes on")
+
+    def _say(self, trials: list[Any], trial: Any, what: str) -> None:
+        self.done = sum(each.is_finished() for each in trials)
+        theta = ", ".join(
+            f"{path} = {value:g}" if isinstance(value, float) else f"{path} = {value}"
+            for path, value in trial.config.items()
+        )
+        self.say(f"trial {self.done} of {self.trials}: {theta}: {what}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"trials": self.trials, "say": None, "done": self.done, "best": self.best}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.trials, self.done, self.best = state["trials"], state["done"], state["best"]
+        self.say = lambda text: None
