@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from xal.campaign.recipe import Recipe
 from xal.config import parse
+from xal.data.build import PoolWriter
 from xal.data.images import encode_png
 
 CLASSES = ("dark", "light", "striped")
@@ -62,3 +63,29 @@ def small(path: Path, /, **sections: Any) -> Recipe:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+RUN_ENGINES: dict[str, dict[str, Any]] = {"ray": {"name": "ray", "cpus": 2, "object_store_mb": 100}}
+
+
+def text_pool(path: Path, n: int, seed: int) -> Path:
+    """n short texts of two classes that some words tell apart."""
+    generator = np.random.default_rng(seed)
+    signs = {"good": ["good", "fine", "lovely"], "bad": ["bad", "poor", "dull"]}
+    writer = PoolWriter(path, "text", labelled=True)
+    for number in range(n):
+        label = str(generator.choice(["good", "bad"]))
+        words = [*generator.choice(signs[label], 2), *(f"word{k}" for k in generator.integers(0, 40, 6))]
+        writer.add(f"text-{seed}-{number:03d}", " ".join(generator.permutation(words)) + f" n{number}", label)
+    writer.close(["bad", "good"])
+    return path
+
+
+def features_pool(path: Path, n: int) -> Path:
+    """n vectors of four features, of two classes that their sum tells apart."""
+    generator = np.random.default_rng(0)
+    writer = PoolWriter(path, "features", labelled=True, width=4)
+    for number, row in enumerate(generator.normal(size=(n, 4)).astype(np.float32)):
+        writer.add(f"row-{number:03d}", row.tobytes(), "high" if row.sum() > 0 else "low")
+    writer.close(["high", "low"], names=["a", "b", "c", "d"])
+    return path

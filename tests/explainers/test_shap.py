@@ -64,12 +64,17 @@ def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> N
     def ask(left):
         return network.probabilities(np.asarray(left, object)).numpy()
 
-    worst, cut = 0.0, 0
+    worst, cut, repeated = 0.0, 0, 0
     for i, (tree, words) in enumerate(zip(game.trees(), game.texts.tokens, strict=True)):
-        expected = owen(ask, text_masker(tree, words), int(of[i]), max_evals, batch_size)
-        worst = max(worst, float(np.abs(values[i, : len(words)] - expected).max()))
+        for _ in range(10):  # groups of equal worth shap opens at random, so that it differs from itself
+            expected = owen(ask, text_masker(tree, words), int(of[i]), max_evals, batch_size)
+            difference = float(np.abs(values[i, : len(words)] - expected).max())
+            repeated += difference > 1e-6
+            if difference < 1e-6:
+                break
+        worst = max(worst, difference)
         cut += tree.evaluations + 2 > max_evals
-    assert len(payload) == 200 and worst < 1e-6
+    assert len(payload) == 200 and worst < 1e-6 and repeated < 20
     assert (cut > 50) == (max_evals == 40)
     first = game.texts.tokens[0]
     by_word = sum(values[0, p] for p, word in enumerate(first) if word == first[1])

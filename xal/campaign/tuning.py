@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,10 @@ def run_search(
         say=reporter.say,
     )
     good = [trial for trial in trials if trial["value"] is not None]
-    best = max(good, key=lambda trial: (trial["round"], trial["value"]))["theta"] if good else None
+    ranked = sorted(
+        good, key=lambda trial: (trial["round"], trial["value"], json.dumps(trial["theta"], sort_keys=True))
+    )
+    best = ranked[-1]["theta"] if good else None
     values = {}
     if best is not None and recipe.open_test() is not None and wanted.mode == "oracle":
         whole = unserved(recipe)

@@ -148,7 +148,10 @@ class TrainJob:
     def _examples_of(self, table: pa.Table, classes: Sequence[int], path: Path) -> Examples:
         payload, good = payload_of(table[self.model.kind], self.model.kind, self.shape)
         check_readable(table, good, path)
-        return Examples(images=torch.from_numpy(payload), labels=torch.tensor(classes, dtype=torch.int64))
+        return Examples(
+            images=torch.from_numpy(np.require(payload, requirements="W")),
+            labels=torch.tensor(classes, dtype=torch.int64),
+        )
 
 
 def check_readable(table: pa.Table, good: npt.NDArray[np.bool_], path: Path) -> None:

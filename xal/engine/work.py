@@ -186,17 +186,25 @@ class Worker:
         """
         good = np.asarray(block["good"], bool)
         unreadable = [(str(item), UNREADABLE) for item in block["id"][~good]]
-        values: list[Any] = []
-        with threads(self.threads), torch.inference_mode():
+        with threads(self.threads):
             if work.model is not None and not work.without_model:
-                self.network(work.model)  # here, so that weights that cannot be read are not the items' fault
+                # here, so that weights that cannot be read are not the items' fault, and are no inference tensors
+                self.network(work.model)
+            values = self._values(work, block, good, unreadable)
+        return Partial(value=work.join(values), items=len(good), unreadable=tuple(unreadable))
+
+    def _values(
+        self, work: Work, block: Block, good: npt.NDArray[np.bool_], unreadable: list[tuple[str, str]]
+    ) -> list[Any]:
+        values: list[Any] = []
+        with torch.inference_mode():
             for batch in _batches(block, good):
                 found = self._map(work, batch, unreadable)
                 if not found and len(batch["id"]) >= BATCH_TO_BLAME:
                     item, why = unreadable[-1]
                     raise RunError(f"all {len(batch['id'])} items of a batch fail, the last, '{item}': {why}")
                 values += found
-        return Partial(value=work.join(values), items=len(good), unreadable=tuple(unreadable))
+        return values
 
     def _map(self, work: Work, columns: Block, failed: list[tuple[str, str]]) -> list[Any]:
         """The value of a batch; of one that fails, for want of memory or otherwise, the values of its halves."""

@@ -75,7 +75,7 @@ def write_search(
         "held_out": {name: list(each) for name, each in values.items()},
         "trials": list(trials),
     }
-    (directory / "search.json").write_text(json.dumps(told, indent=2) + "\\n", encoding="utf-8")
+    (directory / "search.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     page = PAGE.format(
         trials=len(trials),
         failed=sum(trial["why"] is not None for trial in trials),

@@ -80,7 +80,10 @@ def search(
                 ),
             )
         results = tuner.fit()
-        return [_told(result) for result in results]
+        # a restored result forgets the settings of a trial that failed before it reported; the trial does not
+        return [
+            _told(result, trial) for result, trial in zip(results, results._experiment_analysis.trials, strict=True)
+        ]
     finally:
         session.close()
 
@@ -102,11 +105,11 @@ def distribution(span: Any) -> Any:
     return kind(low, high, log=log)
 
 
-def _told(result: Any) -> dict[str, Any]:
+def _told(result: Any, trial: Any) -> dict[str, Any]:
     metrics = result.metrics or {}
     why = None if result.error is None else str(result.error).strip().splitlines()[-1]
     value = None if why else metrics.get("value")
-    return {"theta": dict(result.config), "value": value, "round": metrics.get("round"), "why": why}
+    return {"theta": dict(trial.config), "value": value, "round": metrics.get("round"), "why": why}
 
 
 class _Progress(tune.Callback):  # type: ignore[misc]

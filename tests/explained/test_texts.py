@@ -1,0 +1,148 @@
+"""Campaigns on texts and tables: every strategy that explains, both engines, annotation by file, explanations kept."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.recipes import RUN_ENGINES, features_pool, text_pool
+from xal.campaign.experiment import run_experiment
+from xal.campaign.explain import explain_text
+from xal.campaign.recipe import Recipe
+from xal.config import parse
+from xal.data.pool import Pool
+from xal.engine import Serial
+from xal.engine.query import Coordinator
+from xal.engine.work import ModelRef
+from xal.errors import ConfigError
+from xal.explainers.shap_partition import ShapPartition
+from xal.progress import Reporter
+from xal.report.page import write_report
+from xal.report.runs import read_run
+from xal.store.artefacts import EXPLANATIONS, read_explanations
+
+ARMS: dict[str, Any] = {
+    "random": "random",
+    "disagreement": {"name": "explanation_disagreement", "sample": 20},
+    "mispredicted": {"name": "explanation_disagreement", "of": "mispredicted"},
+    "labels": {"name": "explanation_disagreement", "of": "labels"},
+    "alex": "alex",
+    "density": {"name": "density_weighted", "clusters": 3},
+}
+
+
+def recipe(pool: Path, test: Path, **sections: Any) -> Recipe:
+    mapping: dict[str, Any] = {
+        "pool": {"source": str(pool), "test": str(test)},
+        "model": {"name": "linear_svm", "encoder": "tfidf", "C": [1.0]},
+        "explainer": "shap_partition",
+        "arms": ARMS,
+        "budget": {"initial": 20, "per_round": 10, "rounds": 2},
+        "engine": {"name": "serial", "batch": 32},
+    }
+    found: Recipe = parse(Recipe, mapping | sections)
+    return found
+
+
+@pytest.fixture
+def pools(tmp_path: Path) -> tuple[Path, Path]:
+    return text_pool(tmp_path / "pool.parquet", 200, 0), text_pool(tmp_path / "test.parquet", 60, 1)
+
+
+def queries(directory: Path) -> dict[str, list[str]]:
+    return {path.name: [item.id for item in read_run(path).queried] for path in sorted(directory.glob("*-seed*"))}
+
+
+def test_texts_through_every_strategy(tmp_path: Path, pools: tuple[Path, Path]) -> None:
+    run_experiment(recipe(*pools), tmp_path / "runs", Reporter(quiet=True))
+    found = queries(tmp_path / "runs")
+    assert len(found) == 6 and all(len(set(ids)) == 40 for ids in found.values())
+    assert len({tuple(ids) for ids in found.values()}) == 6
+    first = {tuple(ids[:20]) for ids in found.values()}
+    assert len(first) == 1  # round 0 is the same in all arms
+    run = read_run(tmp_path / "runs" / "alex-seed0")
+    assert run.curve()[1][-1] > 0.7 and not (run.directory / "explained").exists()
+    folder = run.directory / (run.of("query")[1].artefact or "")
+    ids, explanations = read_explanations(folder / EXPLANATIONS)
+    assert len(ids) == 10
+    ShapPartition().check(explanations)
+    page = write_report([run.directory], tmp_path / "report.html").read_text()
+    assert 'class="text"' in page and "background:rgba(" in page
+    html, line = explain_text(run.directory, "so good & <fine> word3")
+    assert "&amp;" in html and "&lt;" in html and "good" in line
+
+
+@pytest.mark.ray
+def test_texts_on_ray_as_on_serial(tmp_path: Path, pools: tuple[Path, Path], ray_session: object) -> None:
+    arms = {name: ARMS[name] for name in ("disagreement", "alex")}
+    run_experiment(recipe(*pools, arms=arms), tmp_path / "serial", Reporter(quiet=True))
+    engine = {**RUN_ENGINES["ray"], "batch": 32}
+    run_experiment(recipe(*pools, arms=arms, engine=engine), tmp_path / "ray", Reporter(quiet=True))
+    assert queries(tmp_path / "ray") == queries(tmp_path / "serial")
+
+
+@pytest.mark.parametrize(
+    ("model", "explainer"),
+    [
+        ("logistic_regression", "shap_linear"),
+        ("linear", "gradient_shap"),
+        ("mlp", "lime"),
+        ("linear", "shap_partition"),
+    ],
+)
+def test_tables(tmp_path: Path, model: str, explainer: str) -> None:
+    pool = features_pool(tmp_path / "pool.parquet", 150)
+    arms = {name: ARMS[name] for name in ("disagreement", "alex", "density")}
+    given = recipe(
+        pool, pool, model=model, explainer=explainer, arms=arms, train={"epochs": 3, "lr": 0.1, "threads": 1}
+    )
+    run_experiment(given, tmp_path / "runs", Reporter(quiet=True))
+    assert all(len(set(ids)) == 40 for ids in queries(tmp_path / "runs").values())
+
+
+def test_a_batch_of_texts_is_annotated(tmp_path: Path, pools: tuple[Path, Path]) -> None:
+    given = recipe(*pools, arms={"alex": "alex"}, annotator="file", budget={"initial": 10, "per_round": 5, "rounds": 1})
+    run_experiment(given, tmp_path / "runs", Reporter(quiet=True))
+    folder = tmp_path / "runs" / "alex-seed0" / "to-label" / "round-000"
+    rows = list(csv.DictReader((folder / "batch.csv").open(encoding="utf-8")))
+    texts = dict(zip(*Pool.open(pools[0]).read_span(0, 200, ["id", "text"]).to_pydict().values(), strict=True))
+    assert len(rows) == 10 and all(texts[row["id"]] == row["text"] for row in rows)
+
+
+def test_a_second_pass_computes_nothing(
+    tmp_path: Path, pools: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_experiment(recipe(*pools, arms={"random": "random"}), tmp_path / "runs", Reporter(quiet=True))
+    given = recipe(*pools)
+    pool = Pool.open(pools[0])
+    weights = tmp_path / "runs" / "random-seed0" / "round-002" / "train" / "model.safetensors"
+    ref = ModelRef(model=given.model, weights=weights, version="1", shape=(), classes=2)
+    explained: list[int] = []
+    plain = ShapPartition.explain
+    monkeypatch.setattr(
+        ShapPartition, "explain", lambda self, n, p, c=None: explained.append(len(p)) or plain(self, n, p, c)
+    )
+    needs = frozenset({"explanations"})
+    results = []
+    for rows, kept in ((range(100), tmp_path / "kept"), (range(50, 120), tmp_path / "kept"), (range(50, 120), None)):
+        with Serial(batch=32).open() as session:
+            coordinator = Coordinator(
+                session=session, pool=pool, shape=(), model=ref, explainer=given.explainer, kept=kept
+            )
+            results.append(coordinator.collect(np.array(rows), needs, "explain"))
+        if len(results) == 2:
+            assert sum(explained) == 120  # 100, then the 20 that are new
+    one, other = (found.explanations for found in results[1:])
+    assert np.array_equal(one.attributions.toarray(), other.attributions.toarray())
+
+
+def test_kinds_that_do_not_fit_are_refused(tmp_path: Path, pools: tuple[Path, Path]) -> None:
+    for sections, problem in (
+        ({"model": "convnet"}, "'convnet' takes image, the pool holds text"),
+        ({"model": "linear_svm"}, "'linear_svm' takes features, the pool holds text"),
+        ({"explainer": "gradient_shap"}, "'gradient_shap' explains features, image, the pool holds text"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            run_experiment(recipe(*pools, **sections), tmp_path / "runs", Reporter(quiet=True))
