@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xal.errors import RunError
 from xal.report.figures import learning_curves
-from xal.report.page import arms_of, comparison
+from xal.report.page import arms_of, comparison, measures_of
 from xal.report.runs import read_run
 
 KEPT = "<!-- what follows is kept when this file is written again -->"
@@ -22,27 +22,34 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
     Raises RunError for a file that this did not write.
     """
     arms = arms_of([read_run(path) for path in directories])
-    table = comparison(arms)
+    runs = [run for group in arms.values() for run in group]
     figure = destination.with_suffix(".svg")
-    recipe = next(iter(arms.values()))[0].recipe
-    seeds = sorted({run.seed for runs in arms.values() for run in runs})
-    header = ["accuracy after", *map(str, table["labels"]), "mean over the curve", "against random, paired"]
-    rows = [[row["arm"], *row["cells"], row["area"], row["difference"]] for row in table["rows"]]
+    recipe = runs[0].recipe
+    seeds = sorted({run.seed for run in runs})
     lines = [
         f"# {destination.stem}",
         "",
         f"Written by `{command}`: {len(arms)} arms, seeds {', '.join(map(str, seeds))}, model "
         f"`{recipe['model']['name']}`, pool `{recipe['pool']['source']}`. Means ± half the 95% interval over the seeds "
-        "(Student's t); differences are of the mean over the curve, paired by seed.",
+        "(Student's t); differences are of the mean over the curve, paired by seed; below random: share of all rounds "
+        "after the first, over the seeds.",
         "",
         f"![learning curves]({figure.name})",
         "",
-        f"| {' | '.join(header)} |",
-        f"| --- |{' ---: |' * (len(header) - 1)}",
-        *[f"| {' | '.join(cells)} |" for cells in rows],
-        "",
-        KEPT,
     ]
+    for measure in measures_of(runs):
+        table = comparison(arms, measure)
+        name = measure.replace("macro_f1", "macro F1")
+        header = [f"{name} after", *map(str, table["labels"]), "mean over the curve", "against random, paired"]
+        header.append("below random")
+        rows = [[row["arm"], *row["cells"], row["area"], row["difference"], row["below"]] for row in table["rows"]]
+        lines += [
+            f"| {' | '.join(header)} |",
+            f"| --- |{' ---: |' * (len(header) - 1)}",
+            *[f"| {' | '.join(cells)} |" for cells in rows],
+            "",
+        ]
+    lines.append(KEPT)
     kept = ""
     if destination.exists():
         _, marker, kept = destination.read_text(encoding="utf-8").partition(KEPT)

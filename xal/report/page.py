@@ -62,7 +62,7 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
         arms=arms,
         seeds=sorted({run.seed for run in runs}),
         states=[(run.arm, run.seed, run.state) for run in runs],
-        curves={measure: learning_curves(arms, measure) for measure in _measures(runs)},
+        curves={measure: learning_curves(arms, measure) for measure in measures_of(runs)},
         measured_on=_measured_on(runs),
         table=comparison(arms),
         balance=class_balance(arms, first.classes),
@@ -97,7 +97,7 @@ def _same_recipe(runs: Sequence[Run]) -> None:
             )
 
 
-def _measures(runs: Sequence[Run]) -> list[str]:
+def measures_of(runs: Sequence[Run]) -> list[str]:
     figures = [step.figures for run in runs for step in run.of("evaluate").values()]
     return [name for name in ("accuracy", "macro_f1") if figures and all(name in each for each in figures)]
 
@@ -111,26 +111,40 @@ def _measured_on(runs: Sequence[Run]) -> str:
     return ", ".join(sorted(kinds)) if len(kinds) < 3 else "the validation split"
 
 
-def comparison(arms: dict[str, list[Run]]) -> dict[str, Any]:
-    """Accuracy by round, area under the curve, and the paired difference of areas against random."""
-    areas = {arm: {run.seed: area(*run.curve()) for run in runs if run.curve()[1]} for arm, runs in arms.items()}
-    labels = max((run.curve()[0] for runs in arms.values() for run in runs), key=len, default=[])
+def comparison(arms: dict[str, list[Run]], measure: str = "accuracy") -> dict[str, Any]:
+    """A measure by round, area under its curve, and against random, paired by seed: areas, and rounds below it."""
+    curves = {
+        arm: {run.seed: run.curve(measure) for run in runs if run.curve(measure)[1]} for arm, runs in arms.items()
+    }
+    labels = max((spent for each in curves.values() for spent, _ in each.values()), key=len, default=[])
     rows = []
     for arm, runs in arms.items():
-        curves = [run.curve()[1] for run in runs]
+        values = [curve for _, curve in curves[arm].values()]
         cells = [
-            str(interval([curve[i] for curve in curves if len(curve) > i]))
-            if any(len(curve) > i for curve in curves)
+            str(interval([curve[i] for curve in values if len(curve) > i]))
+            if any(len(curve) > i for curve in values)
             else ""
             for i in range(len(labels))
         ]
-        random = areas.get("random", {})
-        shared = sorted(areas[arm].keys() & random.keys()) if arm != "random" else []
-        difference = (
-            paired([areas[arm][seed] for seed in shared], [random[seed] for seed in shared]).signed() if shared else ""
+        random = curves.get("random", {})
+        shared = sorted(curves[arm].keys() & random.keys()) if arm != "random" else []
+        difference, below = "", ""
+        if shared:
+            pairs = [(curves[arm][seed], random[seed]) for seed in shared]
+            difference = paired([area(*one) for one, _ in pairs], [area(*other) for _, other in pairs]).signed()
+            under = [x < y for one, other in pairs for x, y in zip(one[1][1:], other[1][1:], strict=False)]
+            below = f"{np.mean(under):.0%}" if under else ""
+        mean_area = str(interval([area(*curve) for curve in curves[arm].values()])) if values else ""
+        rows.append(
+            {
+                "arm": arm,
+                "cells": cells,
+                "area": mean_area,
+                "difference": difference,
+                "below": below,
+                "seeds": len(runs),
+            }
         )
-        mean_area = str(interval(list(areas[arm].values()))) if areas[arm] else ""
-        rows.append({"arm": arm, "cells": cells, "area": mean_area, "difference": difference, "seeds": len(runs)})
     return {"labels": labels, "rows": rows}
 
 
