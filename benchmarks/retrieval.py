@@ -2,9 +2,10 @@
 
     python benchmarks/retrieval.py --work DIR [--json FILE] [--repeats 3]
 
-Documents hold 50 words each, drawn from 50,000, as a pool of texts keeps them: Parquet with a list of word columns. Plain is
-one process a core: pyarrow reads ids and lists, scipy multiplies; nothing is kept of it. xal besides keeps ids, and the 200 of
-largest W. Both are timed warm. Driver memory: peak of this process over the larger pool less that over a quarter of it.
+Documents hold 50 words each, drawn from 50,000, as a pool of texts keeps them: Parquet with a list of word columns.
+Plain is one process a core: pyarrow reads ids and lists, scipy multiplies; nothing is kept of it. xal besides keeps
+ids, and the 200 of largest W. Both are timed warm. Driver memory: peak of this process over the larger pool less that
+over a quarter of it.
 """
 
 import os

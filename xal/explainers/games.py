@@ -24,6 +24,7 @@ from xal.encoders import Texts
 from xal.errors import NumericalError, XalError
 from xal.explainers.ebano.perturbation import blur, default_sigma
 from xal.explainers.explainer import Output, Payload, outputs_function
+from xal.explainers.patchwise import Patchwise, patchwise
 from xal.explainers.trees import Tree, balanced, grid
 from xal.types import Matrix
 
@@ -31,6 +32,7 @@ Absent = Literal["blur", "grey", "black", "labelled"]
 Masks = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
+TABLED = 64  # images whose tables are kept at once: of the convnet's, 1.4 MB each
 PIXELS = 256 * 28 * 28  # of the images that go through the network together on a CPU; 16 times as many on a GPU
 
 
@@ -93,6 +95,8 @@ class ImageGame(Game):
     ask: Any
     rows: int
     columns: int
+    network: Any = None
+    output: Output = "probability"
 
     def __post_init__(self) -> None:
         b, _, h, w = self.images.shape
@@ -104,14 +108,40 @@ class ImageGame(Game):
         row, column = np.arange(h) * self.rows // h, np.arange(w) * self.columns // w
         self.segments = places.reshape(self.rows, self.columns)[row[:, None], column]
         self._players = torch.from_numpy(self.segments).to(self.images.device)
+        self._fast = patchwise(self.network, self.rows, self.columns, self.segments) if len(self.absent) == 1 else None
+        self._tabled: tuple[npt.NDArray[np.int64], Tensor] | None = None
 
     def worth(self, items: Items, masks: Masks) -> Values:
         """Of images with patches replaced, as many at once as are fast."""
+        if self._fast is not None:
+            return self._by_table(self._fast, items, masks)
         height, width = self.images.shape[2:]
         scale = 16 if self.images.is_cuda else 1
         size = max(1, scale * PIXELS // (height * width))
         parts = [self._some(items[at : at + size], masks[at : at + size]) for at in range(0, len(items), size)]
         return np.concatenate(parts)
+
+    @torch.no_grad()
+    def _by_table(self, fast: Patchwise, items: Items, masks: Masks) -> Values:
+        """The same, some items after others; their tables are kept for the next coalitions of the same items."""
+        distinct = np.unique(items)
+        known = self._tabled is not None and np.isin(distinct, self._tabled[0]).all()
+        if not known and len(distinct) > TABLED:
+            worth: Values | None = None
+            for part in np.array_split(distinct, -(-len(distinct) // TABLED)):
+                chosen = np.isin(items, part)
+                some = self._by_table(fast, items[chosen], masks[chosen])
+                worth = np.empty((len(items), some.shape[1])) if worth is None else worth
+                worth[chosen] = some
+            return np.asarray(worth)
+        if not known:
+            index = torch.from_numpy(distinct).to(self.images.device)
+            absent = self.absent[0][index] if len(self.absent[0]) > 1 else self.absent[0]
+            self._tabled = distinct, fast.table(self.images[index], absent)
+        assert self._tabled is not None
+        logits = fast.logits(self._tabled[1], np.searchsorted(self._tabled[0], items), masks)
+        answer = torch.softmax(logits, dim=1) if self.output == "probability" else logits
+        return answer.double().cpu().numpy()
 
     def _some(self, items: Items, masks: Masks) -> Values:
         index = torch.from_numpy(items).to(self.images.device)
@@ -184,7 +214,7 @@ def game_of(
     if payload.ndim == 2:
         return TableGame(payload, background_of(network, background).to(payload), ask)
     images = payload if payload.is_floating_point() else payload.float()
-    return ImageGame(images, _replacements(network, images, absent), ask, patches, patches)
+    return ImageGame(images, _replacements(network, images, absent), ask, patches, patches, network, output)
 
 
 def background_of(network: Any, items: int) -> Tensor:

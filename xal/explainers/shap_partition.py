@@ -191,18 +191,16 @@ class _Owen:
         return worth[np.arange(len(items)), self.classes[items]]
 
     def _choose(self, groups: _Groups, asked: Items) -> tuple[_Groups, _Groups]:
-        """(groups to open now, the others); what an item has no room for is credited as it is."""
-        room = np.minimum(-(-self.batch // 2), -(-(self.room - asked) // 2))
-        out = room[groups.item] <= 0
-        if out.any():
-            self._credit(groups.take(out))
-            groups = groups.take(~out)
+        """(groups to open now, the others); those that an item will have no room for are credited as they are."""
+        left = -(-(self.room - asked) // 2)  # groups that may be opened yet; whoever comes after so many, never will be
         order = np.argsort(-np.abs(groups.with_it - groups.without) * groups.weight)
         order = order[np.argsort(groups.item[order], kind="stable")]
         ordered = groups.item[order]
         rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-        now = rank < room[ordered]
-        return groups.take(order[now]), groups.take(order[~now])
+        never, now = rank >= left[ordered], rank < np.minimum(-(-self.batch // 2), left)[ordered]
+        if never.any():
+            self._credit(groups.take(order[never]))
+        return groups.take(order[now]), groups.take(order[~now & ~never])
 
     def _open(self, groups: _Groups) -> _Groups:
         """The children of groups in both contexts; single players are credited at once."""

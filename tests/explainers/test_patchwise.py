@@ -1,0 +1,57 @@
+"""Coalitions by table against the network itself on composed images."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xal.explainers.games import ImageGame, game_of
+from xal.models import Network
+from xal.models.convnet import Convnet
+from xal.models.model import Model, Shape
+from xal.models.residual import Residual
+
+
+class Deeper(Model):
+    """Two convolutions, one with padding, another with a stride."""
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(shape[0], 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 2, stride=2), nn.Tanh(),
+            nn.Flatten(), nn.Linear(5 * (shape[1] // 2) * (shape[2] // 2), 9), nn.ReLU(), nn.Linear(9, classes),
+        )  # fmt: skip
+
+
+SMALL = Convnet(filters=3, hidden=7)
+
+
+@pytest.mark.parametrize("absent", ["blur", "black"])
+@pytest.mark.parametrize("output", ["probability", "margin"])
+@pytest.mark.parametrize(
+    ("model", "shape", "patches"),
+    [(SMALL, (1, 28, 28), 7), (SMALL, (3, 20, 26), 4), (Deeper(), (3, 24, 16), 4)],
+)  # fmt: skip
+def test_the_same_outputs(model: Model, shape: Shape, patches: int, output: str, absent: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (70, *shape), generator=generator, dtype=torch.uint8)
+    network = Network(model, model.create(shape, 4, seed=0))
+    game = game_of(network, images, output, patches=patches, absent=absent)
+    assert isinstance(game, ImageGame) and game._fast is not None
+    items = np.random.default_rng(0).integers(0, 70, 300)
+    masks = np.random.default_rng(1).random((300, patches * patches)) < 0.5
+    masks[0], masks[1] = False, True
+    found = game.worth(items, masks)
+    game._fast = None
+    np.testing.assert_allclose(found, game.worth(items, masks), atol=2e-5)
+    assert np.ptp(found[:, 0]) > 1e-3
+
+
+def test_other_networks_and_finer_grids_go_the_long_way() -> None:
+    images = torch.zeros(1, 1, 28, 28)
+    residual = Residual(width=4)
+    network = Network(residual, residual.create((1, 28, 28), 3, seed=0))
+    assert game_of(network, images, "probability")._fast is None  # type: ignore[attr-defined]
+    convnet = Convnet(filters=3, hidden=7)
+    network = Network(convnet, convnet.create((1, 28, 28), 3, seed=0))
+    assert game_of(network, images, "probability", patches=28)._fast is None  # type: ignore[attr-defined]
+    assert game_of(network, images, "probability", patches=14)._fast is not None  # type: ignore[attr-defined]
