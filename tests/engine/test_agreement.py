@@ -172,7 +172,10 @@ def test_prepare_sees_the_labelled_items_and_a_sample(tmp_path: Path) -> None:
     with Serial(batch=16).open() as session:
         coordinator = Coordinator(session=session, pool=pool, shape=(1, 12, 12), model=ref)
         rows = np.array([3, 90, 119])
-        found = coordinator.query(FarFromLabelled(), 10, Chance(0), labelled=LABELLED, labelled_rows=rows)
+        labels = dict.fromkeys(LABELLED, 0)
+        found = coordinator.query(
+            FarFromLabelled(), 10, Chance(0), labelled=LABELLED, labelled_rows=rows, labels=labels
+        )
         everything = coordinator.collect(np.arange(120), frozenset({"probabilities"}), "all")
         labelled = coordinator.collect(rows, frozenset({"probabilities"}), "labelled")
     assert everything is not None and labelled is not None
