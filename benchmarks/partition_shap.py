@@ -85,7 +85,7 @@ def svm() -> tuple[LinearSvm, dict[str, torch.Tensor]]:
     texts, labels = sentences("train")
     model = LinearSvm(encoder=Tfidf())
     state, _ = model.train(texts[:3000], labels[:3000], len(CLASSES), 0)
-    return model, {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    return model, {name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()}
 
 
 def text(repeats: int) -> dict[str, float]:

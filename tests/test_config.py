@@ -310,7 +310,8 @@ def test_there_are_recipes():
 def test_a_recipe_parses_and_opens_with_its_command(path):
     recipe = load(path)
     assert recipe.strategies
-    assert path.read_text(encoding="utf-8").splitlines()[0] == f"# xal run pipelines/{path.name}"
+    command = "run" if recipe.search is None else "tune"
+    assert path.read_text(encoding="utf-8").splitlines()[0] == f"# xal {command} pipelines/{path.name}"
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)

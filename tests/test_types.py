@@ -162,4 +162,5 @@ def test_a_part_that_one_piece_lacks_is_not_joined():
 
 def test_evidence_has_no_place_for_labels():
     """A strategy cannot peek at what it should ask for."""
-    assert set(Evidence.__dataclass_fields__) == {"ids", "rows", "probabilities", "embeddings", "explanations"}
+    seen = {"ids", "rows", "probabilities", "embeddings", "explanations", "represented"}
+    assert set(Evidence.__dataclass_fields__) == seen

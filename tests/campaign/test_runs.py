@@ -137,7 +137,7 @@ def test_a_pool_without_ids_and_a_pool_of_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="`id`"):
         small(write_pool(tmp_path / "nameless", id=None)).open_pool()
     texts = write_pool(tmp_path / "texts", image=None, text=pa.array(["some words"] * 120))
-    with pytest.raises(DataError, match="model 'convnet' takes image, the pool holds text"):
+    with pytest.raises(ConfigError, match="'convnet' takes image, the pool holds text"):
         run_experiment(small(texts), tmp_path / "runs", QUIET)
 
 
