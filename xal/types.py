@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ Ids = npt.NDArray[np.object_]  # str
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
+Output = Literal["probability", "margin"]
+"""What is explained: probabilities, or logits and the like."""
 Matrix = Any
 """(b, f) array of floats, or scipy.sparse.csr_array where most are 0."""
 

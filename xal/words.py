@@ -55,3 +55,16 @@ def from_lists(offsets: npt.NDArray[np.int64], flat: npt.NDArray[np.int32]) -> M
     """(b, COLUMNS) presence from columns one text after another, those of text i at offsets[i]:offsets[i + 1]."""
     ones = np.ones(len(flat))
     return sparse.csr_array((ones, flat, offsets), shape=(len(offsets) - 1, COLUMNS))
+
+
+def by_word(
+    values: npt.NDArray[np.float64], columns: npt.NDArray[np.int32], starts: npt.NDArray[np.int64]
+) -> tuple[Matrix, Matrix]:
+    """((b, COLUMNS) sums, presence) of a value for each word of b texts: those of a word that comes twice are added.
+
+    columns: (m,) of all words, those of text i at starts[i]:starts[i + 1].
+    """
+    shape = (len(starts) - 1, COLUMNS)
+    summed = sparse.csr_array((values, columns, starts), shape=shape)
+    summed.sum_duplicates()
+    return summed, sparse.csr_array((np.ones(len(summed.data)), summed.indices, summed.indptr), shape=shape)

@@ -8,7 +8,7 @@ function of the recipe, the seed, and the steps before it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 import yaml
 
 from xal.campaign.annotators import Request
-from xal.campaign.background import background
+from xal.campaign.drawn import background, holdout
 from xal.campaign.recipe import RunSpec
 from xal.campaign.synthetic import write_copies
 from xal.chance import Chance
@@ -47,7 +47,7 @@ from xal.store.artefacts import (
     writing,
 )
 from xal.store.directory import held, open_ledger
-from xal.store.ledger import Ledger, Queried, Step
+from xal.store.ledger import Ledger, Queried
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
 from xal.types import Query, Rows
@@ -96,6 +96,11 @@ class Campaign:
     def shape(self) -> Shape:
         """Of an item as the network takes it."""
         return self.recipe.shape(self.pool)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The number of each class."""
+        return {name: i for i, name in enumerate(self.classes)}
 
     def run(self) -> Outcome:
         """Do the steps that are not committed, in order."""
@@ -206,9 +211,8 @@ class Campaign:
 
     def _train(self, round: int, started: float) -> int:
         items = self.ledger.queried()
-        index = {name: i for i, name in enumerate(self.classes)}
         finetune = self.recipe.train.start == "finetune" and round > 0
-        holdout = frozenset(self._holdout(items))
+        held = frozenset(self._holdout(items))
         with self._artefact(round, "train") as folder:
             job = TrainJob(
                 model=self.recipe.model,
@@ -216,13 +220,13 @@ class Campaign:
                 classes=len(self.classes),
                 payloads=tuple(self._path(earlier, "query") / ITEMS for earlier in range(round + 1)),
                 labels=self._labels(items),
-                holdout=holdout,
+                holdout=held,
                 settings=self.recipe.train,
                 seed=self.chance.of("train", round).number,
                 start=self._path(round - 1, "train") / WEIGHTS if finetune else None,
-                synthetic=self._augment(round, holdout, index, folder),
+                synthetic=self._augment(round, held, folder),
                 validation=self.validation,
-                class_index=index,
+                class_index=self.index,
             )
             advance = self.reporter.stage(f"round {round} train", "epochs")
             figures = self.session.train(job, folder / WEIGHTS, advance)
@@ -235,18 +239,18 @@ class Campaign:
         self._commit(round, "train", started, figures, summary, artefact=True)
         return 0
 
-    def _augment(self, round: int, holdout: frozenset[str], index: Mapping[str, int], folder: Path) -> Path | None:
+    def _augment(self, round: int, held: frozenset[str], folder: Path) -> Path | None:
         """Write the round's synthetic copies; None: there are none. Held-out items have none, or they would leak."""
         strategy = self.spec.strategy.at(round, self.recipe.budget.rounds) if round else None
         plan = strategy.augmentation() if strategy else None
         if strategy is None or plan is None:
             return None
-        items = [item for item in self.ledger.queried(round) if item.why == strategy.name and item.id not in holdout]
+        items = [item for item in self.ledger.queried(round) if item.why == strategy.name and item.id not in held]
         chosen = items[: plan.limit]  # by rank already
         if not chosen:
             return None
         coordinator = self._coordinator(self._model(round - 1))
-        write_copies(folder / SYNTHETIC, plan, chosen, index, coordinator, self._path(round, "query"))
+        write_copies(folder / SYNTHETIC, plan, chosen, self.index, coordinator, self._path(round, "query"))
         return folder / SYNTHETIC
 
     def _evaluate(self, round: int, started: float) -> int:
@@ -333,8 +337,7 @@ class Campaign:
         )
 
     def _labels(self, items: Sequence[Queried]) -> dict[str, int]:
-        index = {name: i for i, name in enumerate(self.classes)}
-        return {item.id: index[item.label] for item in items if item.label is not None}
+        return {item.id: self.index[item.label] for item in items if item.label is not None}
 
     def _model(self, round: int) -> ModelRef:
         return ModelRef(
@@ -395,16 +398,3 @@ class Campaign:
             )
         if self.ledger.fact("pool") != self.pool.fingerprint:
             raise RunError(f"the pool of {self.directory} has changed since the run began; give the old one back")
-
-
-def holdout(items: Sequence[str], chance: Chance, share: float) -> list[str]:
-    """A share of the labelled ids: by a hash, so that an item never changes sides; never all of them."""
-    ids = np.array(items, dtype=object)
-    draws = chance.of("validation").uniform(ids)
-    held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted
-    return [] if len(held) == len(ids) else held.tolist()
-
-
-def committed(steps: list[Step], name: str) -> dict[int, Step]:
-    """The committed steps of one name by round."""
-    return {step.round: step for step in steps if step.step == name}

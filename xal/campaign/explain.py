@@ -13,8 +13,7 @@ import numpy.typing as npt
 import torch
 import yaml
 
-from xal.campaign.background import background
-from xal.campaign.campaign import committed, holdout
+from xal.campaign.drawn import background, holdout
 from xal.campaign.recipe import Budget, PoolSection, Recipe
 from xal.chance import Chance
 from xal.component import nearest
@@ -83,7 +82,7 @@ def latest(directory: Path) -> Latest:
     facts = [yaml.safe_load(ledger.fact(name) or "null") for name in ("recipe", "classes", "shape")]
     ledger.close()
     recipe, classes, shape = facts
-    trained = committed(steps, "train")
+    trained = {step.round: step for step in steps if step.step == "train"}
     if not trained or shape is None:
         raise RunError(f"{directory} has no trained model yet; xal run trains one")
     step = trained[max(trained)]
@@ -118,8 +117,7 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
     Raises DataError for a file that is no image, RunError for a run without a model, and for an unknown class.
     """
     run = latest(directory)
-    if of is not None and of not in run.classes:
-        raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
+    wanted = _asked(run, of)
     if run.ref.model.kind != "image":
         raise RunError(f"{directory} is a run on {run.ref.model.kind}; give what to explain with --text")
     if not image.is_file():
@@ -127,7 +125,7 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
     images, good = decode([image.read_bytes()], run.shape)
     if not good.all():
         raise DataError(f"{image} cannot be read as an image")
-    explanation = _explain(run, images, of)
+    explanation = _explain(run, images, wanted)
     text = _headline(run, explanation)
     if explanation.npirp is not None:
         strongest = explanation.strongest[0]
@@ -141,20 +139,25 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
 def explain_text(directory: Path, text: str, of: str | None = None) -> tuple[str, str]:
     """(HTML with the words marked, one line of text), as `explain_image`."""
     run = latest(directory)
-    if of is not None and of not in run.classes:
-        raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
+    wanted = _asked(run, of)
     if run.ref.model.kind != "text":
         raise RunError(f"{directory} is a run on {run.ref.model.kind}, not on texts")
     if not text.strip():
         raise DataError("--text: the text is blank")
-    explanation = _explain(run, np.array([text], object), of)
+    explanation = _explain(run, np.array([text], object), wanted)
     line = f"{_headline(run, explanation)}: {summary(text, explanation)} (model of round {run.round})"
     return f"<!doctype html><meta charset=utf-8><p>{marked_html(text, explanation)}</p>\n", line
 
 
-def _explain(run: Latest, payload: npt.NDArray[Any], of: str | None) -> Explanations:
+def _asked(run: Latest, of: str | None) -> torch.Tensor | None:
+    """The class to explain, if one is asked for."""
+    if of is not None and of not in run.classes:
+        raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
+    return None if of is None else torch.tensor([run.classes.index(of)])
+
+
+def _explain(run: Latest, payload: npt.NDArray[Any], wanted: torch.Tensor | None) -> Explanations:
     network = Worker(device="cpu").network(run.ref)
-    wanted = None if of is None else torch.tensor([run.classes.index(of)])
     return run.explainer.explain(network, payload_on(payload, "cpu"), wanted)
 
 

@@ -52,8 +52,7 @@ def run_search(
     best = ranked[-1]["theta"] if good else None
     values = {}
     if best is not None and recipe.open_test() is not None and wanted.mode == "oracle":
-        whole = unserved(recipe)
-        values = bought(whole, best, directory / "held-out", seeds, reporter.say)
+        values = bought(_in_one_process(recipe), best, directory / "held-out", seeds, reporter.say)
     shares = importance(trials, {path: distribution(span) for path, span in space.items()}, wanted.rounds)
     page = write_search(
         directory,
@@ -69,7 +68,7 @@ def run_search(
     return page, best
 
 
-def unserved(recipe: Recipe) -> Recipe:
+def _in_one_process(recipe: Recipe) -> Recipe:
     """The recipe without its search, on one process: a small campaign is over before actors have started."""
     own = recipe.engine
     engine = Serial(batch=own.batch, threads=own.threads, precision=own.precision, compiled=own.compiled)

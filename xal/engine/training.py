@@ -111,9 +111,7 @@ class TrainJob:
         parts, labels = [], []
         for path in self.payloads:
             table = read_items(path, ["id", model.kind])
-            payload, good = payload_of(table[model.kind], model.kind, self.shape)
-            check_readable(table, good, path)
-            parts.append(payload)
+            parts.append(self._payload(table, path))
             labels += [self.labels[item] for item in table["id"].to_pylist()]
         return np.concatenate(parts), np.array(labels, np.int64)
 
@@ -146,16 +144,15 @@ class TrainJob:
         return self._examples_of(table, [index[label] for label in table["label"].to_pylist()], pool.folder)
 
     def _examples_of(self, table: pa.Table, classes: Sequence[int], path: Path) -> Examples:
-        payload, good = payload_of(table[self.model.kind], self.model.kind, self.shape)
-        check_readable(table, good, path)
         return Examples(
-            images=torch.from_numpy(np.require(payload, requirements="W")),
+            images=torch.from_numpy(np.require(self._payload(table, path), requirements="W")),
             labels=torch.tensor(classes, dtype=torch.int64),
         )
 
-
-def check_readable(table: pa.Table, good: npt.NDArray[np.bool_], path: Path) -> None:
-    """Raise DataError where a training item cannot be used."""
-    if not good.all():
-        broken = [item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine]
-        raise DataError(f"{path}: {len(broken)} training items cannot be read, first '{broken[0]}'")
+    def _payload(self, table: pa.Table, path: Path) -> npt.NDArray[Any]:
+        """Of training items; DataError where one cannot be used."""
+        payload, good = payload_of(table[self.model.kind], self.model.kind, self.shape)
+        if not good.all():
+            broken = [item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine]
+            raise DataError(f"{path}: {len(broken)} training items cannot be read, first '{broken[0]}'")
+        return payload

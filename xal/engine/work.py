@@ -18,7 +18,7 @@ from xal.data.units import Block
 from xal.errors import NumericalError, ResourceError, RunError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Model, Precision, Shape
-from xal.store.explained import ExplainedItems, gathered
+from xal.store.explained import ExplainedItems
 from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Explanations, Scored
 
@@ -174,8 +174,8 @@ class Worker:
             self._network = ref.model.network(load(ref.weights.read_bytes()), ref.shape, ref.classes, **where)
             self._version = ref.version
             self._kept.clear()
-        if ref.background is not None:
-            self._network.background = payload_on(ref.background, self._network.device)
+            if ref.background is not None:
+                self._network.background = payload_on(ref.background, self._network.device)
         return self._network
 
     def run(self, work: Work, block: Block) -> Partial:
@@ -267,16 +267,19 @@ class Worker:
         kept = None
         if work.explained_items is not None:
             kept = self._kept.setdefault(work.explained_items, ExplainedItems(work.explained_items))
-        known = {} if kept is None else kept.get(ids)
-        missing = [place for place, item in enumerate(ids) if item not in known]
-        fresh = None
+        known, parts = kept.get(ids) if kept else ([], [])
+        have = set(known)
+        missing = [number for number, item in enumerate(ids) if item not in have]
         if missing:
             classes = work.explained
-            wanted = None if classes is None else torch.tensor([classes[ids[place]] for place in missing])
+            wanted = None if classes is None else torch.tensor([classes[ids[number]] for number in missing])
             fresh = _explainer(work).explain(network, payload[missing], wanted)
-            if kept is not None:
-                kept.put([ids[place] for place in missing], fresh)
-        return gathered(ids, known, fresh)
+            new = [ids[number] for number in missing]
+            if kept:
+                kept.put(new, fresh)
+            known, parts = known + new, [*parts, fresh]
+        place = {item: number for number, item in enumerate(known)}
+        return Explanations.concatenate(parts).take([place[item] for item in ids])
 
 
 def payload_on(payload: Any, device: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from xal import words
 from xal.component import Component
 from xal.errors import NumericalError, XalError
 from xal.hints import Float, Integer
-from xal.types import Explanations, Matrix, dense
+from xal.types import Explanations, Matrix, Output
 
-Output = Literal["probability", "margin"]
 Payload = Any
 """Images (b, c, h, w) uint8 or float 0-255, or features (b, d), on the network's device; or texts (b,) str."""
 COMPLETE = 1e-4
@@ -123,15 +122,3 @@ def outputs_function(network: Any, output: Output) -> Callable[[Payload], Tensor
         )
 
     return answer
-
-
-__all__ = [
-    "Explainer",
-    "Network",
-    "Output",
-    "Payload",
-    "check_complete",
-    "dense",
-    "explained_classes",
-    "outputs_function",
-]

@@ -8,30 +8,31 @@ replacements the outputs are averaged. All items of a batch are asked about toge
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from xal import words
 from xal.encoders import Texts
 from xal.errors import NumericalError, XalError
 from xal.explainers.ebano.perturbation import blur, default_sigma
-from xal.explainers.explainer import Output, Payload, outputs_function
+from xal.explainers.explainer import Explainer, Payload, outputs_function
 from xal.explainers.patchwise import Patchwise, patchwise
 from xal.explainers.trees import Tree, balanced, grid
-from xal.types import Matrix
+from xal.hints import Field
+from xal.types import Matrix, Output
 
 Absent = Literal["blur", "grey", "black", "labelled"]
 Masks = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
+TOGETHER = 2**15  # coalitions of items that are asked about in turns, about
 TABLED = 64  # images whose tables are kept at once: of the convnet's, 1.4 MB each
 PIXELS = 256 * 28 * 28  # of the images that go through the network together on a CPU; 16 times as many on a GPU
 
@@ -40,6 +41,8 @@ class Game(ABC):
     """The games of b items; masks have a column for each player of the largest."""
 
     players: Items  # (b,)
+    at_once: ClassVar[int] = TOGETHER
+    """Items that are asked about in turns, at most."""
 
     @abstractmethod
     def worth(self, items: Items, masks: Masks) -> Values:
@@ -75,14 +78,9 @@ class TextGame(Game):
 
     def attributed(self, values: Values) -> dict[str, Any]:
         """By word: those of a word that comes twice are added."""
-        b = len(self.players)
-        rows = np.repeat(np.arange(b), self.players)
-        places = np.arange(len(rows)) - self.texts.starts[rows]
-        shape = (b, words.COLUMNS)
-        attributions = sparse.csr_array((values[rows, places], self.texts.columns, self.texts.starts), shape=shape)
-        attributions.sum_duplicates()
-        ones = np.ones(len(attributions.data))
-        represented = sparse.csr_array((ones, attributions.indices, attributions.indptr), shape=shape)
+        rows = np.repeat(np.arange(len(self.players)), self.players)
+        each = values[rows, np.arange(len(rows)) - self.texts.starts[rows]]
+        attributions, represented = words.by_word(each, self.texts.columns, self.texts.starts)
         return {"attributions": attributions, "represented": represented}
 
 
@@ -97,6 +95,7 @@ class ImageGame(Game):
     columns: int
     network: Any = None
     output: Output = "probability"
+    at_once: ClassVar[int] = TABLED
 
     def __post_init__(self) -> None:
         b, _, h, w = self.images.shape
@@ -109,11 +108,11 @@ class ImageGame(Game):
         self.segments = places.reshape(self.rows, self.columns)[row[:, None], column]
         self._players = torch.from_numpy(self.segments).to(self.images.device)
         self._fast = patchwise(self.network, self.rows, self.columns, self.segments) if len(self.absent) == 1 else None
-        self._tabled: tuple[npt.NDArray[np.int64], Tensor] | None = None
+        self._tabled = np.empty(0, np.int64), torch.empty(0)  # items, and their table
 
     def worth(self, items: Items, masks: Masks) -> Values:
         """Of images with patches replaced, as many at once as are fast."""
-        if self._fast is not None:
+        if self._fast is not None and len(np.unique(items)) < len(items):  # one coalition an item is worth no table
             return self._by_table(self._fast, items, masks)
         height, width = self.images.shape[2:]
         scale = 16 if self.images.is_cuda else 1
@@ -123,23 +122,15 @@ class ImageGame(Game):
 
     @torch.no_grad()
     def _by_table(self, fast: Patchwise, items: Items, masks: Masks) -> Values:
-        """The same, some items after others; their tables are kept for the next coalitions of the same items."""
-        distinct = np.unique(items)
-        known = self._tabled is not None and np.isin(distinct, self._tabled[0]).all()
-        if not known and len(distinct) > TABLED:
-            worth: Values | None = None
-            for part in np.array_split(distinct, -(-len(distinct) // TABLED)):
-                chosen = np.isin(items, part)
-                some = self._by_table(fast, items[chosen], masks[chosen])
-                worth = np.empty((len(items), some.shape[1])) if worth is None else worth
-                worth[chosen] = some
-            return np.asarray(worth)
-        if not known:
-            index = torch.from_numpy(distinct).to(self.images.device)
-            absent = self.absent[0][index] if len(self.absent[0]) > 1 else self.absent[0]
-            self._tabled = distinct, fast.table(self.images[index], absent)
-        assert self._tabled is not None
-        logits = fast.logits(self._tabled[1], np.searchsorted(self._tabled[0], items), masks)
+        """The same by table, which is kept for the next coalitions of the same items."""
+        here, table = self._tabled
+        if not np.isin(items, here).all():
+            here = np.unique(items)
+            index = torch.from_numpy(here).to(self.images.device)
+            absent = self.absent[0]
+            table = fast.table(self.images[index], absent[index] if len(absent) > 1 else absent)
+            self._tabled = here, table
+        logits = fast.logits(table, np.searchsorted(here, items), masks)
         answer = torch.softmax(logits, dim=1) if self.output == "probability" else logits
         return answer.double().cpu().numpy()
 
@@ -149,7 +140,7 @@ class ImageGame(Game):
         images = self.images[index]
         total: Values | float = 0.0
         for replacement in self.absent:
-            absent = replacement[index] if len(replacement) > 1 or len(self.images) == 1 else replacement
+            absent = replacement[index] if len(replacement) > 1 else replacement
             total = total + self.ask(torch.where(kept, images, absent)).double().cpu().numpy()
         return np.asarray(total / len(self.absent))
 
@@ -225,11 +216,6 @@ def background_of(network: Any, items: int) -> Tensor:
     return torch.as_tensor(background)[: items or None]
 
 
-def represent_patches(images: Tensor, patches: int) -> Matrix:
-    """(b, players) of images, as their explanations by patches hold it."""
-    return ImageGame(images.float(), [], None, patches, patches).represented()
-
-
 def finite(values: Values) -> Values:
     """The same; NumericalError where an output is not finite."""
     if not np.isfinite(values).all():
@@ -246,14 +232,46 @@ def _replacements(network: Any, images: Tensor, absent: Absent) -> list[Tensor]:
     return [torch.full((1, 1, 1, 1), 127.5 if absent == "grey" else 0.0).to(images)]
 
 
-def micro(items: Items, most: int) -> list[slice]:
-    """Runs of items whose numbers sum to `most` at most (or that are one item)."""
-    starts, total = [0], 0
-    for place, number in enumerate(items.tolist()):
-        if total and total + number > most:
-            starts.append(place)
-            total = 0
+def runs(game: Game, items: Items, coalitions: Items) -> Iterator[Items]:
+    """The items in runs that are asked about in turns, given how many coalitions each will be asked about."""
+    first = total = 0
+    for place, number in enumerate(coalitions.tolist()):
+        if place > first and (total + number > TOGETHER or place - first == game.at_once):
+            yield items[first:place]
+            first, total = place, 0
         total += number
-    return (
-        [slice(a, b) for a, b in zip(starts, [*starts[1:], len(items)], strict=True)] if math.prod(items.shape) else []
-    )
+    if len(items):
+        yield items[first:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByCoalitions(Explainer):
+    """Base of the explainers that ask a network about coalitions of words, patches or columns."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "features"})
+
+    output: Output = "probability"
+    """What is explained: the class's probability, or its margin (logit)."""
+    patches: Annotated[int, Field(ge=2)] = 7
+    """Images: rows and columns of the grid."""
+    absent: Absent = "blur"
+    """Images: what absent patches show; labelled: the labelled images drawn as background."""
+    background: Annotated[int, Field(ge=1)] = 8
+    """Labelled items whose numbers (or patches, with absent: labelled) stand for absent ones."""
+
+    @property
+    def background_items(self) -> int:
+        """As configured."""
+        return self.background
+
+    def game(self, network: Any, payload: Payload) -> Game:
+        """The game of a payload of any kind."""
+        return game_of(
+            network, payload, self.output, patches=self.patches, absent=self.absent, background=self.background
+        )
+
+    def represent(self, payload: Payload) -> Matrix:
+        """Words, the mean grey of each patch, or numbers."""
+        if isinstance(payload, Tensor) and payload.ndim == 4:
+            return ImageGame(payload.float(), [], None, self.patches, self.patches).represented()
+        return super().represent(payload)

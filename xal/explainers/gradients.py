@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from xal.errors import NumericalError, XalError
-from xal.explainers.explainer import Explainer, Output, Payload, check_complete, explained_classes
+from xal.explainers.explainer import Explainer, Payload, check_complete, explained_classes
 from xal.explainers.games import background_of
 from xal.hints import Field, Integer
-from xal.types import Explanations
+from xal.types import Explanations, Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class IntegratedGradients(Gradients, name="integrated_gradients"):
         from captum import attr
 
         rule = attr.IntegratedGradients(function)
-        size = max(len(x), 256 * len(x) // max(len(x), 1))
+        size = max(len(x), 256)
         values = rule.attribute(x, torch.zeros_like(x), target=classes, n_steps=self.steps, internal_batch_size=size)
         with torch.no_grad():
             base, output = (function(each).gather(1, classes[:, None])[:, 0] for each in (torch.zeros_like(x), x))

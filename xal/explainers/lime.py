@@ -15,36 +15,21 @@ where the package draws from a normal distribution; images have a grid of patche
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from torch import Tensor
 
 from xal.errors import NumericalError
-from xal.explainers.explainer import Explainer, Output, Payload, explained_classes, outputs_function
-from xal.explainers.games import (
-    Absent,
-    ImageGame,
-    Items,
-    Masks,
-    TextGame,
-    Values,
-    finite,
-    game_of,
-    micro,
-    represent_patches,
-)
+from xal.explainers.explainer import Payload, explained_classes, outputs_function
+from xal.explainers.games import Absent, ByCoalitions, ImageGame, Items, Masks, TextGame, Values, finite, runs
 from xal.hints import Field, Integer
-from xal.types import Explanations, Matrix
-
-TOGETHER = 2**15  # coalitions of a run of items
+from xal.types import Explanations
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lime(Explainer, name="lime"):
+class Lime(ByCoalitions, name="lime"):
     """LIME of words, patches, or columns. Invariant: finite; coefficients need not sum to anything."""
-
-    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "features"})
 
     samples: Annotated[int, Field(ge=2)] = 1000
     """Coalitions an item."""
@@ -54,33 +39,18 @@ class Lime(Explainer, name="lime"):
     """Ridge penalty."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """Fits whose coefficients are averaged, each on coalitions of its own: steadier explanations."""
-    output: Output = "probability"
-    """What is explained: the class's probability, or its margin (logit)."""
-    patches: Annotated[int, Field(ge=2)] = 7
-    """Images: rows and columns of the grid."""
     absent: Absent = "grey"
-    """Images: what absent patches show."""
-    background: Annotated[int, Field(ge=1)] = 8
-    """Labelled items whose numbers (or patches, with absent: labelled) stand for absent ones."""
     seed: int = 0
-
-    @property
-    def background_items(self) -> int:
-        """As configured."""
-        return self.background
 
     def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
         """Of each item's words, patches or columns."""
-        game = game_of(
-            network, payload, self.output, patches=self.patches, absent=self.absent, background=self.background
-        )
+        game = self.game(network, payload)
         probabilities = outputs_function(network, "probability")(payload)
         explained = explained_classes(probabilities, classes).cpu().numpy()
         widest = int(game.players.max(initial=1))
         values, base, output = np.zeros((len(explained), widest)), np.zeros(len(explained)), np.zeros(len(explained))
         order = np.argsort(game.players, kind="stable")
-        for run in micro(np.full(len(order), self.samples), TOGETHER):
-            items = order[run]
+        for items in runs(game, order, np.full(len(order), self.samples)):
             for repeat in range(self.repeats):
                 masks = self._masks(game.players[items], isinstance(game, ImageGame), repeat)
                 n, s, m = masks.shape
@@ -97,12 +67,6 @@ class Lime(Explainer, name="lime"):
             output=output,
             **game.attributed(values),
         )
-
-    def represent(self, payload: Payload) -> Matrix:
-        """Words, the mean grey of each patch, or numbers."""
-        if isinstance(payload, Tensor) and payload.ndim == 4:
-            return represent_patches(payload, self.patches)
-        return super().represent(payload)
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless finite."""

@@ -88,8 +88,4 @@ def _by_word(encoding: Bag, texts: Texts, w: np.ndarray) -> tuple[Any, Any]:
         / np.asarray(counts[rows[known], columns[known]]).ravel()
     )
     each[known] = share
-    shape = (len(texts), words.COLUMNS)
-    attributions = sparse.csr_array((each, texts.columns, texts.starts), shape=shape)
-    attributions.sum_duplicates()
-    ones = np.ones(len(attributions.data))
-    return attributions, sparse.csr_array((ones, attributions.indices, attributions.indptr), shape=shape)
+    return words.by_word(each, texts.columns, texts.starts)

@@ -16,7 +16,7 @@ G. Owen 1977, "Values of games with a priori unions"; S. Lundberg's `shap` 0.51,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,47 +24,27 @@ import torch
 from torch import Tensor
 
 from xal.errors import XalError
-from xal.explainers.explainer import Explainer, Output, Payload, check_complete, explained_classes, outputs_function
-from xal.explainers.games import Absent, Game, Items, Masks, TextGame, Values, finite, game_of, micro, represent_patches
+from xal.explainers.explainer import Payload, check_complete, explained_classes, outputs_function
+from xal.explainers.games import ByCoalitions, Game, Items, Masks, TextGame, Values, finite, runs
 from xal.explainers.trees import Tree, linked
 from xal.hints import Field, Integer
-from xal.types import Explanations, Matrix
-
-TOGETHER = 2**15  # coalitions of a run of items, about
-FIXED = frozenset({"image", "text", "features"})
+from xal.types import Explanations
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapPartition(Explainer, name="shap_partition"):
+class ShapPartition(ByCoalitions, name="shap_partition"):
     """Partition SHAP of words, patches, or columns. Invariant: base + attributions = output."""
-
-    kinds: ClassVar[frozenset[str]] = FIXED
 
     max_evals: Annotated[int, Field(ge=2)] = 500
     """Coalitions an item, the empty one and the whole counted."""
     batch_size: Annotated[int, Field(ge=2)] = 10
     """Coalitions of an item that are asked for before the most worthy groups are looked for again."""
-    output: Output = "probability"
-    """What is explained: the class's probability, or its margin (logit)."""
-    patches: Annotated[int, Field(ge=2)] = 7
-    """Images: rows and columns of the grid."""
-    absent: Absent = "blur"
-    """Images: what absent patches show; labelled: the labelled images drawn as background."""
-    background: Annotated[int, Field(ge=1)] = 8
-    """Labelled items whose numbers (or patches, with absent: labelled) stand for absent ones."""
     tree: Literal["balanced", "shap"] = "balanced"
     """Texts: halves of halves, or shap's heuristic, which keeps phrases together and is slow."""
 
-    @property
-    def background_items(self) -> int:
-        """As configured."""
-        return self.background
-
     def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
         """Of each item's words, patches or columns."""
-        game = game_of(
-            network, payload, self.output, patches=self.patches, absent=self.absent, background=self.background
-        )
+        game = self.game(network, payload)
         everyone = np.arange(int(game.players.max(initial=1))) < game.players[:, None]
         whole = finite(game.worth(np.arange(len(game.players)), everyone))
         told = whole if self.output == "probability" else outputs_function(network, "probability")(payload)
@@ -81,12 +61,6 @@ class ShapPartition(Explainer, name="shap_partition"):
             output=output,
             **game.attributed(values),
         )
-
-    def represent(self, payload: Payload) -> Matrix:
-        """Words, the mean grey of each patch, or numbers."""
-        if isinstance(payload, Tensor) and payload.ndim == 4:
-            return represent_patches(payload, self.patches)
-        return super().represent(payload)
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless complete."""
@@ -118,8 +92,7 @@ def owen_values(
     for cut in (False, True):  # those whose whole tree is opened ask for no order
         items = np.flatnonzero((need > room) == cut)
         items = items[np.argsort(game.players[items], kind="stable")]  # masks are as wide as the widest item of a run
-        for run in micro(np.minimum(need[items], room), TOGETHER):
-            here = items[run]
+        for here in runs(game, items, np.minimum(need[items], room)):
             owen = _Owen(game, [trees[item] for item in here], here, classes[here], output[here], room, batch_size, cut)
             part, base[here] = owen.run()
             values[here, : part.shape[1]] = part
@@ -130,7 +103,7 @@ def owen_values(
 class _Groups:
     """Groups that may be opened: n of them, over all items of a run."""
 
-    item: npt.NDArray[np.int64]  # (n,) of the run
+    item: Items  # (n,) of the run
     node: Items  # (n,)
     context: Masks  # (n, m)
     without: Values  # (n,) worth of the context

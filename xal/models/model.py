@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from xal.component import Component
 from xal.errors import XalError
 from xal.hints import Field
+from xal.types import Output
 
 Kind = Literal["image", "features", "text"]
-Output = Literal["probability", "margin"]
-"""What explainers explain: probabilities, or logits and the like."""
 Shape = tuple[int, ...]
 """Of an item as the network takes it: (c, h, w) of images, (d,) of features, () of texts."""
 

@@ -108,17 +108,15 @@ class Shallow(Model):
             return self.grid[0], {}
         index = np.searchsorted(present, labels)
         splits = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
-        best: tuple[float, Any, Outputs] | None = None
+        tried: list[tuple[float, Any, Outputs]] = []
         for psi in self.grid:
             outputs = np.empty((len(labels), len(present)))
             for train, test in splits:
                 head = self.head(psi, seed).fit(vectors[train], labels[train])
                 outputs[test] = self.outputs(vectors[test], self.learned(head))
-            score = float(f1_score(index, outputs.argmax(axis=1), average="macro"))
-            if best is None or score > best[0]:
-                best = score, psi, outputs
-        assert best is not None
-        return best[1], _platt(best[2], index)
+            tried.append((float(f1_score(index, outputs.argmax(axis=1), average="macro")), psi, outputs))
+        _, psi, outputs = max(tried, key=lambda each: each[0])  # the first best
+        return psi, _platt(outputs, index)
 
     def encoding(self, state: State) -> Encoding:
         """The encoder with what it has learned, or the scaling of features."""

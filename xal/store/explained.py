@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from xal.storage import remote
 from xal.store.artefacts import read_explanations, write_explanations
 from xal.types import Explanations
@@ -25,17 +23,19 @@ class ExplainedItems:
         self._files: set[Path] = set()
         self._where: dict[str, Path] = {}
 
-    def get(self, ids: Sequence[str]) -> dict[str, Explanations]:
-        """Explanations of one item each, of those that are there."""
+    def get(self, ids: Sequence[str]) -> tuple[list[str], list[Explanations]]:
+        """(ids, explanations in that order, a part a file) of those that are there."""
         if any(item not in self._where for item in ids):
             self._look()
-        found: dict[str, Explanations] = {}
+        found: list[str] = []
+        parts: list[Explanations] = []
         for path in dict.fromkeys(self._where[item] for item in ids if item in self._where):
             names, explanations = _read(path)
             place = {name: number for number, name in enumerate(names)}
             wanted = [item for item in ids if self._where.get(item) == path]
-            found |= {item: explanations.take([place[item]]) for item in wanted}
-        return found
+            found += wanted
+            parts.append(explanations.take([place[item] for item in wanted]))
+        return found, parts
 
     def put(self, ids: Sequence[str], explanations: Explanations) -> None:
         """Keep a batch; the file appears whole."""
@@ -58,11 +58,3 @@ class ExplainedItems:
 @lru_cache(maxsize=4)
 def _read(path: Path) -> tuple[list[str], Explanations]:
     return read_explanations(path)
-
-
-def gathered(ids: Sequence[str], known: dict[str, Explanations], fresh: Explanations | None) -> Explanations:
-    """Explanations in the order of `ids`: those known by id, the others in the order of `fresh`."""
-    parts = [known[item] for item in ids if item in known] + ([] if fresh is None else [fresh])
-    order = [item for item in ids if item in known] + [item for item in ids if item not in known]
-    place = {item: number for number, item in enumerate(order)}
-    return Explanations.concatenate(parts).take(np.array([place[item] for item in ids]))

@@ -49,26 +49,10 @@ class Retrieval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Base(Strategy):
-    """v from explanations, then one product over the pool."""
+class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
+    """Query by W, from the explanations of a random sample, or of labelled items."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"represented"})
-
-    def score(self, evidence: Evidence, state: Retrieval, chance: Chance) -> Scores:
-        """(b,) W."""
-        represented = evidence.represented
-        if represented is None:
-            raise TypeError("this evidence is not represented in the explanation space: list it in `needs`")
-        if represented.shape[1] != state.width:
-            raise XalError(f"items of {represented.shape[1]} features cannot be compared with {state.width}")
-        if isinstance(represented, np.ndarray):  # BLAS would round otherwise in batches of another size
-            return np.asarray(np.einsum("bf,f->b", represented.astype(np.float64), state.dense))
-        return np.asarray(represented @ state.dense, np.float64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExplanationDisagreement(_Base, name="explanation_disagreement"):
-    """Query by W, from the explanations of a random sample, or of labelled items."""
 
     of: Literal["sample", "mispredicted", "labels"] = "sample"
     """Whose explanations: of pool items drawn at random (section 3.1), or of labelled ones (the two of section 3.4)."""
@@ -104,6 +88,17 @@ class ExplanationDisagreement(_Base, name="explanation_disagreement"):
         predicted = labelled.evidence.explanations
         alike = _rowwise(_z(predicted), _z(true))
         return retrieval(predicted.represented, np.where(predicted.explained_class != labelled.labels, alike, 0.0))
+
+    def score(self, evidence: Evidence, state: Retrieval, chance: Chance) -> Scores:
+        """(b,) W."""
+        represented = evidence.represented
+        if represented is None:
+            raise TypeError("this evidence is not represented in the explanation space: list it in `needs`")
+        if represented.shape[1] != state.width:
+            raise XalError(f"items of {represented.shape[1]} features cannot be compared with {state.width}")
+        if isinstance(represented, np.ndarray):  # BLAS would round otherwise in batches of another size
+            return np.asarray(np.einsum("bf,f->b", represented.astype(np.float64), state.dense))
+        return np.asarray(represented @ state.dense, np.float64)
 
 
 def disagreement(z: Matrix, classes: Labels) -> npt.NDArray[np.float64]:

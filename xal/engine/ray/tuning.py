@@ -116,7 +116,7 @@ class _Progress(tune.Callback):  # type: ignore[misc]
     """A line for each trial that ends."""
 
     def __init__(self, trials: int, say: Callable[[str], None]) -> None:
-        self.trials, self.say, self.done, self.best = trials, say, 0, float("-inf")
+        self.trials, self.say, self.best = trials, say, float("-inf")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Theta, value, and the best so far."""
@@ -131,16 +131,16 @@ class _Progress(tune.Callback):  # type: ignore[misc]
         self._say(trials, trial, "failed; the search goes on")
 
     def _say(self, trials: list[Any], trial: Any, what: str) -> None:
-        self.done = sum(each.is_finished() for each in trials)
+        done = sum(each.is_finished() for each in trials)
         theta = ", ".join(
             f"{path} = {value:g}" if isinstance(value, float) else f"{path} = {value}"
             for path, value in trial.config.items()
         )
-        self.say(f"trial {self.done} of {self.trials}: {theta}: {what}")
+        self.say(f"trial {done} of {self.trials}: {theta}: {what}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"trials": self.trials, "say": None, "done": self.done, "best": self.best}
+        return {"trials": self.trials, "best": self.best}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.trials, self.done, self.best = state["trials"], state["done"], state["best"]
-        self.say = lambda text: None
+        self.__init__(state["trials"], lambda text: None)  # type: ignore[misc]
+        self.best = state["best"]

@@ -1,4 +1,4 @@
-"""Labelled items that explainers put in the place of what is absent."""
+"""Labelled items drawn by a hash of their ids: for validation, and as what explainers put for what is absent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,22 @@ from xal.store.ledger import Queried
 def background(
     explainer: Explainer | None, pool: Pool, shape: Shape, queried: Sequence[Queried], seed: int, round: int
 ) -> npt.NDArray[Any] | None:
-    """The payload of labelled items up to `round` drawn for the explainer; None: it wants none, or there are none."""
+    """The payload of labelled items up to `round` drawn for the explainer; None: it wants none, or there are none.
+
+    Of texts nothing is put in the place of absent words.
+    """
     known = [item for item in queried if item.round <= round and item.label is not None]
-    if explainer is None or not explainer.background_items or not known:
+    if explainer is None or not explainer.background_items or not known or pool.kind == "text":
         return None
     draws = Chance(seed).of("background", round).uniform(np.array([item.id for item in known], object))
     rows = np.sort([known[place].row for place in np.argsort(draws)[: explainer.background_items]])
     payload, good = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, shape)
     return payload[good]
+
+
+def holdout(items: Sequence[str], chance: Chance, share: float) -> list[str]:
+    """A share of the labelled ids: by a hash, so that an item never changes sides; never all of them."""
+    ids = np.array(items, dtype=object)
+    draws = chance.of("validation").uniform(ids)
+    held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted
+    return [] if len(held) == len(ids) else held.tolist()
