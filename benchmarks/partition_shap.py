@@ -52,7 +52,7 @@ class Recorded:
     """A game that notes the coalitions it is asked about."""
 
     def __init__(self, game: Game) -> None:
-        self.game, self.players, self.calls = game, game.players, []
+        self.game, self.players, self.at_once, self.calls = game, game.players, game.at_once, []
 
     def worth(self, items: Any, masks: Any) -> Any:
         self.calls.append((items, masks))
