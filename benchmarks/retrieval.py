@@ -57,6 +57,8 @@ def main() -> None:
         small, large = Pool.open(quarter), Pool.open(folder)
         ours(small)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        ours(large)
+        growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
         for repeat in range(options.repeats + 1):
             started = perf_counter()
             found = np.concatenate(list(processes.map(product, files, [state] * len(files))))
@@ -65,7 +67,6 @@ def main() -> None:
             if repeat:
                 times["plain"].append(middle - started)
                 times["xal"].append(perf_counter() - middle)
-        growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     np.testing.assert_allclose(np.sort(found)[::-1][:200], best.scores, rtol=1e-12)
     taken = {name: float(np.median(values)) for name, values in times.items()}
     rows = [[name, seconds, DOCUMENTS / seconds] for name, seconds in taken.items()]

@@ -29,8 +29,13 @@ UNITS_A_LANE = 32
 S = TypeVar("S")
 
 
-def unit_batches(items: int, batch: int, lanes: int, item_bytes: int) -> int:
-    """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES."""
+def unit_batches(items: int, batch: int, lanes: int, item_bytes: int, dear: bool = False) -> int:
+    """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES.
+
+    dear: where an item may take a while, up to 4 batches, and 8 units a lane: a lost one is not much work.
+    """
+    if dear:
+        return max(1, min(4, items // (batch * lanes * 8)))
     wanted = max(16, items // (batch * lanes * UNITS_A_LANE))
     return max(1, min(wanted, UNIT_BYTES // (batch * item_bytes), items // (batch * lanes)))
 
@@ -79,7 +84,7 @@ class Session(ABC):
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and work.needs else 1
-        batches = 1 if "explanations" in work.needs else unit_batches(total, batch, self.lanes, item_bytes)
+        batches = unit_batches(total, batch, self.lanes, item_bytes, dear="explanations" in work.needs)
         own_words = work.needs == {"represented"} and "words" in pool.columns
         reader = Reader(
             pool=pool,

@@ -198,7 +198,7 @@ class Worker:
     ) -> list[Any]:
         values: list[Any] = []
         with torch.inference_mode():
-            for batch in _batches(block, good):
+            for batch in _batches(block, good, whole=work.without_model):
                 found = self._map(work, batch, unreadable)
                 if not found and len(batch["id"]) >= BATCH_TO_BLAME:
                     item, why = unreadable[-1]
@@ -295,13 +295,13 @@ def _explainer(work: Work) -> Explainer:
     return work.explainer
 
 
-def _batches(block: Block, good: npt.NDArray[np.bool_]) -> Iterator[Block]:
-    """The decoded items of each batch of the block."""
-    numbers = np.asarray(block["batch"])
+def _batches(block: Block, good: npt.NDArray[np.bool_], whole: bool) -> Iterator[Block]:
+    """The decoded items of each batch of the block; of all together where no network sees them."""
+    numbers = np.zeros(len(good)) if whole else np.asarray(block["batch"])
     for number in np.unique(numbers):
         chosen = np.flatnonzero((numbers == number) & good)
         if len(chosen):
-            yield {name: values[chosen] for name, values in block.items()}
+            yield block if len(chosen) == len(good) else {name: values[chosen] for name, values in block.items()}
 
 
 def check_failures(failed: Sequence[tuple[str, str]], most: int) -> None:

@@ -26,6 +26,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from xal.data.units import Block
 from xal.engine.work import Partial, Work, check_failures
 from xal.errors import ResourceError, XalError
 
@@ -157,7 +158,7 @@ class Calls:
         if call.deaths < DEATHS:
             return [call]
         try:
-            columns = BlockAccessor.for_block(ray.get(call.block)).to_numpy()
+            columns = columns_of(ray.get(call.block))
         except ObjectLostError:
             return [call]
         stop = len(columns["id"]) if call.stop is None else call.stop
@@ -168,6 +169,11 @@ class Calls:
             return []
         middle = _middle(columns["batch"], call.start, stop)
         return [_half(call, call.start, middle), _half(call, middle, stop)]
+
+
+def columns_of(block: Any) -> Block:
+    """The columns of a block of Ray Data, or of one read by the driver."""
+    return block if isinstance(block, dict) else dict(BlockAccessor.for_block(block).to_numpy())
 
 
 def _half(call: Call, start: int, stop: int) -> Call:

@@ -10,8 +10,9 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,21 +27,23 @@ import numpy as np
 import ray
 import ray.data
 from ray.autoscaler.sdk import request_resources
-from ray.data.block import BlockAccessor
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from xal import errors
 from xal.data.units import Block, Reader, Unit
 from xal.engine.engine import Advance, Session, silent
-from xal.engine.ray.calls import Calls, plain_errors
+from xal.engine.ray.calls import Calls, columns_of, plain_errors
 from xal.engine.ray.engine import RayEngine
 from xal.engine.ray.training import RETRIES, WorkerGroupError, train
 from xal.engine.training import TrainJob
 from xal.engine.work import Partial, Work, Worker
 from xal.errors import ResourceError, XalError
 from xal.models.memory import keep_freed_memory
+from xal.storage import remote
 
 S = TypeVar("S")
+READ_HERE_BYTES = 16 * 2**20  # decoded, of items picked out of a pool
+TEXT_BYTES = 1024  # of a text, about
 IDS_HERE = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
 
 
@@ -89,7 +92,8 @@ class RaySession(Session):
             return
         self.warm()
         calls = Calls(self._actors, work)
-        for block in _blocks(reader, plan):
+        here = _few(reader, plan)
+        for block in (ray.put(reader(unit)) for unit in plan) if here else _blocks(reader, plan):
             yield from calls.give(block)
         yield from calls.finish()
 
@@ -99,15 +103,16 @@ class RaySession(Session):
             here = Worker("cpu", self.engine.threads)
             yield from (here.run(work, reader(unit)) for unit in plan)
             return
-        worker = Worker("cpu", self.engine.threads)
+        shared = ray.put((reader, work, plan))
 
-        def scored(fetched: Reader, unit: Unit) -> Block:
-            return {"partial": np.array([worker.run(work, fetched(unit)), None], object)[:1]}
+        def score(index: int) -> Partial:
+            fetched, wanted, units = _fetched(shared)
+            return Worker("cpu", 1).run(wanted, fetched(units[index]))
 
-        for block in _blocks(reader, plan, scored):
-            columns = BlockAccessor.for_block(ray.get(block)).to_numpy()
-            _raise_error(columns)
-            yield columns["partial"][0]
+        for _, partial in _in_tasks(score, range(len(plan)), int(ray.cluster_resources()["CPU"]), cpus=0.5):
+            if isinstance(partial, XalError):
+                raise partial
+            yield partial
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
         """By Ray Train, in this process or on workers."""
@@ -128,24 +133,7 @@ class RaySession(Session):
 
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
         """Each spec in a process of its own on the cluster."""
-        task = ray.remote(num_cpus=1, max_retries=3)(function)  # of a process that died: a campaign continues
-        todo = list(specs)
-        running: dict[Any, S] = {}
-        while todo or running:
-            while todo and len(running) < self.parallel_slots:
-                spec = todo.pop(0)
-                running[task.remote(spec)] = spec
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            spec = running.pop(done)
-            try:
-                result = ray.get(done)
-            except RayTaskError as error:
-                if not isinstance(error.cause, XalError):
-                    raise
-                result = error.cause
-            except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-                result = ResourceError(f"the process of a run died four times ({type(error).__name__}); run again")
-            yield spec, result
+        yield from _in_tasks(function, specs, self.parallel_slots)
 
     def close(self) -> None:
         """Stop the actors, and Ray if we started it."""
@@ -197,11 +185,35 @@ class _Actor:
 
     def run(self, work: Work, block: Any, start: int, stop: int | None) -> Partial:
         """Do the work on some rows of a block."""
-        columns: Block = BlockAccessor.for_block(block).to_numpy()
+        columns = columns_of(block)
         _raise_error(columns)
         if start or stop is not None:
             columns = {name: values[start:stop] for name, values in columns.items()}
         return self.worker.run(work, columns)
+
+
+def _in_tasks(
+    function: Callable[[S], Any], specs: Iterable[S], at_once: int, cpus: float = 1
+) -> Iterator[tuple[S, Any]]:
+    """(spec, what the function returns or the XalError it raises), each in a task, as they end."""
+    task = ray.remote(num_cpus=cpus, max_retries=RETRIES)(function)  # where its process died
+    todo = iter(specs)
+    running = {task.remote(spec): spec for spec in islice(todo, at_once)}
+    while running:
+        (done,), _ = ray.wait(list(running), num_returns=1)
+        spec = running.pop(done)
+        running |= {task.remote(following): following for following in islice(todo, 1)}
+        try:
+            result = ray.get(done)
+        except RayTaskError as error:
+            if not isinstance(error.cause, XalError):
+                raise
+            result = error.cause
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+            result = ResourceError(
+                f"the process died {RETRIES + 1} times in the same place ({type(error).__name__}); run again"
+            )
+        yield spec, result
 
 
 def _raise_error(columns: Block) -> None:
@@ -211,11 +223,14 @@ def _raise_error(columns: Block) -> None:
         raise getattr(errors, str(kind))(str(message))
 
 
-def _read(reader: Reader, unit: Unit) -> Block:
-    return reader(unit)
+def _few(reader: Reader, plan: list[Unit]) -> bool:
+    """Whether picked items are read here sooner than Ray Data starts: then its start is most of what they cost."""
+    picked = sum(0 if unit.rows is None else len(unit.rows) for unit in plan)
+    item = math.prod(reader.shape or (TEXT_BYTES,))
+    return 0 < picked * item <= READ_HERE_BYTES and not remote(reader.pool.folder)
 
 
-def _blocks(reader: Reader, plan: list[Unit], then: Callable[[Reader, Unit], Block] = _read) -> Iterator[Any]:
+def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
     """References to the blocks of the plan's units, read by Ray Data with backpressure."""
     shared = ray.put((reader, plan))  # a process fetches it once, not with every unit
 
@@ -223,7 +238,7 @@ def _blocks(reader: Reader, plan: list[Unit], then: Callable[[Reader, Unit], Blo
         fetched, units = _fetched(shared)
         (index,) = indices["id"]
         try:
-            return then(fetched, units[int(index)])
+            return fetched(units[int(index)])
         except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
             return {"error": np.array([type(error).__name__, str(error)], object)}
 
@@ -236,9 +251,8 @@ def _blocks(reader: Reader, plan: list[Unit], then: Callable[[Reader, Unit], Blo
 
 
 @lru_cache(maxsize=1)
-def _fetched(reference: Any) -> tuple[Reader, list[Unit]]:
-    found: tuple[Reader, list[Unit]] = ray.get(reference)
-    return found
+def _fetched(reference: Any) -> Any:
+    return ray.get(reference)
 
 
 def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
