@@ -32,6 +32,9 @@ def pool_build(
         list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only such records of JSON lines.")
     ] = None,
     skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many of each class folder.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N items, drawn at random, always the same.")
+    ] = None,
 ) -> None:
     """Make a pool from raw data; what cannot be used is counted and listed."""
     from xal.data.build import build
@@ -51,6 +54,7 @@ def pool_build(
             text_column=text_column,
             subset=subset,
             where=dict(_pair(each) for each in where or ()),
+            sample=sample,
             progress=reporter.stage("pool build"),
         )
     for name, why in made.unreadable:

@@ -299,3 +299,18 @@ def test_an_interrupted_build_leaves_nothing(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build(photos, tmp_path / "pool", progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_sample_is_drawn_at_random_and_always_the_same(tmp_path):
+    source = tmp_path / "texts.csv"
+    source.write_text("id,text\n" + "".join(f"{n:03d},text number {n}\n" for n in range(200)))
+    for name in ("one", "other"):
+        assert build(source, tmp_path / name, sample=50).written == 50
+    one, other = (
+        [item for _, table in Pool.open(tmp_path / name).scan(["id"]) for item in table["id"].to_pylist()]
+        for name in ("one", "other")
+    )
+    assert one == other == sorted(one)
+    assert one != [f"{n:03d}" for n in range(50)]
+    with pytest.raises(DataError, match="201 items cannot be drawn .--sample. from 200"):
+        build(source, tmp_path / "more", sample=201)

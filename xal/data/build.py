@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,12 @@ def build(
     text_column: str | None = None,
     subset: Subset | None = None,
     where: dict[str, str] | None = None,
+    sample: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BuildReport:
     """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
 
-    `progress` is given the items done and their number. Nothing is left at `destination` if anything is raised.
+    sample: so many items of the source drawn at random, always the same. `progress` is given the items done and their number. Nothing is left at `destination` if anything is raised.
     """
     source, destination = Path(source), Path(destination)
     single = destination.suffix == ".parquet"
@@ -121,6 +122,8 @@ def build(
     if files < 1 or (single and files > 1):
         raise DataError(f"{files} files asked for {destination}; at least 1, and exactly 1 where it ends in .parquet")
     opened = open_source(source, id_column, label_column, text_column, subset, where)
+    if sample is not None:
+        opened = _sampled(opened, sample)
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
@@ -173,6 +176,14 @@ def open_source(
     if source.name.lower().endswith(".parquet"):
         return parquet_table(source, id_column, label_column, text_column)
     raise DataError(f"cannot tell what {source} is; expected {ACCEPTED}")
+
+
+def _sampled(source: Source, number: int) -> Source:
+    if number > source.total:
+        raise DataError(f"{number:,} items cannot be drawn (--sample) from {source.total:,}")
+    chosen = np.zeros(source.total, bool)
+    chosen[np.random.default_rng(0).permutation(source.total)[:number]] = True
+    return replace(source, items=itertools.compress(source.items, chosen.tolist()), total=number)
 
 
 def _write(source: Source, folder: Path, files: int, progress: Callable[[int, int | None], None]) -> BuildReport:

@@ -6,9 +6,10 @@ contexts, its children in four, and so on. Groups are opened in the order of |wo
 until `max_evals` coalitions were asked for; what is not opened is shared evenly by its players. Complete at any
 `max_evals`.
 
-Here every step opens groups of all items and asks the network once, and the evaluations that a tree needs in all are
-counted beforehand, so a small one is opened level by level without queues. The same values as shap's for the same tree,
-masker, max_evals and batch size, up to rounding and up to groups of equal worth, which shap opens at random.
+Here every step opens groups of all items and asks the network once. The coalitions of a tree that is opened whole are
+known beforehand: they are asked about at once, and the values are one sparse product. The same values as shap's for
+the same tree, masker, max_evals and batch size, up to rounding and up to groups of equal worth, which shap opens at
+random.
 
 G. Owen 1977, "Values of games with a priori unions"; S. Lundberg's `shap` 0.51, `PartitionExplainer`.
 """
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from xal.errors import XalError
 from xal.explainers.explainer import Payload, check_complete, explained_classes, outputs_function
-from xal.explainers.games import ByCoalitions, Game, Items, Masks, TextGame, Values, finite, runs
+from xal.explainers.games import ByCoalitions, Game, Items, TextGame, Values, finite, runs
 from xal.explainers.trees import Tree, linked
 from xal.hints import Field, Integer
 from xal.types import Explanations
@@ -93,10 +94,29 @@ def owen_values(
         items = np.flatnonzero((need > room) == cut)
         items = items[np.argsort(game.players[items], kind="stable")]  # masks are as wide as the widest item of a run
         for here in runs(game, items, np.minimum(need[items], room)):
-            owen = _Owen(game, [trees[item] for item in here], here, classes[here], output[here], room, batch_size, cut)
-            part, base[here] = owen.run()
+            some = [trees[item] for item in here]
+            if cut:
+                part, base[here] = _Cut(game, some, here, classes[here], output[here], room, batch_size).run()
+            else:
+                part, base[here] = _whole(game, some, here, classes[here], output[here])
             values[here, : part.shape[1]] = part
     return values, base
+
+
+def _whole(
+    game: Game, trees: list[Tree], items: Items, classes: npt.NDArray[np.int64], output: Values
+) -> tuple[Values, Values]:
+    """Of a run of items whose trees are opened whole."""
+    counts = np.array([tree.evaluations + 1 for tree in trees])
+    ends = np.cumsum(counts)
+    masks = np.zeros((ends[-1], max(int(tree.high[0]) for tree in trees)), bool)
+    for tree, end, count in zip(trees, ends, counts, strict=True):
+        masks[end - count : end, : tree.high[0]] = tree.opened[0]
+    worth = finite(game.worth(np.repeat(items, counts), masks))[np.arange(ends[-1]), np.repeat(classes, counts)]
+    values = np.zeros((len(items), masks.shape[1]))
+    for row, (tree, end, count) in enumerate(zip(trees, ends, counts, strict=True)):
+        values[row, : tree.high[0]] = tree.opened[1] @ np.append(worth[end - count : end], output[row])
+    return values, worth[ends - counts]
 
 
 @dataclass(eq=False)
@@ -105,18 +125,20 @@ class _Groups:
 
     item: Items  # (n,) of the run
     node: Items  # (n,)
-    context: Masks  # (n, m)
-    without: Values  # (n,) worth of the context
-    with_it: Values  # (n,) worth of the context and the group
+    without: Items  # (n,) number of the coalition that is the context
+    with_it: Items  # (n,) that of the context and the group
     weight: Values  # (n,)
 
-    def take(self, index: Any) -> _Groups:
-        return _Groups(**{name: part[index] for name, part in vars(self).items()})
+    def take(self, index: Items) -> _Groups:
+        return _Groups(*(part[index] for part in vars(self).values()))
+
+    def join(self, other: _Groups) -> _Groups:
+        return _Groups(*map(np.concatenate, zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 @dataclass(eq=False)
-class _Owen:
-    """One run of items through the tree."""
+class _Cut:
+    """One run of items through trees that need more coalitions than they may ask for."""
 
     game: Game
     trees: list[Tree]
@@ -125,85 +147,85 @@ class _Owen:
     output: Values
     room: int  # coalitions that each may ask for
     batch: int
-    cut: bool  # whether their trees need more
     credit: Values = field(init=False)
 
     def run(self) -> tuple[Values, Values]:
-        b, players = len(self.items), self.game.players[self.items]
-        width = int(players.max(initial=1)) or 1
-        distinct = {id(tree): tree for tree in self.trees}
-        starts = dict(zip(distinct, np.cumsum([0, *(len(t.low) for t in distinct.values())]).tolist(), strict=False))
-        offset = np.array([starts[id(tree)] for tree in self.trees])
-        parts = [(tree, starts[key]) for key, tree in distinct.items()]
+        b = len(self.items)
+        distinct = list({id(tree): tree for tree in self.trees}.values())
+        width = max(int(tree.high[0]) for tree in distinct)
+        starts = np.cumsum([0, *(len(tree.low) for tree in distinct)])
+        place = {id(tree): start for tree, start in zip(distinct, starts, strict=False)}
         self.left, self.right = (
-            np.concatenate([np.where(ends < 0, -1, ends + start) for ends, start in each])
-            for each in ([(t.left, s) for t, s in parts], [(t.right, s) for t, s in parts])
+            np.concatenate([np.where(ends < 0, -1, ends + start) for ends, start in zip(each, starts, strict=False)])
+            for each in ([tree.left for tree in distinct], [tree.right for tree in distinct])
         )
-        self.low, self.high = (np.concatenate([getattr(t, n) for t, _ in parts]) for n in ("low", "high"))
-        self.span = (np.arange(width) >= self.low[:, None]) & (np.arange(width) < self.high[:, None])
+        self.low, self.high = (np.concatenate([getattr(tree, name) for tree in distinct]) for name in ("low", "high"))
+        self.span = np.concatenate([np.pad(tree.spans, ((0, 0), (0, width - tree.high[0]))) for tree in distinct])
         self.credit = np.zeros((b, width + 1))
-        each, none = np.arange(b), np.zeros((b, width), bool)
-        base = self._worth(each, none)
-        groups = _Groups(each, offset, none, base, self.output, np.ones(b))
-        groups = self._settle(groups.take(players > 0))
+        self.masks = np.zeros((b * (self.room + 3), width), bool)  # every coalition: none, all, what is asked about
+        self.worth = np.zeros(len(self.masks))
+        none = np.arange(b)
+        base = self._ask(none, none)
+        self.worth[b : 2 * b] = self.output
+        roots = np.array([place[id(tree)] for tree in self.trees])
+        groups, known = _Groups(none, roots, none, none + b, np.ones(b)), 2 * b
         asked = np.zeros(b, np.int64)
-        while len(groups.item):
-            if not self.cut:
-                groups = self._open(groups)
-                continue
+        while True:
             chosen, rest = self._choose(groups, asked)
             if not len(chosen.item):
                 break  # no item has room left
             asked += 2 * np.bincount(chosen.item, minlength=b)
-            opened = self._open(chosen)
-            groups = _Groups(**{n: np.concatenate([part, vars(opened)[n]]) for n, part in vars(rest).items()})
+            groups = rest.join(self._open(chosen, known))
+            known += 2 * len(chosen.item)
         return np.cumsum(self.credit, axis=1)[:, :width], base
 
-    def _worth(self, items: Items, masks: Masks) -> Values:
-        worth = finite(self.game.worth(self.items[items], masks))
-        return worth[np.arange(len(items)), self.classes[items]]
+    def _ask(self, items: Items, coalitions: Items) -> Values:
+        """The worth of coalitions that stand in `masks`."""
+        worth = finite(self.game.worth(self.items[items], self.masks[coalitions]))
+        self.worth[coalitions] = worth[np.arange(len(items)), self.classes[items]]
+        return self.worth[coalitions]
 
     def _choose(self, groups: _Groups, asked: Items) -> tuple[_Groups, _Groups]:
         """(groups to open now, the others); those that an item will have no room for are credited as they are."""
         left = -(-(self.room - asked) // 2)  # groups that may be opened yet; whoever comes after so many, never will be
-        order = np.argsort(-np.abs(groups.with_it - groups.without) * groups.weight)
-        order = order[np.argsort(groups.item[order], kind="stable")]
+        order = np.argsort(-np.abs(self.worth[groups.with_it] - self.worth[groups.without]) * groups.weight)
+        order = order[np.argsort(groups.item[order].astype(np.uint16), kind="stable")]  # a run holds 2^15 at most
         ordered = groups.item[order]
-        rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-        never, now = rank >= left[ordered], rank < np.minimum(-(-self.batch // 2), left)[ordered]
-        if never.any():
-            self._credit(groups.take(order[never]))
-        return groups.take(order[now]), groups.take(order[~now & ~never])
+        rank = np.arange(len(order)) - np.searchsorted(ordered, np.arange(len(asked)))[ordered]
+        mine = left[ordered]
+        now = rank < np.minimum(-(-self.batch // 2), mine)
+        self._credit(groups, order[rank >= mine])
+        return groups.take(order[now]), groups.take(order[~now & (rank < mine)])
 
-    def _open(self, groups: _Groups) -> _Groups:
-        """The children of groups in both contexts; single players are credited at once."""
+    def _open(self, groups: _Groups, known: int) -> _Groups:
+        """The children of groups in both contexts; single players are credited at once.
+
+        known: how many coalitions there are so far.
+        """
         left, right = self.left[groups.node], self.right[groups.node]
-        with_left, with_right = groups.context | self.span[left], groups.context | self.span[right]
-        n = len(groups.item)
-        worth = self._worth(np.concatenate([groups.item] * 2), np.concatenate([with_left, with_right]))
-        one, other, weight = worth[:n], worth[n:], groups.weight / 2
-        return self._settle(
-            _Groups(
-                np.concatenate([groups.item] * 4),
-                np.concatenate([left, right, left, right]),
-                np.concatenate([groups.context, groups.context, with_right, with_left]),
-                np.concatenate([groups.without, groups.without, other, one]),
-                np.concatenate([one, other, groups.with_it, groups.with_it]),
-                np.concatenate([weight] * 4),
-            )
+        one = known + np.arange(len(left))
+        other = one + len(left)
+        context = self.masks[groups.without]
+        self.masks[one], self.masks[other] = context | self.span[left], context | self.span[right]
+        self._ask(np.concatenate([groups.item] * 2), np.concatenate([one, other]))
+        opened = _Groups(
+            np.concatenate([groups.item] * 4),
+            np.concatenate([left, right, left, right]),
+            np.concatenate([groups.without, groups.without, other, one]),
+            np.concatenate([one, other, groups.with_it, groups.with_it]),
+            np.concatenate([groups.weight / 2] * 4),
         )
+        single = self.left[opened.node] < 0
+        self._credit(opened, np.flatnonzero(single))
+        return opened.take(np.flatnonzero(~single))
 
-    def _settle(self, groups: _Groups) -> _Groups:
-        """Credit single players; the others."""
-        single = self.left[groups.node] < 0
-        self._credit(groups.take(single))
-        return groups.take(~single)
-
-    def _credit(self, groups: _Groups) -> None:
-        """Share the worth of groups evenly among their players."""
-        low, high = self.low[groups.node], self.high[groups.node]
-        each = (groups.with_it - groups.without) * groups.weight / (high - low)
+    def _credit(self, groups: _Groups, index: Items) -> None:
+        """Share the worth of the groups at `index` evenly among their players."""
+        node, item = groups.node[index], groups.item[index]
+        low, high = self.low[node], self.high[node]
+        change = self.worth[groups.with_it[index]] - self.worth[groups.without[index]]
+        each = change * groups.weight[index] / (high - low)
         width = self.credit.shape[1]
-        places = np.concatenate([groups.item * width + low, groups.item * width + high])
+        places = np.concatenate([item * width + low, item * width + high])
         found = np.bincount(places, np.concatenate([each, -each]), self.credit.size)
         self.credit += found.reshape(self.credit.shape)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 Nodes = npt.NDArray[np.int64]
 
@@ -22,6 +24,48 @@ class Tree:
     high: Nodes  # one after its last
     evaluations: int
     """Coalitions that all Owen values need, besides none and all of the players."""
+
+    @cached_property
+    def spans(self) -> npt.NDArray[np.bool_]:
+        """(nodes, m) the players of each node."""
+        players = np.arange(self.high[0])
+        return (players >= self.low[:, None]) & (players < self.high[:, None])
+
+    @cached_property
+    def opened(self) -> tuple[npt.NDArray[np.bool_], Any]:
+        """((e + 1, m) none, and the coalitions asked for when every node is opened, (m, e + 2) how values follow).
+
+        The second, sparse, times the worths of those coalitions and, last, of all players, gives the Owen values.
+        """
+        context: Any = np.zeros((1, self.high[0]), bool)
+        node: Any = np.zeros(1, np.int64)
+        without: Any = np.zeros(1, np.int64)
+        with_it: Any = np.array([self.evaluations + 1])
+        weight: Any = np.ones(1)
+        coalitions, entries, asked = [context], [], 1
+        while len(node):
+            leaf = self.left[node] < 0
+            players = self.low[node[leaf]]
+            entries += [(players, with_it[leaf], weight[leaf]), (players, without[leaf], -weight[leaf])]
+            node, context, without, with_it, weight = (
+                part[~leaf] for part in (node, context, without, with_it, weight)
+            )
+            left, right = self.left[node], self.right[node]
+            with_left, with_right = context | self.spans[left], context | self.spans[right]
+            one = asked + np.arange(len(node))
+            other = one + len(node)
+            asked += 2 * len(node)
+            coalitions += [with_left, with_right]
+            node, context = np.concatenate([left, right] * 2), np.concatenate([context, context, with_right, with_left])
+            without, with_it, weight = (
+                np.concatenate([without, without, other, one]),
+                np.concatenate([one, other, with_it, with_it]),
+                np.concatenate([weight / 2] * 4),
+            )
+        rows, columns, weights = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+        kept = rows < self.high[0]  # the root of no players is a leaf of none
+        shape = (int(self.high[0]), self.evaluations + 2)
+        return np.concatenate(coalitions), sparse.csr_array((weights[kept], (rows[kept], columns[kept])), shape=shape)
 
 
 def _built(size: int, split: Callable[[int, int], int]) -> Tree:

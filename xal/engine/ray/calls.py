@@ -173,7 +173,8 @@ class Calls:
 
 def columns_of(block: Any) -> Block:
     """The columns of a block of Ray Data, or of one read by the driver."""
-    return block if isinstance(block, dict) else dict(BlockAccessor.for_block(block).to_numpy())
+    columns: Block = block if isinstance(block, dict) else BlockAccessor.for_block(block).to_numpy()
+    return columns
 
 
 def _half(call: Call, start: int, stop: int) -> Call:

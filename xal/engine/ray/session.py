@@ -238,7 +238,8 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
         fetched, units = _fetched(shared)
         (index,) = indices["id"]
         try:
-            return fetched(units[int(index)])
+            block: Block = fetched(units[int(index)])
+            return block
         except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
             return {"error": np.array([type(error).__name__, str(error)], object)}
 
@@ -251,8 +252,9 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=1)
-def _fetched(reference: Any) -> Any:
-    return ray.get(reference)
+def _fetched(reference: Any) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = ray.get(reference)
+    return found
 
 
 def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
