@@ -113,7 +113,8 @@ def build(
 ) -> BuildReport:
     """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
 
-    sample: so many items of the source drawn at random, always the same. `progress` is given the items done and their number. Nothing is left at `destination` if anything is raised.
+    sample: so many items of the source drawn at random, always the same. `progress` is given the items done and their
+    number. Nothing is left at `destination` if anything is raised.
     """
     source, destination = Path(source), Path(destination)
     single = destination.suffix == ".parquet"
