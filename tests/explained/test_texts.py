@@ -16,7 +16,7 @@ from xal.data.pool import Pool
 from xal.engine import Serial
 from xal.engine.query import Coordinator
 from xal.engine.work import ModelRef
-from xal.errors import ConfigError
+from xal.errors import ConfigError, RunError
 from xal.explainers.shap_partition import ShapPartition
 from xal.progress import Reporter
 from xal.report.page import write_report
@@ -146,3 +146,20 @@ def test_kinds_that_do_not_fit_are_refused(tmp_path: Path, pools: tuple[Path, Pa
     ):
         with pytest.raises(ConfigError, match=problem):
             run_experiment(recipe(*pools, **sections), tmp_path / "runs", Reporter(quiet=True))
+
+
+def test_an_arm_with_an_explainer_of_its_own(tmp_path: Path, pools: tuple[Path, Path]) -> None:
+    arms = {"default": "explanation_disagreement", "tuned": "explanation_disagreement"}
+    both = recipe(*pools, arms=arms, explainers={"tuned": {"name": "shap_partition", "max_evals": 4}})
+    run_experiment(both, tmp_path / "runs", Reporter(quiet=True))
+    evaluations = {
+        path: read_run(tmp_path / "runs" / path).recipe["explainer"]["max_evals"] for path in queries(tmp_path / "runs")
+    }
+    assert evaluations == {"default-seed0": 500, "tuned-seed0": 4}
+    default, tuned = queries(tmp_path / "runs").values()
+    assert default[:20] == tuned[:20] and default != tuned
+    run_experiment(both, tmp_path / "runs", Reporter(quiet=True))  # continues, refuses nothing
+    with pytest.raises(RunError, match="tuned-seed0.*\n.*explainer.max_evals: 4 there, 500 here"):
+        run_experiment(recipe(*pools, arms=arms), tmp_path / "runs", Reporter(quiet=True))
+    with pytest.raises(ConfigError, match="explainers: 'other' is no arm; arms: default, tuned"):
+        recipe(*pools, arms=arms, explainers={"other": "lime"})

@@ -70,16 +70,15 @@ def _run_alone(spec: RunSpec) -> Outcome:
 
 
 def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
-    ours = specs[0].identity()
+    ours = {spec.directory: spec.identity() for spec in specs}
     for other in runs_below(directory):
         ledger = open_ledger(other, specs[0].ledger)
         stored = yaml.safe_load(ledger.fact("recipe") or "null")
         ledger.close()
         if stored is None:
             continue
-        changed = [
-            line for line in differences(ours, stored) if not line.startswith(("strategy", "seed:", "strategy:"))
-        ]
+        lines = differences(ours.get(other, specs[0].identity()), stored)
+        changed = [line for line in lines if not line.startswith(("strategy", "seed:", "strategy:"))]
         if changed:
             raise RunError(
                 f"{directory} holds runs of another recipe ({other.name}); choose another --out, or undo:\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +71,8 @@ class Recipe:
     """Strategies to compare by name, everything else equal; instead of `strategy`."""
     explainer: Explainer | None = field(default_factory=Ebano)
     """Explains what strategies ask for, and every queried item; null: no explanations are shown."""
+    explainers: dict[str, Explainer] = field(default_factory=dict)
+    """Other explainers for single arms, by the arm's name: to compare settings of one strategy."""
     annotator: Annotator = field(default_factory=Oracle)
     budget: Budget = field(default_factory=Budget)
     engine: Engine = field(default_factory=RayEngine)
@@ -91,9 +93,12 @@ class Recipe:
         for name, strategy in self.strategies.items():
             if not name.replace("-", "").replace("_", "").isalnum():
                 problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
-            if self.explainer is None and self._explains(strategy):
+            explainer = self.explainers.get(name, self.explainer)
+            if explainer is None and self._explains(strategy):
                 problems.append(f"explainer: strategy '{strategy.name}' needs explanations; name an explainer")
-            problems += [f"arms.{name}: {problem}" for problem in self._augments(strategy)]
+            problems += [f"arms.{name}: {problem}" for problem in self._augments(strategy, explainer)]
+        strangers = sorted(set(self.explainers) - set(self.arms or {}))
+        problems += [f"explainers: '{name}' is no arm; arms: {', '.join(self.arms or {})}" for name in strangers]
         if problems:
             raise ConfigError(problems)
 
@@ -101,10 +106,10 @@ class Recipe:
         rounds = range(1, self.budget.rounds + 1)
         return any("explanations" in strategy.at(round, self.budget.rounds).needs for round in rounds)
 
-    def _augments(self, strategy: Strategy) -> list[str]:
+    def _augments(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
         """Why the copies of EBAnO-Augment cannot be made."""
         rounds = range(1, self.budget.rounds + 1)
-        if self.explainer is None or isinstance(self.explainer, Ebano):
+        if explainer is None or isinstance(explainer, Ebano):
             return []
         if all(strategy.at(round, self.budget.rounds).augmentation() is None for round in rounds):
             return []
@@ -118,14 +123,19 @@ class Recipe:
         strategy = self.strategy or EbanoUncertainty()
         return {strategy.name.replace(":", "-").replace(".", "-"): strategy}
 
+    def of(self, arm: str) -> Recipe:
+        """What an arm runs: with the explainer of its own, if it has one."""
+        return replace(self, explainer=self.explainers[arm], explainers={}) if arm in self.explainers else self
+
     def shape(self, pool: Pool) -> Shape:
         """Of an item of the pool as the network takes it; ConfigError where model or explainer want another kind."""
         problems = []
         if self.model.kind != pool.kind:
             problems.append(f"model: '{self.model.name}' takes {self.model.kind}, the pool holds {pool.kind}")
-        if self.explainer is not None and pool.kind not in self.explainer.kinds:
-            kinds = ", ".join(sorted(self.explainer.kinds))
-            problems.append(f"explainer: '{self.explainer.name}' explains {kinds}, the pool holds {pool.kind}")
+        for explainer in [self.explainer, *self.explainers.values()]:
+            if explainer is not None and pool.kind not in explainer.kinds:
+                kinds = ", ".join(sorted(explainer.kinds))
+                problems.append(f"explainer: '{explainer.name}' explains {kinds}, the pool holds {pool.kind}")
         if problems:
             raise ConfigError(problems)
         if pool.kind == "image" and self.model.size and self.model.channels:
@@ -195,7 +205,7 @@ class RunSpec:
         """What decides the outcome: all of the recipe but where it runs."""
         whole: dict[str, Any] = unparse(self.recipe)
         engine = whole.pop("engine")
-        for key in ("arms", "seeds", "search"):
+        for key in ("arms", "explainers", "seeds", "search"):
             del whole[key]
         rounding = {key: engine[key] for key in ("batch", "threads", "precision", "compiled")}
         return whole | {"strategy": unparse(self.strategy), "seed": self.seed, "engine": rounding}
@@ -224,7 +234,7 @@ def runs(recipe: Recipe, directory: Path, seeds: tuple[int, ...] | None = None) 
     """The runs of a recipe, seed by seed, each in `directory/ARM-seedN`."""
     chosen = seeds or recipe.seeds or (recipe.seed,)
     return [
-        RunSpec(recipe=recipe, arm=arm, seed=seed, directory=directory / f"{arm}-seed{seed}")
+        RunSpec(recipe=recipe.of(arm), arm=arm, seed=seed, directory=directory / f"{arm}-seed{seed}")
         for seed in chosen
         for arm in recipe.strategies
     ]
