@@ -5,11 +5,18 @@ Intervals are Student's t over seeds, mean +- t(.975, s - 1) * sd / sqrt(s); wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
+
+Curve = tuple[list[int], list[float]]
+"""(labels spent, measure) by round."""
+Curves = Mapping[str, Mapping[int, Curve]]
+"""By arm and seed; an arm called `random` is what others are held against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,3 +52,30 @@ def area(labels: npt.ArrayLike, values: npt.ArrayLike) -> float:
 def paired(one: npt.ArrayLike, other: npt.ArrayLike) -> Interval:
     """Interval of the differences one - other, paired by seed."""
     return interval(np.asarray(one, np.float64) - np.asarray(other, np.float64))
+
+
+def comparison(curves: Curves) -> dict[str, Any]:
+    """In words: a measure by round, area under its curve, and against random, paired by seed: area, rounds below it."""
+    labels = max((spent for each in curves.values() for spent, _ in each.values()), key=len, default=[])
+    rows = []
+    for arm, by_seed in curves.items():
+        values = [curve for _, curve in by_seed.values()]
+        reached = [[curve[i] for curve in values if len(curve) > i] for i in range(len(labels))]
+        random = curves.get("random", {})
+        pairs = [(by_seed[seed], random[seed]) for seed in sorted(by_seed.keys() & random.keys()) if arm != "random"]
+        difference, below = "", ""
+        if pairs:
+            difference = paired([area(*one) for one, _ in pairs], [area(*other) for _, other in pairs]).signed()
+            under = [x < y for one, other in pairs for x, y in zip(one[1][1:], other[1][1:], strict=False)]
+            below = f"{np.mean(under):.0%}" if under else ""
+        rows.append(
+            {
+                "arm": arm,
+                "cells": [str(interval(each)) if each else "" for each in reached],
+                "area": str(interval([area(*curve) for curve in by_seed.values()])) if values else "",
+                "difference": difference,
+                "below": below,
+                "seeds": len(by_seed),
+            }
+        )
+    return {"labels": labels, "rows": rows}

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from xal.metrics.curves import interval
+from xal.metrics.curves import Curves, interval
 from xal.report.runs import Run
 
 COLOURS = ("#c2410c", "#2563eb", "#64748b", "#059669", "#7c3aed", "#eab308", "#db2777", "#0891b2")
@@ -28,14 +28,14 @@ STYLE: Any = {
 }
 
 
-def learning_curves(arms: Mapping[str, Sequence[Run]], measure: str) -> str:
+def learning_curves(by_arm: Curves, measure: str) -> str:
     """Mean over seeds against labels spent; a band where several seeds give a 95% interval."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axis = figure.subplots()
-        for colour, (arm, runs) in zip(_colours(len(arms)), arms.items(), strict=True):
-            curves = [run.curve(measure) for run in runs]
-            shortest = min(len(values) for _, values in curves)
+        for colour, (arm, by_seed) in zip(_colours(len(by_arm)), by_arm.items(), strict=True):
+            curves = list(by_seed.values())
+            shortest = min((len(values) for _, values in curves), default=0)
             if not shortest:
                 continue
             labels = curves[0][0][:shortest]
@@ -43,9 +43,9 @@ def learning_curves(arms: Mapping[str, Sequence[Run]], measure: str) -> str:
             mean = np.array([point.mean for point in points])
             half = np.array([point.half for point in points])
             axis.plot(labels, mean, color=colour, marker="o", markersize=4.5, linewidth=2, label=arm)
-            if len(runs) > 1:
+            if len(curves) > 1:
                 axis.fill_between(
-                    labels, mean - half, mean + half, color=colour, alpha=min(0.14, 0.5 / len(arms)), linewidth=0
+                    labels, mean - half, mean + half, color=colour, alpha=min(0.14, 0.5 / len(by_arm)), linewidth=0
                 )
         axis.set_xlabel("labels spent")
         axis.set_ylabel(measure.replace("_", " "))

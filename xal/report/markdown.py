@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xal.errors import RunError
+from xal.metrics.curves import comparison
 from xal.report.figures import learning_curves
-from xal.report.page import arms_of, comparison, measures_of
+from xal.report.page import arms_of, curves_of, measures_of
 from xal.report.runs import read_run
 
 KEPT = "<!-- what follows is kept when this file is written again -->"
@@ -38,7 +39,7 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
         "",
     ]
     for measure in measures_of(runs):
-        table = comparison(arms, measure)
+        table = comparison(curves_of(arms, measure))
         name = measure.replace("macro_f1", "macro F1")
         header = [f"{name} after", *map(str, table["labels"]), "mean over the curve", "against random, paired"]
         header.append("below random")
@@ -58,5 +59,5 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
         kept = kept.lstrip("\n")
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_text("\n".join(lines) + "\n" + (f"\n{kept}" if kept else ""), encoding="utf-8")
-    figure.write_text(learning_curves(arms, "accuracy") + "\n", encoding="utf-8")
+    figure.write_text(learning_curves(curves_of(arms, "accuracy"), "accuracy") + "\n", encoding="utf-8")
     return destination

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from xal.data.images import decode
 from xal.data.pool import KINDS
 from xal.errors import RunError
 from xal.explainers.drawing import displayable, feature_map, heat_map, marked_html, summary
-from xal.metrics.curves import area, interval, paired
+from xal.metrics.curves import Curves, comparison
 from xal.report.figures import class_balance, learning_curves
 from xal.report.runs import Run, read_run
 from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
@@ -62,9 +62,9 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
         arms=arms,
         seeds=sorted({run.seed for run in runs}),
         states=[(run.arm, run.seed, run.state) for run in runs],
-        curves={measure: learning_curves(arms, measure) for measure in measures_of(runs)},
+        curves={measure: learning_curves(curves_of(arms, measure), measure) for measure in measures_of(runs)},
         measured_on=_measured_on(runs),
-        table=comparison(arms),
+        table=comparison(curves_of(arms, "accuracy")),
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},
         galleries={arm: _gallery(group[0]) for arm, group in arms.items()},
@@ -85,16 +85,14 @@ def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _same_recipe(runs: Sequence[Run]) -> None:
-    for run in runs[1:]:
-        lines = [
-            line
-            for line in differences(runs[0].recipe, run.recipe)
-            if not line.startswith(("strategy.", "strategy:", "seed:"))
-        ]
-        if lines:
-            raise RunError(
-                f"{runs[0].directory} and {run.directory} are runs of different recipes: {lines[0]}; report them apart"
-            )
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        for other, free in ((runs[0], ("strategy", "seed:", "explainer")), (firsts.setdefault(run.arm, run), ("seed:",))):
+            lines = [line for line in differences(other.recipe, run.recipe) if not line.startswith(free)]
+            if lines:
+                raise RunError(
+                    f"{other.directory} and {run.directory} are runs of different recipes: {lines[0]}; report them apart"
+                )
 
 
 def measures_of(runs: Sequence[Run]) -> list[str]:
@@ -111,41 +109,9 @@ def _measured_on(runs: Sequence[Run]) -> str:
     return ", ".join(sorted(kinds)) if len(kinds) < 3 else "the validation split"
 
 
-def comparison(arms: dict[str, list[Run]], measure: str = "accuracy") -> dict[str, Any]:
-    """A measure by round, area under its curve, and against random, paired by seed: areas, and rounds below it."""
-    curves = {
-        arm: {run.seed: run.curve(measure) for run in runs if run.curve(measure)[1]} for arm, runs in arms.items()
-    }
-    labels = max((spent for each in curves.values() for spent, _ in each.values()), key=len, default=[])
-    rows = []
-    for arm, runs in arms.items():
-        values = [curve for _, curve in curves[arm].values()]
-        cells = [
-            str(interval([curve[i] for curve in values if len(curve) > i]))
-            if any(len(curve) > i for curve in values)
-            else ""
-            for i in range(len(labels))
-        ]
-        random = curves.get("random", {})
-        shared = sorted(curves[arm].keys() & random.keys()) if arm != "random" else []
-        difference, below = "", ""
-        if shared:
-            pairs = [(curves[arm][seed], random[seed]) for seed in shared]
-            difference = paired([area(*one) for one, _ in pairs], [area(*other) for _, other in pairs]).signed()
-            under = [x < y for one, other in pairs for x, y in zip(one[1][1:], other[1][1:], strict=False)]
-            below = f"{np.mean(under):.0%}" if under else ""
-        mean_area = str(interval([area(*curve) for curve in curves[arm].values()])) if values else ""
-        rows.append(
-            {
-                "arm": arm,
-                "cells": cells,
-                "area": mean_area,
-                "difference": difference,
-                "below": below,
-                "seeds": len(runs),
-            }
-        )
-    return {"labels": labels, "rows": rows}
+def curves_of(arms: Mapping[str, Sequence[Run]], measure: str) -> Curves:
+    """A measure's curves by arm and seed."""
+    return {arm: {run.seed: run.curve(measure) for run in runs if run.curve(measure)[1]} for arm, runs in arms.items()}
 
 
 def _costs(runs: Sequence[Run]) -> list[dict[str, Any]]:
