@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from xal import __version__
+from xal.cli_common import RunPath, console, one, place
 from xal.cli_pool import pool_app
+from xal.cli_study import study_app
 from xal.errors import ConfigError, RunError, XalError
-from xal.storage import location
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,33 +26,18 @@ app = typer.Typer(
     help="Choose what to label next, see why.",
 )
 app.add_typer(pool_app, name="pool")
-study_app = typer.Typer(no_args_is_help=True, help="Look into what a run's model has learned.")
 app.add_typer(study_app, name="study")
-console = Console(highlight=False, soft_wrap=True)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. train.epochs=5.")
 ]
-RunPath = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN",
-        help="A run directory or a folder of runs, a path or a URL.",
-        parser=location,
-        show_default=False,
-    ),
-]
-
-
-def _place(text: str) -> Any:
-    return typer.Option(metavar="PATH", help=text, parser=location)
 
 
 @app.command()
 def run(
     recipe: RecipeFile,
-    out: Annotated[Path | None, _place("Where runs go, a path or a URL (s3://...); runs/NAME by default.")] = None,
+    out: Annotated[Path | None, place("Where runs go, a path or a URL (s3://...); runs/NAME by default.")] = None,
     settings: Settings = None,
     seeds: Annotated[str | None, typer.Option(help="Repeat with seeds: 0-4, or 0,3,7.")] = None,
     ledger: Annotated[
@@ -91,7 +76,7 @@ def run(
 def submit(
     recipe: RecipeFile,
     address: Annotated[str, typer.Option(help="The cluster's dashboard, http://HOST:8265.")],
-    out: Annotated[Path, _place("Where runs go: a URL, or an absolute path that all nodes see.")],
+    out: Annotated[Path, place("Where runs go: a URL, or an absolute path that all nodes see.")],
     settings: Settings = None,
     seeds: Annotated[str | None, typer.Option(help="Repeat with seeds: 0-4, or 0,3,7.")] = None,
     files: Annotated[
@@ -179,7 +164,7 @@ def label(
     """Take labels back, in parts if need be; all of the file or nothing."""
     from xal.campaign.labels import import_labels
 
-    new, waiting = import_labels(_one(run), file, annotator)
+    new, waiting = import_labels(one(run), file, annotator)
     follow = f"waiting for {waiting} more" if waiting else "that is all: xal run goes on"
     console.print(f"{new} new labels taken; {follow}")
 
@@ -187,7 +172,7 @@ def label(
 @app.command()
 def report(
     run: RunPath,
-    out: Annotated[Path | None, _place("The page; RUN/report.html by default.")] = None,
+    out: Annotated[Path | None, place("The page; RUN/report.html by default.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write tables and curves here as Markdown and SVG.")] = None,
 ) -> None:
     """Write one self-contained HTML page on a run, or on all runs in a folder."""
@@ -201,6 +186,19 @@ def report(
         if out is None:
             return
     console.print(f"report: {write_report(run_directories(run), out or run / 'report.html')}")
+
+
+@app.command()
+def results(
+    studies: Annotated[Path, typer.Argument(metavar="FILE", help="Studies (YAML): runs, and the papers' figures.")],
+    out: Annotated[Path | None, typer.Option(help="The page; FILE with .md by default.")] = None,
+) -> None:
+    """Write a page on many studies from their runs: tables, curves, the papers' figures, what does not reproduce."""
+    from xal.report.results import write_results
+
+    page = out or studies.with_suffix(".md")
+    command = f"xal results {studies}" + (f" --out {out}" if out else "")
+    console.print(f"results: {write_results(studies, page, command, console.print)}")
 
 
 @app.command()
@@ -219,11 +217,11 @@ def explain(
     if (image is None) == (text is None):
         raise RunError("explain wants an image file, or --text")
     if image is not None:
-        png, line = explain_image(_one(run), image, of)
+        png, line = explain_image(one(run), image, of)
         destination = out or Path(f"{image.stem}-why.png")
         destination.write_bytes(png)
     else:
-        page, line = explain_text(_one(run), text or "", of)
+        page, line = explain_text(one(run), text or "", of)
         destination = out or Path("why.html")
         destination.write_text(page, encoding="utf-8")
     console.print(line, markup=False)
@@ -275,39 +273,6 @@ def version() -> None:
     console.print(__version__)
 
 
-@study_app.command("ebano")
-def study_ebano(
-    run: RunPath,
-    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most.")] = 1000,
-    out: Annotated[Path | None, _place("Where the pictures go; RUN/study-ebano by default.")] = None,
-    of: Annotated[list[str] | None, typer.Option("--class", help="Only these classes' global explanations.")] = None,
-) -> None:
-    """EBAnO's indices on labelled images: distributions, against confidence, and global explanations of classes."""
-    from xal.campaign.explain import explain_labelled, latest
-    from xal.component import nearest
-    from xal.progress import Reporter
-    from xal.report.study import write_study
-
-    directory = _one(run)
-    classes = latest(directory).classes
-    for name in of or ():
-        if name not in classes:
-            raise RunError(f"--class: '{name}' is not a class{nearest(name, classes)}")
-    with Reporter() as reporter:
-        explained = explain_labelled(directory, items, reporter.stage)
-    folder = out or directory / "study-ebano"
-    found = write_study(explained, folder, of)
-    console.print(f"{int(found['items'])} images of {explained.on}, model of round {explained.round}:")
-    table = Table(show_edge=False)
-    for column in ("fmax", "median, right", "median, wrong", "larger if right", "correlation with confidence"):
-        table.add_column(column, justify="left" if column == "fmax" else "right")
-    for key, name in (("npir", "nPIR"), ("npirp", "nPIRP")):
-        keys = ("median_right", "median_wrong", "larger_if_right", "confidence_correlation")
-        table.add_row(name, *(f"{found[f'{key}_{each}']:.3f}" for each in keys))
-    console.print(table)
-    console.print(f"pictures: {folder}")
-
-
 def main() -> None:
     """Entry point of `xal`."""
     try:
@@ -323,17 +288,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command continues where it stood", file=sys.stderr)
         sys.exit(130)
-
-
-def _one(run: Path) -> Path:
-    """The run directory at, or the only one in, a path."""
-    from xal.store.directory import run_directories
-
-    directories = run_directories(run)
-    if len(directories) > 1:
-        names = ", ".join(str(path) for path in directories)
-        raise RunError(f"{run} holds {len(directories)} runs; name one of them: {names}")
-    return directories[0]
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

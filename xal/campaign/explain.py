@@ -182,8 +182,8 @@ def explain_labelled(
     Of its own labels those that training held out; where it held none out, those it was trained on, and `on` says so.
     """
     run = latest(directory)
-    if run.ref.model.kind != "image" or not isinstance(run.explainer, Ebano):
-        raise RunError(f"{directory} is not explained by ebano, whose indices this study is about")
+    if run.ref.model.kind != "image":
+        raise RunError(f"{directory} is a run on {run.ref.model.kind}; this study is about images")
     pool, on, rows, known = _labelled(run, items)
     with run.engine.open() as session:
         coordinator = Coordinator(

@@ -87,12 +87,12 @@ def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _same_recipe(runs: Sequence[Run]) -> None:
     firsts: dict[str, Run] = {}
     for run in runs:
-        for other, free in ((runs[0], ("strategy", "seed:", "explainer")), (firsts.setdefault(run.arm, run), ("seed:",))):
+        same_arm = firsts.setdefault(run.arm, run)
+        for other, free in ((runs[0], ("strategy", "explainer", "seed:")), (same_arm, ("seed:",))):
             lines = [line for line in differences(other.recipe, run.recipe) if not line.startswith(free)]
             if lines:
-                raise RunError(
-                    f"{other.directory} and {run.directory} are runs of different recipes: {lines[0]}; report them apart"
-                )
+                both = f"{other.directory} and {run.directory}"
+                raise RunError(f"{both} are runs of different recipes: {lines[0]}; report them apart")
 
 
 def measures_of(runs: Sequence[Run]) -> list[str]:

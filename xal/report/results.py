@@ -97,9 +97,9 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
     lines = [
         f"# {wanted.title}",
         "",
-        f"Written by `{command}`. Means ± half the 95% interval over the seeds (Student's t); differences are paired by "
-        "seed; mean: area under the learning curve over its width; below random: share of all rounds after the first, "
-        f"over the seeds. Every run's curve is in [{kept.name}]({kept.name}).",
+        f"Written by `{command}`. Means ± half the 95% interval over the seeds (Student's t); differences are paired "
+        "by seed; mean: area under the learning curve over its width; below random: share of all rounds after the "
+        f"first, over the seeds. Every run's curve is in [{kept.name}]({kept.name}).",
         "",
         wanted.introduction.strip(),
         "",

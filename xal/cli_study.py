@@ -1,0 +1,74 @@
+"""`xal study`: look into what models have learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from xal.cli_common import RunPath, console, one, place
+from xal.errors import RunError
+
+study_app = typer.Typer(no_args_is_help=True, help="Look into what a run's model has learned.")
+
+
+@study_app.command("ebano")
+def study_ebano(
+    run: RunPath,
+    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most.")] = 1000,
+    out: Annotated[Path | None, place("Where the pictures go; RUN/study-ebano by default.")] = None,
+    of: Annotated[list[str] | None, typer.Option("--class", help="Only these classes' global explanations.")] = None,
+) -> None:
+    """EBAnO's indices on labelled images: distributions, against confidence, and global explanations of classes."""
+    from xal.campaign.explain import explain_labelled, latest
+    from xal.component import nearest
+    from xal.explainers import Ebano
+    from xal.progress import Reporter
+    from xal.report.study import write_study
+
+    directory = one(run)
+    found = latest(directory)
+    if not isinstance(found.explainer, Ebano):
+        raise RunError(f"{directory} is not explained by ebano, whose indices this study is about")
+    classes = found.classes
+    for name in of or ():
+        if name not in classes:
+            raise RunError(f"--class: '{name}' is not a class{nearest(name, classes)}")
+    with Reporter() as reporter:
+        explained = explain_labelled(directory, items, reporter.stage)
+    folder = out or directory / "study-ebano"
+    indices = write_study(explained, folder, of)
+    console.print(f"{int(indices['items'])} images of {explained.on}, model of round {explained.round}:")
+    table = Table(show_edge=False)
+    for column in ("fmax", "median, right", "median, wrong", "larger if right", "correlation with confidence"):
+        table.add_column(column, justify="left" if column == "fmax" else "right")
+    for key, name in (("npir", "nPIR"), ("npirp", "nPIRP")):
+        keys = ("median_right", "median_wrong", "larger_if_right", "confidence_correlation")
+        table.add_row(name, *(f"{indices[f'{key}_{each}']:.3f}" for each in keys))
+    console.print(table)
+    console.print(f"pictures: {folder}")
+
+
+@study_app.command("maps")
+def study_maps(
+    run: RunPath,
+    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most, of each model.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The runs of this seed.")] = 0,
+    out: Annotated[Path | None, place("The picture; RUN/maps.png by default.")] = None,
+) -> None:
+    """Draw where models look: the mean explanation of each class, a row for each arm."""
+    from xal.campaign.explain import explain_labelled
+    from xal.progress import Reporter
+    from xal.report.maps import write_maps
+    from xal.report.runs import read_run
+    from xal.store.directory import run_directories
+
+    found = [read_run(directory) for directory in run_directories(run)]
+    chosen = {each.arm: each.directory for each in found if each.seed == seed}
+    if not chosen:
+        raise RunError(f"{run} has no run of seed {seed}; seeds: {sorted({each.seed for each in found})}")
+    with Reporter() as reporter:
+        explained = {arm: explain_labelled(directory, items, reporter.stage) for arm, directory in chosen.items()}
+    console.print(f"picture: {write_maps(explained, out or run / 'maps.png')}")
