@@ -45,7 +45,9 @@ def test_results(tmp_path: Path) -> None:
     said: list[str] = []
     runs(tmp_path)
     claims = ["entropy > random", "random > entropy"]
-    source = studies(tmp_path, paper={"entropy": 0.75}, claims=claims, remarks="Said last.")
+    source = studies(
+        tmp_path, paper={"entropy": 0.75}, claims=claims, besides=["random > entropy"], remarks="Said last."
+    )
     page = write_results(source, tmp_path / "out" / "page.md", "this test", said.append)
     text = page.read_text()
     ends = {arm: [read_run(tmp_path / "runs" / f"{arm}-seed{s}").curve()[1][-1] for s in range(3)] for arm in ARMS}
@@ -60,6 +62,7 @@ def test_results(tmp_path: Path) -> None:
         < text.index("Said last.")
     )
     holding = [f"| {claim} |" in text.split("## One")[0] for claim in claims]
+    assert text.index("| asked besides |") > text.index("## One")
     certain = abs(difference.mean) > difference.half
     assert holding.count(True) == (1 if certain else 2)  # all but the one that holds, if one does
     assert (tmp_path / "out" / "page-one-q-1.svg").read_text().startswith("<svg")

@@ -42,14 +42,16 @@ class Study:
     paper: dict[str, float] = field(default_factory=dict)
     """The paper's figure by arm."""
     claims: tuple[str, ...] = ()
-    """`arm > arm`."""
+    """The paper's, `arm > arm`."""
+    besides: tuple[str, ...] = ()
+    """What no paper claims and is asked all the same, `arm > arm`."""
     pictures: tuple[str, ...] = ()
     """Files beside the page."""
     remarks: str = ""
     """In words, after the tables."""
 
     def __post_init__(self) -> None:
-        wrong = [claim for claim in self.claims if not re.fullmatch(r"[\w-]+ > [\w-]+", claim)]
+        wrong = [claim for claim in [*self.claims, *self.besides] if not re.fullmatch(r"[\w-]+ > [\w-]+", claim)]
         if wrong:
             raise ConfigError([f"claims: expected `arm > arm`, got '{claim}'" for claim in wrong])
 
@@ -89,8 +91,8 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
     for study in wanted.studies:
         facts = measured[study.title]
         curves = _by_seed(facts["curves"][study.measure])
-        judged = [(claim, *_judge(curves, claim, study.at)) for claim in study.claims]
-        failed += [(study.title, *each) for each in judged if each[2] != HOLDS]
+        judged = [(claim, *_judge(curves, claim, study.at)) for claim in [*study.claims, *study.besides]]
+        failed += [(study.title, *each) for each in judged[: len(study.claims)] if each[2] != HOLDS]
         figure = destination.with_name(f"{destination.stem}-{_slug(study.title)}.svg")
         figure.write_text(learning_curves(curves, study.measure) + "\n", encoding="utf-8")
         sections.append(_section(study, facts, curves, judged, figure.name))
@@ -170,6 +172,7 @@ def _section(
         cells = [row["arm"], str(interval(list(ends.values()))), *paper, against]
         rows.append([*cells, row["area"], row["difference"], row["below"]])
     seeds = ", ".join(map(str, facts["seeds"]))
+    here = (f"difference here ({study.at})", "")
     lines = [
         "",
         f"## {study.title}",
@@ -182,7 +185,9 @@ def _section(
         "",
         *_table(header, rows),
         "",
-        *_table(["the paper", f"difference here ({study.at})", ""], [list(each) for each in judged]),
+        *_table(["the paper", *here], [list(each) for each in judged[: len(study.claims)]]),
+        "",
+        *_table(["asked besides", *here], [list(each) for each in judged[len(study.claims) :]]),
         "",
         *(f"![{Path(name).stem}]({name})\n" for name in study.pictures),
         study.remarks.strip(),
