@@ -70,3 +70,9 @@ def test_packaged_sentence_encoders(name: str, package: str, width: int, tmp_pat
     one, other, far = encoding.encode(["a good film", "a fine movie", "quarterly tax report"])
     assert one.shape == (width,) and one @ other > one @ far
     sentences._loaded.cache_clear()
+
+
+def test_what_is_left_of_a_text_is_as_written() -> None:
+    texts = Texts(["Not bad, is it?", "Good!"])
+    masks = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], bool)
+    assert list(texts.left(np.array([0, 0, 1]), masks)) == ["Not bad, is it?", "Not bad", "Good!"]

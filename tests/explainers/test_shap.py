@@ -16,7 +16,7 @@ from xal.explainers import Explainer
 from xal.explainers.games import game_of
 from xal.explainers.lime import coalitions, ridge
 from xal.explainers.shap_partition import ShapPartition, owen_values
-from xal.explainers.trees import balanced, grid
+from xal.explainers.trees import balanced, grid, linked
 from xal.models import Network
 from xal.models.convnet import Convnet
 from xal.models.heads import LinearSvm, LogisticRegression, Mlp
@@ -173,3 +173,48 @@ def test_a_grid_is_cut_into_runs() -> None:
     assert sorted(order) == list(range(15)) and (tree.left < 0).sum() == 15
     inner = np.flatnonzero(tree.left >= 0)
     np.testing.assert_array_equal(tree.high[tree.left[inner]], tree.low[tree.right[inner]])
+
+
+def test_trees_as_shap_groups_words(sentences) -> None:
+    from shap.maskers._text import partition_tree
+
+    texts, labels = sentences
+    network = trained(LinearSvm(encoder=Tfidf()), texts[:300], labels[:300])
+    payload = np.array([text for text in texts[300:] if 5 < len(text.split()) < 12][:10], object)
+    game = game_of(network, payload, "probability")
+    found = ShapPartition(tree="shap", max_evals=2000).explain(network, payload)
+    balanced_ones = ShapPartition(max_evals=2000).explain(network, payload)
+
+    def ask(left):
+        return network.probabilities(np.asarray(left, object)).numpy()
+
+    for i, words in enumerate(game.texts.tokens):
+        tree = linked(partition_tree(words, []))
+        expected = owen(ask, text_masker(tree, words), int(found.explained_class[i]), 2000, 10)
+        of = [column(word) for word in words]
+        by_column = np.zeros(found.attributions.shape[1])
+        np.add.at(by_column, of, expected)
+        np.testing.assert_allclose(dense(found.attributions[[i]])[0, of], by_column[of], atol=1e-9)
+    assert np.abs(dense(found.attributions) - dense(balanced_ones.attributions)).max() > 1e-6
+
+
+@pytest.mark.parametrize("name", ["shap_partition", "shap_linear", "lime"])
+def test_unknown_words_speak_for_nothing(name: str) -> None:
+    texts = ["good film", "bad film", "good plot", "bad plot"] * 5
+    network = trained(LinearSvm(encoder=Tfidf()), texts, np.array([text[:1] for text in texts]))
+    found = Explainer.named(name)().explain(network, np.array(["zyx wvu", "good wvu", "tsr"], object))
+    attributions = dense(found.attributions)
+    assert np.abs(attributions[[0, 2]]).max() < 1e-12 and np.isfinite(attributions).all()
+    assert np.abs(attributions[1]).argmax() == column("good") and abs(attributions[1, column("wvu")]) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["shap_partition", "shap_linear", "lime"])
+def test_a_constant_column_speaks_for_nothing(name: str) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    x[:, 2] = 7
+    network = trained(LogisticRegression(), x, x[:, 0] > 0)
+    network.background = torch.from_numpy(x[:8])
+    found = Explainer.named(name)().explain(network, torch.from_numpy(x[8:]))
+    attributions = dense(found.attributions)
+    assert np.isfinite(attributions).all() and np.abs(attributions[:, 2]).max() < 1e-6
+    assert (np.abs(attributions).argmax(axis=1) == 0).mean() > 0.8

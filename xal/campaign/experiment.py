@@ -77,8 +77,10 @@ def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
         ledger.close()
         if stored is None:
             continue
-        lines = differences(ours.get(other, specs[0].identity()), stored)
-        changed = [line for line in lines if not line.startswith(("strategy", "seed:", "strategy:"))]
+        known = other in ours  # else an arm, or a seed, that this command does not run, with an explainer of its own
+        free = ("strategy", "seed:") if known else ("strategy", "seed:", "explainer")
+        lines = differences(ours[other] if known else specs[0].identity(), stored)
+        changed = [line for line in lines if not line.startswith(free)]
         if changed:
             raise RunError(
                 f"{directory} holds runs of another recipe ({other.name}); choose another --out, or undo:\n"

@@ -104,7 +104,8 @@ class Recipe:
 
     def _explains(self, strategy: Strategy) -> bool:
         rounds = range(1, self.budget.rounds + 1)
-        return any("explanations" in strategy.at(round, self.budget.rounds).needs for round in rounds)
+        steps = [strategy.at(round, self.budget.rounds) for round in rounds]
+        return any({"explanations", "represented"} & (step.needs | step.prepare_needs) for step in steps)
 
     def _augments(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
         """Why the copies of EBAnO-Augment cannot be made."""
@@ -125,7 +126,9 @@ class Recipe:
 
     def of(self, arm: str) -> Recipe:
         """What an arm runs: with the explainer of its own, if it has one."""
-        return replace(self, explainer=self.explainers[arm], explainers={}) if arm in self.explainers else self
+        if arm not in self.explainers:
+            return self
+        return replace(self, arms={arm: self.strategies[arm]}, explainer=self.explainers[arm], explainers={})
 
     def shape(self, pool: Pool) -> Shape:
         """Of an item of the pool as the network takes it; ConfigError where model or explainer want another kind."""

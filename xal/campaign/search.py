@@ -72,10 +72,13 @@ def with_theta(recipe: Recipe, theta: Mapping[str, Any]) -> Recipe:
     return changed
 
 
-def prepared(recipe: Recipe, directory: Path, source: Path | None) -> Objective:
+def prepared(
+    recipe: Recipe, directory: Path, source: Path | None, claim: Callable[[], None] = lambda: None
+) -> Objective:
     """Check the search, and write the pools of its trials to `directory`, unless they are there.
 
-    source: the run whose labels are replayed. Raises ConfigError, RunError, DataError.
+    source: the run whose labels are replayed; claim: called when all is right and nothing is written yet. Raises
+    ConfigError, RunError, DataError.
     """
     search = recipe.search
     if search is None or not search.space:
@@ -88,23 +91,10 @@ def prepared(recipe: Recipe, directory: Path, source: Path | None) -> Objective:
     for path, span in search.space.items():
         for value in span.ends:
             with_theta(recipe, {path: value})
-    folder = directory / DATA
-    if not (folder / "validation.parquet").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        pool = recipe.open_pool()
-        table = _replayed(source, pool) if source is not None else _drawn(pool, search)
-        held = Chance(search.seed).of("validation").uniform(table["id"].to_numpy(zero_copy_only=False).astype(object))
-        order = np.argsort(held, kind="stable")
-        cut = max(1, round(search.validation * len(order)))
-        names = [("pool", np.sort(order[cut:])), ("validation", np.sort(order[:cut]))]
-        for name, rows in names:  # validation last: it says that both are there
-            metadata = {
-                METADATA_KEY: json.dumps(
-                    {"classes": list(recipe.classes(pool)), "channels": pool.channels, "names": pool.names}
-                )
-            }
-            pq.write_table(table.take(pa.array(rows)).replace_schema_metadata(metadata), folder / f"{name}.parquet")
-    size = len(Pool.open(folder / "pool.parquet"))
+    pool = recipe.open_pool()
+    table = _replayed(source, pool) if source is not None else _drawn(pool, search)
+    held = max(1, round(search.validation * len(table)))
+    size = len(table) - held
     fifth = max(2, size // 5)
     given = (recipe.budget.initial, recipe.budget.per_round) if search.mode == "oracle" else (fifth, fifth)
     initial, per_round = search.initial or given[0], search.per_round or given[1]
@@ -116,6 +106,20 @@ def prepared(recipe: Recipe, directory: Path, source: Path | None) -> Objective:
                 f"has {size} items; lower search.initial, per_round or rounds, or raise search.items"
             ]
         )
+    claim()
+    folder = directory / DATA
+    if not (folder / "validation.parquet").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        draws = Chance(search.seed).of("validation").uniform(table["id"].to_numpy(zero_copy_only=False).astype(object))
+        order = np.argsort(draws, kind="stable")
+        for name, rows in (("pool", order[held:]), ("validation", order[:held])):  # the last says that both are there
+            metadata = {
+                METADATA_KEY: json.dumps(
+                    {"classes": list(recipe.classes(pool)), "channels": pool.channels, "names": pool.names}
+                )
+            }
+            part = table.take(pa.array(np.sort(rows))).replace_schema_metadata(metadata)
+            pq.write_table(part, folder / f"{name}.parquet")
     own = recipe.engine
     engine = Serial(batch=own.batch, threads=1, precision=own.precision, compiled=own.compiled, device="cpu")
     section = PoolSection(
@@ -141,6 +145,8 @@ def _drawn(pool: Pool, search: Search) -> pa.Table:
 
 def _replayed(source: Path, pool: Pool) -> pa.Table:
     run = read_run(source)
+    if run.pool != pool.fingerprint:
+        raise RunError(f"{source} labelled another pool than {pool.folder}; replay wants the recipe of that run")
     labels = {item.row: item.label for item in run.queried if item.label is not None}
     if len(labels) < 20:
         raise RunError(f"{source} has {len(labels)} labels; replay wants 20 at least, to split them")

@@ -30,8 +30,7 @@ def run_search(
 
     if not isinstance(recipe.engine, RayEngine):
         raise ConfigError(["engine: xal tune runs on Ray; set engine: ray"])
-    objective = prepared(recipe, directory, source)
-    _claim(recipe, directory, source)
+    objective = prepared(recipe, directory, source, lambda: _claim(recipe, directory, source))
     wanted = objective.search
     space = {path: _plain(span) for path, span in wanted.space.items()}
     trials = search(
@@ -86,6 +85,7 @@ def _claim(recipe: Recipe, directory: Path, source: Path | None) -> None:
     whole = unparse(recipe) | {"from": None if source is None else str(source.resolve())}
     del whole["engine"]
     path = directory / "search.yaml"
+    directory.mkdir(parents=True, exist_ok=True)
     if path.exists():
         changed = differences(whole, yaml.safe_load(path.read_text(encoding="utf-8")))
         if changed:

@@ -50,11 +50,17 @@ class Texts:
         """(m,) the column of each word in the explanation space."""
         return words.columns(self.flat)
 
+    @cached_property
+    def written(self) -> list[list[str]]:
+        """The words of each text as they are written."""
+        return [[text[start:end] for start, end in words.spans(text)] for text in self.raw]
+
     def left(self, items: Rows, masks: Masks) -> Iterator[str]:
-        """The n texts of coalitions: of text items[i] the words that masks[i] keeps."""
+        """The n texts of coalitions: of text items[i] the words that masks[i] keeps; all: the text as it is."""
         for item, mask in zip(items, masks, strict=True):
-            kept = zip(self.tokens[item], mask.tolist(), strict=False)
-            yield " ".join(word for word, keep in kept if keep)
+            written = self.written[item]
+            kept = [word for word, keep in zip(written, mask.tolist(), strict=False) if keep]
+            yield self.raw[item] if len(kept) == len(written) else " ".join(kept)
 
 
 class Encoding(ABC):

@@ -2,7 +2,7 @@
 features.
 
 For item x with m features, `samples` coalitions z in {0, 1}^m, the first of them the whole item: texts and tables
-keep a uniform number of features, 1 to m - 1 of them taken away (as the `lime` package samples words); images keep
+keep a uniform number of features, 1 to m of them taken away (as the `lime` package samples words); images keep
 each patch with probability 1/2. Weights are pi = sqrt(exp(-D^2 / width^2)), D the cosine distance of z from all ones
 (times 100 for texts, as the package has it). The attributions are the coefficients of a ridge regression with penalty
 `alpha` and an intercept, solved in closed form, all items of a batch at once and all coalitions in one go through the
@@ -102,7 +102,7 @@ def coalitions(m: int, samples: int, generator: np.random.Generator, patches: bo
     if patches:
         masks = generator.random((samples, m)) < 0.5
     else:
-        away = generator.integers(1, max(m, 2), samples)  # players taken away, of m: 1..m-1
+        away = generator.integers(1, max(m, 1) + 1, samples)  # players taken away
         ranks = generator.random((samples, m)).argsort(axis=1).argsort(axis=1)
         masks = ranks >= away[:, None]
     masks[0] = True

@@ -85,11 +85,15 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
         else:
             never.append(f"{study.title}: no runs in {folder}; {study.command}")
     if never:
-        raise RunError("studies that were never run:\n" + "\n".join(f"  - {line}" for line in never))
+        raise RunError("studies that were never run:\n" + _listed(never))
     destination.parent.mkdir(parents=True, exist_ok=True)
     sections, failed = [], []
     for study in wanted.studies:
         facts = measured[study.title]
+        if study.measure not in facts["curves"]:
+            raise RunError(
+                f"{study.title}: its runs did not measure {study.measure}; only {', '.join(facts['curves'])}"
+            )
         curves = _by_seed(facts["curves"][study.measure])
         judged = [(claim, *_judge(curves, claim, study.at)) for claim in [*study.claims, *study.besides]]
         failed += [(study.title, *each) for each in judged[: len(study.claims)] if each[2] != HOLDS]
@@ -123,6 +127,9 @@ HOLDS, OPPOSITE, OPEN = "holds", "the opposite", "not told apart"
 def _measured(folder: Path) -> dict[str, Any]:
     arms = arms_of([read_run(path) for path in run_directories(folder)])
     runs = [run for group in arms.values() for run in group]
+    unfinished = [f"{run.directory}: {run.state}" for run in runs if run.state != "finished"]
+    if unfinished:
+        raise RunError("results want finished runs; the command that made them continues them:\n" + _listed(unfinished))
     recipe = runs[0].recipe
     measures = measures_of(runs)
     return {
@@ -200,6 +207,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         return []
     rule = f"| --- |{' ---: |' * (len(header) - 1)}"
     return [f"| {' | '.join(cells)} |" for cells in [header]] + [rule] + [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"  - {line}" for line in lines)
 
 
 def _slug(title: str) -> str:

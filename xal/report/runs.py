@@ -26,6 +26,8 @@ class Run:
     steps: tuple[Step, ...]
     queried: tuple[Queried, ...]
     unreadable: Mapping[str, str]  # why, by id
+    pool: str | None = None
+    """The fingerprint of its pool."""
 
     def of(self, name: str) -> dict[int, Step]:
         """Committed steps of one name by round."""
@@ -66,6 +68,7 @@ def read_run(directory: Path) -> Run:
             steps=tuple(ledger.steps()),
             queried=tuple(ledger.queried()),
             unreadable=ledger.unreadable(),
+            pool=ledger.fact("pool"),
         )
     finally:
         ledger.close()

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 from xal.storage import remote
 from xal.store.artefacts import read_explanations, write_explanations
@@ -51,7 +52,11 @@ class ExplainedItems:
     def _look(self) -> None:
         new = set(self.folder.glob("[!.]*.npz")) - self._files if self.folder.exists() else set()
         for path in sorted(new):
-            self._where.update(dict.fromkeys(_read(path)[0], path))
+            try:
+                ids = _read(path)[0]
+            except (EOFError, ValueError, KeyError, OSError, BadZipFile):  # cut by a power failure: computed again
+                continue
+            self._where.update(dict.fromkeys(ids, path))
         self._files |= new
 
 

@@ -43,7 +43,7 @@ class DensityWeighted(Strategy, name="density_weighted"):
     clusters: Annotated[int, Field(ge=1)] = 10
     """c."""
     sample: Annotated[int, Field(ge=1)] = 4096
-    """Pool items that are clustered."""
+    """Pool items that are clustered; Faiss takes 256 a cluster of them."""
 
     def sample_size(self, budget: int) -> int:
         """As configured."""

@@ -90,12 +90,14 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
         return retrieval(predicted.represented, np.where(predicted.explained_class != labelled.labels, alike, 0.0))
 
     def score(self, evidence: Evidence, state: Retrieval, chance: Chance) -> Scores:
-        """(b,) W."""
+        """(b,) W; at random where v is 0, as when no labelled item is mispredicted, or all are of one class."""
         represented = evidence.represented
         if represented is None:
             raise TypeError("this evidence is not represented in the explanation space: list it in `needs`")
         if represented.shape[1] != state.width:
             raise XalError(f"items of {represented.shape[1]} features cannot be compared with {state.width}")
+        if not len(state.columns):
+            return chance.uniform(evidence.ids)
         if isinstance(represented, np.ndarray):  # BLAS would round otherwise in batches of another size
             return np.asarray(np.einsum("bf,f->b", represented.astype(np.float64), state.dense))
         return np.asarray(represented @ state.dense, np.float64)

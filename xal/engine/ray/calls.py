@@ -92,15 +92,12 @@ class Calls:
         patience = min([SILENCE_S, *(max(due - now, PROBE_S) for due in self._lost.values())])
         waiting = [*owners, *self._asked]
         if not waiting:
+            self._check_silence()
             time.sleep(patience)
             return
         done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
         if not done:
-            if time.monotonic() - self._heard > SILENCE_S:
-                raise ResourceError(
-                    f"no scoring actor has answered for {SILENCE_S // 60} minutes; does the cluster still have the "
-                    "CPUs, GPUs and memory that the engine asks for?"
-                )
+            self._check_silence()
             return
         if done[0] in self._asked:
             self._back(self._asked.pop(done[0]), done[0])
@@ -121,6 +118,13 @@ class Calls:
             self._heard = time.monotonic()
             del calls[place]
             yield partial
+
+    def _check_silence(self) -> None:
+        if time.monotonic() - self._heard > SILENCE_S:
+            raise ResourceError(
+                f"no scoring actor has answered for {SILENCE_S // 60} minutes; does the cluster still have the CPUs, "
+                "GPUs and memory that the engine asks for?"
+            )
 
     def _died(self, number: int) -> Iterator[Partial]:
         """Give out again what a dead actor had; the first of its calls that did not end is to blame."""
