@@ -1,7 +1,7 @@
 """xal tune: a search that fails here and there, is killed, goes on; its mistakes; replaying labels."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,15 @@ import pytest
 from tests.explained.test_texts import recipe
 from tests.recipes import text_pool
 from xal.campaign.experiment import run_experiment
+from xal.campaign.recipe import PoolSection
 from xal.campaign.search import prepared, with_theta
 from xal.campaign.tuning import run_search
-from xal.errors import ConfigError, NumericalError
+from xal.data.pool import Pool
+from xal.engine import Serial
+from xal.errors import ConfigError, NumericalError, RunError
 from xal.explainers.shap_partition import ShapPartition
 from xal.progress import Reporter
+from xal.report.runs import read_run
 
 ENGINE = {"name": "ray", "cpus": 2, "object_store_mb": 100}
 
@@ -31,6 +35,7 @@ class Fragile(ShapPartition):
 
 
 def searched(tmp_path: Path, **search: Any) -> Any:
+    tmp_path.mkdir(exist_ok=True)
     pool, test = text_pool(tmp_path / "pool.parquet", 300, 0), text_pool(tmp_path / "test.parquet", 60, 1)
     given = {
         "space": {
@@ -86,9 +91,6 @@ def test_replay_asks_no_label_beyond_a_runs_own(tmp_path: Path) -> None:
     run_experiment(parse_serial(given), tmp_path / "runs", Reporter(quiet=True))
     source = tmp_path / "runs" / "explanation_disagreement-seed0"
     objective = prepared(given, tmp_path / "tune", source)
-    from xal.data.pool import Pool
-    from xal.report.runs import read_run
-
     labelled = {item.id for item in read_run(source).queried}
     split = [Pool.open(tmp_path / "tune" / "data" / f"{name}.parquet") for name in ("pool", "validation")]
     ids = [item for pool in split for item in pool.read_span(0, len(pool), ["id"])["id"].to_pylist()]
@@ -96,11 +98,28 @@ def test_replay_asks_no_label_beyond_a_runs_own(tmp_path: Path) -> None:
     assert len(list(objective.rounds({"explainer.max_evals": 30}))) == 2
 
 
+def test_replay_refuses_a_run_of_another_pool(tmp_path: Path) -> None:
+    run_experiment(parse_serial(searched(tmp_path)), tmp_path / "runs", Reporter(quiet=True))
+    (tmp_path / "pool.parquet").unlink()
+    (tmp_path / "test.parquet").unlink()
+    text_pool(tmp_path / "pool.parquet", 320, 5)
+    text_pool(tmp_path / "test.parquet", 60, 1)
+    source = tmp_path / "runs" / "explanation_disagreement-seed0"
+    other = replace(searched(tmp_path / "more"), pool=PoolSection(source=str(tmp_path / "pool.parquet")))
+    with pytest.raises(RunError, match="labelled another pool"):
+        prepared(replace(other, search=replace(other.search, mode="replay")), tmp_path / "tune", source)
+    assert not (tmp_path / "tune").exists()
+
+
+def test_a_search_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="raise search.items"):
+        prepared(searched(tmp_path, items=40, initial=30), tmp_path / "tune", None)
+    assert not (tmp_path / "tune").exists()
+    objective = prepared(searched(tmp_path / "more", items=100, initial=30), tmp_path / "tune", None)
+    assert len(Pool.open(objective.recipe.pool.source)) == 70
+
+
 def parse_serial(given: Any) -> Any:
-    from dataclasses import replace
-
-    from xal.engine import Serial
-
     return replace(given, engine=Serial(batch=32), search=None)
 
 

@@ -55,3 +55,17 @@ def test_other_networks_and_finer_grids_go_the_long_way() -> None:
     network = Network(convnet, convnet.create((1, 28, 28), 3, seed=0))
     assert game_of(network, images, "probability", patches=28)._fast is None  # type: ignore[attr-defined]
     assert game_of(network, images, "probability", patches=14)._fast is not None  # type: ignore[attr-defined]
+
+
+class Standardised(Convnet):
+    """Looks at the whole image before the first layer."""
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - images.mean(dim=(1, 2, 3), keepdim=True)) / images.std(dim=(1, 2, 3), keepdim=True)
+
+
+def test_a_preprocess_of_whole_images_is_not_tabled() -> None:
+    model = Standardised(filters=3, hidden=7)
+    images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
+    game = game_of(Network(model, model.create((1, 28, 28), 4, seed=0)), images, "probability")
+    assert isinstance(game, ImageGame) and game._fast is None

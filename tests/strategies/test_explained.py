@@ -137,3 +137,14 @@ def test_density_weighted_queries_what_is_far_from_the_labelled() -> None:
         min(np.linalg.norm(np.linalg.norm(state.centres - x, axis=1) - s) for s in state.labelled) for x in points
     ]
     np.testing.assert_allclose(scores, by_loop, atol=1e-6)
+
+
+@pytest.mark.parametrize("of", ["sample", "labels", "mispredicted"])
+def test_where_nothing_disagrees_the_query_is_random(of: str) -> None:
+    given = dataclasses.replace(explanations(8, 1), explained_class=np.zeros(8, np.int64))
+    strategy = ExplanationDisagreement(of=of)
+    known = Labelled(evidence=evidence(8, 1, explanations=given), labels=np.zeros(8, np.int64), explanations=given)
+    sample = evidence(8, 1, explanations=given) if of == "sample" else None
+    state = strategy.prepare(None if of == "sample" else known, sample)
+    pool = evidence(40, 2, represented=explanations(40, 2).represented)
+    np.testing.assert_array_equal(strategy.score(pool, state, CHANCE), CHANCE.uniform(pool.ids))
