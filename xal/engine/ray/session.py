@@ -1,6 +1,6 @@
 """A Ray session: Ray Data reads and decodes units in tasks, long-lived actors do the work on the blocks.
 
-A few picked items are read here, before Ray Data would have started; what needs no model is done by the tasks that read.
+A few picked items are read here, before Ray Data would have started; what needs no model is done where it is read.
 The blocks' references go from Ray Data straight to the actors; only partial results come here. A lost block is read
 again by Ray; a lost actor is started again by Ray, and what it had in hand is given out again by us (`calls.py`).
 """
