@@ -119,6 +119,13 @@ def test_a_search_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
     assert len(Pool.open(objective.recipe.pool.source)) == 70
 
 
+def test_trials_find_their_data_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = searched(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    objective = prepared(given, Path("tune"), None)
+    assert Path(objective.recipe.pool.source).is_absolute() and objective.directory == tmp_path / "tune"
+
+
 def parse_serial(given: Any) -> Any:
     return replace(given, engine=Serial(batch=32), search=None)
 

@@ -87,6 +87,7 @@ def prepared(
         raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in their place"])
     if (search.mode == "replay") != (source is not None):
         raise ConfigError(["search.mode: replay wants the labels of a run, --from RUN; oracle takes none"])
+    directory = directory.resolve()  # trials run in folders of Ray's own
     recipe = replace(recipe, search=None)
     for path, span in search.space.items():
         for value in span.ends:
