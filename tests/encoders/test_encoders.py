@@ -76,3 +76,5 @@ def test_what_is_left_of_a_text_is_as_written() -> None:
     texts = Texts(["Not bad, is it?", "Good!"])
     masks = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], bool)
     assert list(texts.left(np.array([0, 0, 1]), masks)) == ["Not bad, is it?", "Not bad", "Good!"]
+    turkish = Texts(["İstanbul, at last"])  # its first letter is two in lower case, and the second no part of a word
+    assert [len(each) for each in (turkish.tokens[0], turkish.written[0])] == [3, 3]

@@ -189,7 +189,7 @@ class _Cut:
         """(groups to open now, the others); those that an item will have no room for are credited as they are."""
         left = -(-(self.room - asked) // 2)  # groups that may be opened yet; whoever comes after so many, never will be
         order = np.argsort(-np.abs(self.worth[groups.with_it] - self.worth[groups.without]) * groups.weight)
-        order = order[np.argsort(groups.item[order].astype(np.uint16), kind="stable")]  # a run holds 2^15 at most
+        order = order[np.argsort(groups.item[order].astype(np.uint16), kind="stable")]  # a run holds 2^16 at most
         ordered = groups.item[order]
         rank = np.arange(len(order)) - np.searchsorted(ordered, np.arange(len(asked)))[ordered]
         mine = left[ordered]

@@ -117,7 +117,7 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
     ]
     text = "\n".join([*lines, *sections])
     destination.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
-    kept.write_text(json.dumps(measured, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
+    kept.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
     return destination
 
 
@@ -206,7 +206,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
     rule = f"| --- |{' ---: |' * (len(header) - 1)}"
-    return [f"| {' | '.join(cells)} |" for cells in [header]] + [rule] + [f"| {' | '.join(cells)} |" for cells in rows]
+    first, *others = (f"| {' | '.join(cells)} |" for cells in [header, *rows])
+    return [first, rule, *others]
 
 
 def _listed(lines: Sequence[str]) -> str:

@@ -104,11 +104,11 @@ class RaySession(Session):
             here = Worker("cpu", self.engine.threads)
             yield from (here.run(work, reader(unit)) for unit in plan)
             return
-        shared = ray.put((reader, work, plan))
+        shared, threads = ray.put((reader, work, plan)), self.engine.threads
 
         def score(index: int) -> Partial:
             fetched, wanted, units = _fetched(shared)
-            return Worker("cpu", 1).run(wanted, fetched(units[index]))
+            return Worker("cpu", threads).run(wanted, fetched(units[index]))
 
         for _, partial in _in_tasks(score, range(len(plan)), int(ray.cluster_resources()["CPU"]), cpus=0.5):
             if isinstance(partial, XalError):
