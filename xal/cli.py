@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(pool_app, name="pool")
 app.add_typer(study_app, name="study")
 
+PLACES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. train.epochs=5.")
@@ -139,7 +141,7 @@ def tune(
     loaded = load(recipe, settings)
     directory = out or Path("runs") / f"{recipe.stem}-tune"
     with Reporter(quiet=quiet) as reporter:
-        page, best = run_search(loaded, directory, source, _seeds(seeds) or (0,), reporter)
+        page, best = run_search(loaded, directory, source and one(source), _seeds(seeds) or (0,), reporter)
     if best is None:
         raise RunError(f"every trial failed; {page} says why")
     console.print("best: " + ", ".join(f"{path} = {value}" for path, value in best.items()))
@@ -206,39 +208,44 @@ def explain(
     run: RunPath,
     image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="An image file.", show_default=False)] = None,
     text: Annotated[str | None, typer.Option(help="A text, of a run on texts.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="ID", help="An item of the run's pool.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Picture or page; IMAGE-why.png or why.html here by default.")
+        Path | None, typer.Option(help="Picture or page; NAME-why.png, or NAME-why.html, here by default.")
     ] = None,
     of: Annotated[str | None, typer.Option("--class", help="Class to explain; the predicted one by default.")] = None,
 ) -> None:
-    """Explain one image, or one text, by a run's latest model."""
-    from xal.campaign.explain import explain_image, explain_text
+    """Explain an image, a text, or an item of the pool by a run's latest model."""
+    from xal.campaign.explain import explain_image, explain_item, explain_text
 
-    if (image is None) == (text is None):
-        raise RunError("explain wants an image file, or --text")
+    if sum(given is not None for given in (image, text, item)) != 1:
+        raise RunError("explain wants one of an image file, --text and --item")
     if image is not None:
-        png, line = explain_image(one(run), image, of)
-        destination = out or Path(f"{image.stem}-why.png")
-        destination.write_bytes(png)
+        content, line = explain_image(one(run), image, of)
+    elif text is not None:
+        content, line = explain_text(one(run), text, of)
     else:
-        page, line = explain_text(one(run), text or "", of)
-        destination = out or Path("why.html")
-        destination.write_text(page, encoding="utf-8")
+        content, line = explain_item(one(run), item or "", of)
+    name = "text" if text is not None else re.sub(r"[^\w-]+", "-", image.stem if image else item or "")
+    picture = content.startswith(b"\x89PNG")
+    destination = out or Path(f"{name}-why.{'png' if picture else 'html'}")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.write_bytes(content)
     console.print(line, markup=False)
-    console.print(f"{'picture' if image else 'page'}: {destination}")
+    console.print(f"{'picture' if picture else 'page'}: {destination}")
 
 
 @app.command()
 def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     """Check a recipe and its pool without running it."""
+    from xal.campaign.checks import checked
     from xal.campaign.recipe import load
+    from xal.campaign.search import checked_search
 
     loaded = load(recipe, settings)
-    pool = loaded.open_pool()
-    loaded.open_test()
-    loaded.open_validation()
+    pool = checked(loaded)
     names = loaded.classes(pool)
-    loaded.shape(pool)
+    if loaded.search is not None:
+        checked_search(loaded)
     console.print(
         f"{recipe}: good. {len(pool):,} items, {len(names)} classes, {loaded.budget.total} labels, "
         f"arms {', '.join(loaded.strategies)}, engine {loaded.engine.name}"
@@ -281,9 +288,12 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"error: no space is left ({error}); free some and run again", file=sys.stderr)
+        elif error.filename is not None and isinstance(error, PLACES):
+            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        else:
             raise
-        print(f"error: no space is left ({error}); free some and run again", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command continues where it stood", file=sys.stderr)

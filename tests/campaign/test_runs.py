@@ -123,7 +123,7 @@ def test_budget_over_pool(tmp_path: Path) -> None:
 def test_oracle_without_labels_or_with_strange_ones(tmp_path: Path) -> None:
     classes = {"classes": list(CLASSES)}
     blind = small(write_pool(tmp_path / "blind", label=None), pool=classes)
-    with pytest.raises(LabelError, match="annotator: file"):
+    with pytest.raises(ConfigError, match="annotator: file"):
         run_experiment(blind, tmp_path / "a", QUIET)
     strange = small(write_pool(tmp_path / "strange", label=["odd"] * 120), pool=classes)
     with pytest.raises(LabelError, match=r"(?s)'odd' is not one of the 3 classes.*\n.*'odd'"):
@@ -211,7 +211,7 @@ def test_a_balanced_start_and_a_validation_pool(tmp_path: Path) -> None:
 def test_what_cannot_be_balanced_or_validated_is_refused(tmp_path: Path) -> None:
     unlabelled = write_pool(tmp_path / "unlabelled", label=None)
     classes = {"classes": list(CLASSES)}
-    with pytest.raises(DataError, match="no `label` column"):
+    with pytest.raises(ConfigError, match="annotator: file"):
         run_experiment(
             small(unlabelled, pool=classes, strategy="random", budget={"balanced": True}), tmp_path / "a", QUIET
         )
@@ -226,7 +226,7 @@ def test_what_cannot_be_balanced_or_validated_is_refused(tmp_path: Path) -> None
             QUIET,
         )
     strange = write_pool(tmp_path / "strange", n=10, label=["unheard of"] * 10)
-    with pytest.raises(DataError, match="labels outside the classes: unheard of"):
+    with pytest.raises(ConfigError, match="labels outside the classes: unheard of"):
         run_experiment(
             small(tmp_path / "pool", pool={"validation": str(strange)}, strategy="random"), tmp_path / "d", QUIET
         )

@@ -9,18 +9,18 @@ import pytest
 
 from tests.recipes import RUN_ENGINES, features_pool, text_pool
 from xal.campaign.experiment import run_experiment
-from xal.campaign.explain import explain_text
+from xal.campaign.explain import explain_item, explain_text
 from xal.campaign.recipe import Recipe
 from xal.config import parse
 from xal.data.pool import Pool
 from xal.engine import Serial
 from xal.engine.query import Coordinator
 from xal.engine.work import ModelRef
-from xal.errors import ConfigError, RunError
+from xal.errors import ConfigError, DataError, RunError
 from xal.explainers.shap_partition import ShapPartition
 from xal.progress import Reporter
 from xal.report.page import write_report
-from xal.report.runs import read_run
+from xal.report.runs import Run, read_run
 from xal.store.artefacts import EXPLANATIONS, read_explanations
 
 ARMS: dict[str, Any] = {
@@ -51,6 +51,10 @@ def pools(tmp_path: Path) -> tuple[Path, Path]:
     return text_pool(tmp_path / "pool.parquet", 200, 0), text_pool(tmp_path / "test.parquet", 60, 1)
 
 
+def where(run: Run, item: str) -> tuple[list[int]]:
+    return ([each.row for each in run.queried if each.id == item],)
+
+
 def queries(directory: Path) -> dict[str, list[str]]:
     return {path.name: [item.id for item in read_run(path).queried] for path in sorted(directory.glob("*-seed*"))}
 
@@ -71,8 +75,15 @@ def test_texts_through_every_strategy(tmp_path: Path, pools: tuple[Path, Path]) 
     ShapPartition().check(explanations)
     page = write_report([run.directory], tmp_path / "report.html").read_text()
     assert 'class="text"' in page and "background:rgba(" in page
-    html, line = explain_text(run.directory, "so good & <fine> word3")
-    assert "&amp;" in html and "&lt;" in html and "good" in line
+    page, line = explain_text(run.directory, "so good & <fine> word3")
+    html = page.decode()
+    assert "&amp;" in html and "&lt;" in html and "good" in line and line.split(": p = ")[0] in html
+    same = explain_item(run.directory, ids[0])
+    assert same == explain_text(
+        run.directory, Pool.open(pools[0]).read(*where(run, ids[0]), ["text"])["text"][0].as_py()
+    )
+    with pytest.raises(DataError, match="has no item 'nobody'"):
+        explain_item(run.directory, "nobody")
 
 
 @pytest.mark.ray
@@ -101,6 +112,10 @@ def test_tables(tmp_path: Path, model: str, explainer: str) -> None:
     )
     run_experiment(given, tmp_path / "runs", Reporter(quiet=True))
     assert all(len(set(ids)) == 40 for ids in queries(tmp_path / "runs").values())
+    run = read_run(tmp_path / "runs" / "alex-seed0")
+    assert "a = " in write_report([run.directory], tmp_path / "report.html").read_text()
+    page, line = explain_item(run.directory, "row-003")
+    assert page.decode().count("<tr>") == 4 and " = " in line
 
 
 def test_a_batch_of_texts_is_annotated(tmp_path: Path, pools: tuple[Path, Path]) -> None:
@@ -143,7 +158,7 @@ def test_kinds_that_do_not_fit_are_refused(tmp_path: Path, pools: tuple[Path, Pa
     for sections, problem in (
         ({"model": "convnet"}, "'convnet' takes image, the pool holds text"),
         ({"model": "linear_svm"}, "'linear_svm' takes features, the pool holds text"),
-        ({"explainer": "gradient_shap"}, "'gradient_shap' explains features, image, the pool holds text"),
+        ({"explainer": "ebano", "arms": {"random": "random"}}, "'ebano' explains image, the pool holds text"),
     ):
         with pytest.raises(ConfigError, match=problem):
             run_experiment(recipe(*pools, **sections), tmp_path / "runs", Reporter(quiet=True))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.explained.test_texts import recipe
 from tests.recipes import text_pool
+from xal.campaign.annotators import File
 from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import PoolSection
 from xal.campaign.search import prepared, with_theta
@@ -124,6 +125,22 @@ def test_trials_find_their_data_from_any_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     objective = prepared(given, Path("tune"), None)
     assert Path(objective.recipe.pool.source).is_absolute() and objective.directory == tmp_path / "tune"
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_replay_of_a_run_annotated_by_file_is_measured_on_the_test_pool(tmp_path: Path, ray_session: object) -> None:
+    given = searched(tmp_path, mode="replay", trials=2, seeds=[0])
+    run_experiment(parse_serial(given), tmp_path / "runs", Reporter(quiet=True))
+    source = tmp_path / "runs" / "explanation_disagreement-seed0"
+    by_file = replace(given, annotator=File())
+    page, _ = run_search(by_file, tmp_path / "tune", source, (0, 1), Reporter(quiet=True))
+    told = json.loads((tmp_path / "tune" / "search.json").read_text())
+    assert len(told["held_out"]["default"]) == 2 and "On held-out data, 2 paired seeds" in page.read_text()
+    labelled = {item.id for item in read_run(source).queried}
+    asked = read_run(tmp_path / "tune" / "held-out" / "best-seed0")
+    assert {item.id for item in asked.queried} <= labelled
+    assert asked.of("evaluate")[1].figures["test_items"] == 60
 
 
 def parse_serial(given: Any) -> Any:

@@ -219,3 +219,20 @@ def test_a_constant_column_speaks_for_nothing(name: str, noise: float) -> None:
     attributions = dense(found.attributions)
     assert np.isfinite(attributions).all() and np.abs(attributions[:, 2]).max() < noise
     assert (np.abs(attributions).argmax(axis=1) == 0).mean() > 0.8
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+def test_few_coalitions_of_many_words_give_the_same_ridge(alpha: float) -> None:
+    """Against scikit-learn's, an item at a time; the second item has fewer words."""
+    from sklearn.linear_model import Ridge
+
+    generator = np.random.default_rng(0)
+    players = np.array([60, 40])
+    masks = generator.random((2, 30, 60)) < 0.5
+    masks &= np.arange(60) < players[:, None, None]
+    y, weights = generator.normal(size=(2, 30)), generator.random((2, 30))
+    found, intercepts = ridge(masks, y, weights, players, alpha)
+    for i in range(2):
+        expected = Ridge(alpha=alpha).fit(masks[i], y[i], weights[i])
+        np.testing.assert_allclose(found[i], expected.coef_, atol=1e-10)
+        np.testing.assert_allclose(intercepts[i], expected.intercept_, atol=1e-10)

@@ -83,8 +83,17 @@ def test_bad_studies(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected `arm > arm`, got 'entropy is best'"):
         write_results(studies(tmp_path, claims=["entropy is best"]), page, "this test", print)
     runs(tmp_path)
-    with pytest.raises(ConfigError, match="names no arm 'margin'; arms: entropy, random"):
-        write_results(studies(tmp_path, claims=["margin > random"]), page, "this test", print)
+    wrong = studies(tmp_path, claims=["margin > random"], paper={"alex": 0.5}, pictures=["none.png"])
+    with pytest.raises(ConfigError) as raised:
+        write_results(wrong, page, "this test", print)
+    assert [line.split("; ")[0] for line in raised.value.problems] == [
+        "One: q = 1: its runs have no arm 'alex'",
+        "One: q = 1: its runs have no arm 'margin'",
+        f"One: q = 1: no picture {tmp_path / 'none.png'}",
+    ]
+    (tmp_path / "nothing.yaml").write_text("studies: []\n")
+    with pytest.raises(ConfigError, match="names none"):
+        write_results(tmp_path / "nothing.yaml", page, "this test", print)
     with pytest.raises(ConfigError, match="cannot be read"):
         write_results(tmp_path / "none.yaml", page, "this test", print)
     assert not page.exists()

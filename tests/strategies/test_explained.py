@@ -42,6 +42,9 @@ def test_explanation_disagreement_is_the_papers_matrices(as_sparse: bool) -> Non
     dense = explanations(30, 1)
     q, x = dense.attributions, dense.represented
     x_pool = explanations(50, 2).represented
+    if not as_sparse:  # a table: standardised over the sample
+        mean, scale = x.mean(axis=0), x.std(axis=0)
+        x, x_pool = (x - mean) / scale, (x_pool - mean) / scale
     a = (q * x) @ (q * x).T
     b = (dense.explained_class[:, None] != dense.explained_class[None]).astype(float)
     c = (a * b) @ np.ones(30)
@@ -50,7 +53,8 @@ def test_explanation_disagreement_is_the_papers_matrices(as_sparse: bool) -> Non
     strategy = ExplanationDisagreement()
     state = strategy.prepare(None, evidence(30, 1, explanations=given))
     found = strategy.score(evidence(50, 2, represented=pool), state, CHANCE)
-    np.testing.assert_allclose(found, w, atol=1e-12)
+    same = found - w  # of a table but for a constant
+    np.testing.assert_allclose(same, same[0] if not as_sparse else 0.0, atol=1e-11)
     assert np.abs(w).max() > 1
 
 
@@ -69,21 +73,19 @@ def test_both_extensions_by_loops() -> None:
     true = dataclasses.replace(true, represented=predicted.represented)
     labels = np.random.default_rng(5).integers(0, 3, 20)
     labelled = Labelled(evidence=evidence(20, 3, explanations=predicted), labels=labels, explanations=true)
-    x, z, t = (
-        predicted.represented,
-        predicted.attributions * predicted.represented,
-        true.attributions * true.represented,
-    )
+    mean, scale = predicted.represented.mean(axis=0), predicted.represented.std(axis=0)
+    x = (predicted.represented - mean) / scale  # a table is standardised, and v goes back to its units
+    z, t = predicted.attributions * x, true.attributions * x
     v = np.zeros(12)
     for i in range(20):
         v += (predicted.explained_class[i] != labels[i]) * float(z[i] @ t[i]) * x[i]
     state = ExplanationDisagreement(of="mispredicted").prepare(labelled, None)
-    np.testing.assert_allclose(state.dense, v, atol=1e-12)
+    np.testing.assert_allclose(state.dense, v / scale, atol=1e-12)
     v = np.zeros(12)
     for i in range(20):
         v += sum(float(t[i] @ t[j]) for j in range(20) if labels[i] != labels[j]) * x[i]
     state = ExplanationDisagreement(of="labels").prepare(labelled, None)
-    np.testing.assert_allclose(state.dense, v, atol=1e-12)
+    np.testing.assert_allclose(state.dense, v / scale, atol=1e-12)
     assert np.abs(v).max() > 1
 
 
@@ -148,3 +150,22 @@ def test_where_nothing_disagrees_the_query_is_random(of: str) -> None:
     state = strategy.prepare(None if of == "sample" else known, sample)
     pool = evidence(40, 2, represented=explanations(40, 2).represented)
     np.testing.assert_array_equal(strategy.score(pool, state, CHANCE), CHANCE.uniform(pool.ids))
+
+
+@pytest.mark.parametrize("of", ["sample", "mispredicted", "labels"])
+def test_a_tables_units_decide_nothing(of: str) -> None:
+    """The same items in other units, one column constant: attributions have no units, x' has."""
+    given, others = explanations(30, 1), explanations(50, 2).represented
+    given.represented[:, 3] = others[:, 3] = 7.0
+    units, origin = 10.0 ** np.arange(-6, 6), np.linspace(-5, 5, 12)
+    orders = []
+    for change in (lambda x: x, lambda x: x * units + origin):
+        here = dataclasses.replace(given, represented=change(given.represented))
+        true = dataclasses.replace(here, attributions=np.roll(here.attributions, 1, axis=0))
+        labels = np.arange(30) % 3
+        labelled = Labelled(evidence=evidence(30, 1, explanations=here), labels=labels, explanations=true)
+        strategy = ExplanationDisagreement(of=of)  # type: ignore[arg-type]
+        state = strategy.prepare(labelled, evidence(30, 1, explanations=here))
+        scores = strategy.score(evidence(50, 2, represented=change(others)), state, CHANCE)
+        orders.append(scores.argsort().tolist())
+    assert orders[0] == orders[1]

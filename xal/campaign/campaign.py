@@ -283,8 +283,8 @@ class Campaign:
         return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
 
     def _holdout(self, items: list[Queried]) -> list[str]:
-        """Ids of the validation split; none where there is a validation pool, or the model cross-validates."""
-        if self.validation is not None or isinstance(self.recipe.model, Shallow):
+        """Ids of the validation split; none where a pool serves, as any does for a model that cross-validates."""
+        if self.validation is not None or (self.test is not None and isinstance(self.recipe.model, Shallow)):
             return []
         return holdout([item.id for item in items], self.chance, self.recipe.train.validation)
 
@@ -385,6 +385,7 @@ class Campaign:
                 "pool": self.pool.fingerprint,
                 "classes": yaml.safe_dump(list(self.classes)),
                 "shape": yaml.safe_dump(list(self.shape)),
+                "names": yaml.safe_dump(list(self.pool.names)),
             }
             for name, value in facts.items():
                 if self.ledger.fact(name) is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from xal.campaign.campaign import Outcome, run_campaign
+from xal.campaign.checks import checked
 from xal.campaign.recipe import Recipe, RunSpec, runs
 from xal.config import differences
 from xal.engine.engine import Session
@@ -29,11 +30,7 @@ def run_experiment(
     ledger: the URL of a PostgreSQL database; None: $XAL_LEDGER, else SQLite in the run directories.
     """
     specs = [replace(spec, ledger=ledger or os.environ.get("XAL_LEDGER")) for spec in runs(recipe, directory, seeds)]
-    pool = recipe.open_pool()
-    recipe.classes(pool)
-    recipe.shape(pool)
-    recipe.open_test()
-    recipe.open_validation()
+    checked(recipe)
     _refuse_strangers(specs, directory)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 import yaml
 
@@ -19,6 +21,7 @@ from xal.chance import Chance
 from xal.component import nearest
 from xal.config import parse
 from xal.data.images import decode
+from xal.data.payloads import payload_of
 from xal.data.pool import Pool
 from xal.engine import Serial
 from xal.engine.engine import Advance, silent
@@ -26,7 +29,7 @@ from xal.engine.query import Coordinator
 from xal.engine.work import ModelRef, Worker, payload_on
 from xal.errors import DataError, RunError
 from xal.explainers import Ebano, Explainer
-from xal.explainers.drawing import marked_html, panel, summary
+from xal.explainers.drawing import page_of, panel, summary
 from xal.explainers.shap_partition import ShapPartition
 from xal.models import Model
 from xal.models.model import Shape
@@ -119,34 +122,56 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
     run = latest(directory)
     wanted = _asked(run, of)
     if run.ref.model.kind != "image":
-        raise RunError(f"{directory} is a run on {run.ref.model.kind}; give what to explain with --text")
+        raise RunError(f"{directory} is a run on {run.ref.model.kind}; give what to explain with --text or --item")
     if not image.is_file():
         raise DataError(f"no file {image}")
-    images, good = decode([image.read_bytes()], run.shape)
-    if not good.all():
-        raise DataError(f"{image} cannot be read as an image")
-    explanation = _explain(run, images, wanted)
-    text = _headline(run, explanation)
-    if explanation.npirp is not None:
-        strongest = explanation.strongest[0]
-        text += (
-            f"; strongest of {explanation.k[0]} features: nPIR {explanation.npir[0, strongest]:+.3f}, "
-            f"nPIRP {explanation.npirp[0, strongest]:+.3f}"
-        )
-    return panel(images[0], explanation, run.classes), f"{text} (model of round {run.round})"
+    return _explained(run, image.read_bytes(), f"{image} cannot be read as an image", wanted)
 
 
-def explain_text(directory: Path, text: str, of: str | None = None) -> tuple[str, str]:
+def explain_text(directory: Path, text: str, of: str | None = None) -> tuple[bytes, str]:
     """(HTML with the words marked, one line of text), as `explain_image`."""
     run = latest(directory)
     wanted = _asked(run, of)
     if run.ref.model.kind != "text":
         raise RunError(f"{directory} is a run on {run.ref.model.kind}, not on texts")
-    if not text.strip():
-        raise DataError("--text: the text is blank")
-    explanation = _explain(run, np.array([text], object), wanted)
-    line = f"{_headline(run, explanation)}: {summary(text, explanation)} (model of round {run.round})"
-    return f"<!doctype html><meta charset=utf-8><p>{marked_html(text, explanation)}</p>\n", line
+    return _explained(run, text, "--text: the text is blank", wanted)
+
+
+def explain_item(directory: Path, item: str, of: str | None = None) -> tuple[bytes, str]:
+    """(PNG of an image, else HTML; one line of text) for an item of the run's pool, as `explain_image`."""
+    run = latest(directory)
+    wanted = _asked(run, of)
+    pool = _recipe(run.recipe).open_pool()
+    for first, table in pool.scan(["id"]):
+        found = pc.index(table["id"], item).as_py()
+        if found >= 0:
+            payload = pool.read(np.array([first + found]), [pool.kind])[pool.kind]
+            return _explained(run, payload, f"item '{item}' cannot be read", wanted, pool.names)
+    raise DataError(f"--item: the pool {pool.folder} has no item '{item}'")
+
+
+def _explained(
+    run: Latest, content: Any, trouble: str, wanted: torch.Tensor | None, names: Sequence[str] = ()
+) -> tuple[bytes, str]:
+    kind = run.ref.model.kind
+    column = content if isinstance(content, pa.ChunkedArray) else pa.chunked_array([[content]])
+    payload, good = payload_of(column, kind, run.shape)
+    if not good.all():
+        raise DataError(trouble)
+    network = Worker(device="cpu").network(run.ref)
+    explanation = run.explainer.explain(network, payload_on(payload, "cpu"), wanted)
+    line = f"{run.classes[int(explanation.explained_class[0])]}: p = {explanation.probability[0]:.3f}"
+    whose = f"(model of round {run.round})"
+    if kind != "image":
+        page = page_of(payload[0], explanation, f"{line} {whose}", names)
+        return page.encode(), f"{line}: {summary(payload[0], explanation, names)} {whose}"
+    if explanation.npirp is not None:
+        strongest = explanation.strongest[0]
+        line += (
+            f"; strongest of {explanation.k[0]} features: nPIR {explanation.npir[0, strongest]:+.3f}, "
+            f"nPIRP {explanation.npirp[0, strongest]:+.3f}"
+        )
+    return panel(payload[0], explanation, run.classes), f"{line} {whose}"
 
 
 def _asked(run: Latest, of: str | None) -> torch.Tensor | None:
@@ -154,15 +179,6 @@ def _asked(run: Latest, of: str | None) -> torch.Tensor | None:
     if of is not None and of not in run.classes:
         raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
     return None if of is None else torch.tensor([run.classes.index(of)])
-
-
-def _explain(run: Latest, payload: npt.NDArray[Any], wanted: torch.Tensor | None) -> Explanations:
-    network = Worker(device="cpu").network(run.ref)
-    return run.explainer.explain(network, payload_on(payload, "cpu"), wanted)
-
-
-def _headline(run: Latest, explanation: Explanations) -> str:
-    return f"{run.classes[int(explanation.explained_class[0])]}: p = {explanation.probability[0]:.3f}"
 
 
 def _usual(model: Model) -> Explainer:

@@ -94,27 +94,33 @@ class Recipe:
             if not name.replace("-", "").replace("_", "").isalnum():
                 problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
             explainer = self.explainers.get(name, self.explainer)
-            if explainer is None and self._explains(strategy):
-                problems.append(f"explainer: strategy '{strategy.name}' needs explanations; name an explainer")
-            problems += [f"arms.{name}: {problem}" for problem in self._augments(strategy, explainer)]
-        strangers = sorted(set(self.explainers) - set(self.arms or {}))
-        problems += [f"explainers: '{name}' is no arm; arms: {', '.join(self.arms or {})}" for name in strangers]
+            problems += [f"explainer: {line}" for line in self._misfits(strategy, explainer)]
+            lacking = explainer.wants - self.model.offers if explainer is not None else None
+            if explainer is not None and lacking:
+                problems.append(
+                    f"explainer: '{explainer.name}' needs {', '.join(sorted(lacking))}, which model "
+                    f"'{self.model.name}' does not have; shap_partition and lime explain any model"
+                )
+        for name in sorted(set(self.explainers) - set(self.arms or {})):
+            there = f"arms: {', '.join(self.arms)}" if self.arms else "there are none, only `strategy`"
+            problems.append(f"explainers: '{name}' is no arm; {there}")
         if problems:
             raise ConfigError(problems)
 
-    def _explains(self, strategy: Strategy) -> bool:
-        rounds = range(1, self.budget.rounds + 1)
-        steps = [strategy.at(round, self.budget.rounds) for round in rounds]
-        return any({"explanations", "represented"} & (step.needs | step.prepare_needs) for step in steps)
-
-    def _augments(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
-        """Why the copies of EBAnO-Augment cannot be made."""
-        rounds = range(1, self.budget.rounds + 1)
-        if explainer is None or isinstance(explainer, Ebano):
-            return []
-        if all(strategy.at(round, self.budget.rounds).augmentation() is None for round in rounds):
-            return []
-        return [f"'{strategy.name}' blurs what EBAnO's features leave; name the explainer ebano"]
+    def _misfits(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
+        """Why the explainer does not serve the strategy."""
+        rounds = self.budget.rounds
+        steps = {step.name: step for step in (strategy.at(round, rounds) for round in range(1, rounds + 1))}
+        lines = []
+        for step in steps.values():
+            if not {"explanations", "represented"} & (step.needs | step.prepare_needs):
+                continue
+            if explainer is None:
+                return [f"strategy '{strategy.name}' needs explanations; name an explainer"]
+            if explainer.space not in step.spaces:
+                how = "ebano's" if "own" in step.spaces else "those of any other"
+                lines.append(f"strategy '{step.name}' cannot read explanations by '{explainer.name}', but {how}")
+        return lines
 
     @property
     def strategies(self) -> dict[str, Strategy]:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xal.campaign.annotators import Oracle
 from xal.campaign.campaign import run_campaign
 from xal.campaign.recipe import Budget, PoolSection, Recipe, RunSpec
 from xal.campaign.search_space import Search
@@ -64,6 +65,25 @@ class Objective:
                 yield round, float(np.mean(values))
 
 
+def checked_search(recipe: Recipe) -> Search:
+    """The recipe's search; ConfigError where it names nothing, or no setting that exists, or values that are none."""
+    search = recipe.search
+    if search is None or not search.space:
+        raise ConfigError(["search.space: names no parameter; give at least one, e.g. explainer.max_evals"])
+    if recipe.arms is not None:
+        raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in their place"])
+    problems: list[str] = []
+    for path, span in search.space.items():
+        for value in span.ends:
+            try:
+                with_theta(replace(recipe, search=None), {path: value})
+            except ConfigError as error:
+                problems += [each for each in error.problems if each not in problems]
+    if problems:
+        raise ConfigError(problems, "search.space")
+    return search
+
+
 def with_theta(recipe: Recipe, theta: Mapping[str, Any]) -> Recipe:
     """The recipe with settings replaced; ConfigError where they are none."""
     mapping = unparse(recipe)
@@ -80,18 +100,11 @@ def prepared(
     source: the run whose labels are replayed; claim: called when all is right and nothing is written yet. Raises
     ConfigError, RunError, DataError.
     """
-    search = recipe.search
-    if search is None or not search.space:
-        raise ConfigError(["search.space: names no parameter; give at least one, e.g. explainer.max_evals"])
-    if recipe.arms is not None:
-        raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in their place"])
+    search = checked_search(recipe)
     if (search.mode == "replay") != (source is not None):
         raise ConfigError(["search.mode: replay wants the labels of a run, --from RUN; oracle takes none"])
     directory = directory.resolve()  # trials run in folders of Ray's own
     recipe = replace(recipe, search=None)
-    for path, span in search.space.items():
-        for value in span.ends:
-            with_theta(recipe, {path: value})
     pool = recipe.open_pool()
     table = _replayed(source, pool) if source is not None else _drawn(pool, search)
     held = max(1, round(search.validation * len(table)))
@@ -130,7 +143,7 @@ def prepared(
     )
     train = replace(recipe.train, threads=1)
     return Objective(
-        recipe=replace(recipe, pool=section, budget=budget, engine=engine, train=train, seeds=None),
+        recipe=replace(recipe, pool=section, budget=budget, engine=engine, train=train, seeds=None, annotator=Oracle()),
         search=search,
         directory=directory,
     )

@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
+from xal.campaign.annotators import Oracle
 from xal.campaign.recipe import Recipe
 from xal.campaign.search import bought, prepared
 from xal.campaign.search_space import Span
 from xal.config import differences, unparse
 from xal.engine import RayEngine, Serial
-from xal.errors import ConfigError, RunError
+from xal.errors import RunError
 from xal.progress import Reporter
 from xal.report.tuning import importance, write_search
 
@@ -28,13 +29,11 @@ def run_search(
     """
     from xal.engine.ray.tuning import distribution, search
 
-    if not isinstance(recipe.engine, RayEngine):
-        raise ConfigError(["engine: xal tune runs on Ray; set engine: ray"])
     objective = prepared(recipe, directory, source, lambda: _claim(recipe, directory, source))
     wanted = objective.search
     space = {path: _plain(span) for path, span in wanted.space.items()}
     trials = search(
-        recipe.engine,
+        recipe.engine if isinstance(recipe.engine, RayEngine) else RayEngine(),
         objective,
         space,
         directory,
@@ -50,8 +49,9 @@ def run_search(
     )
     best = ranked[-1]["theta"] if good else None
     values = {}
-    if best is not None and recipe.open_test() is not None and wanted.mode == "oracle":
-        values = bought(_in_one_process(recipe), best, directory / "held-out", seeds, reporter.say)
+    if best is not None and recipe.open_test() is not None:
+        whole = _in_one_process(recipe if wanted.mode == "oracle" else _replaying(recipe, objective.recipe))
+        values = bought(whole, best, directory / "held-out", seeds, reporter.say)
     shares = importance(trials, {path: distribution(span) for path, span in space.items()}, wanted.rounds)
     page = write_search(
         directory,
@@ -72,6 +72,16 @@ def _in_one_process(recipe: Recipe) -> Recipe:
     own = recipe.engine
     engine = Serial(batch=own.batch, threads=own.threads, precision=own.precision, compiled=own.compiled)
     return replace(recipe, search=None, seeds=None, engine=engine)
+
+
+def _replaying(recipe: Recipe, trial: Recipe) -> Recipe:
+    """The recipe with the labels that trials have, the test pool as it is."""
+    test = recipe.open_test()
+    if test is None:
+        return recipe
+    where = recipe.pool.test or str(test.folder / test.files[0])  # the demo's lies in the package
+    pool = replace(trial.pool, test=where, validation=recipe.pool.validation)
+    return replace(recipe, pool=pool, budget=trial.budget, annotator=Oracle())
 
 
 def _plain(span: Span) -> Any:

@@ -81,7 +81,7 @@ class Pool:
         )
         if pool.classes or not pool.has_labels:
             return pool
-        return replace(pool, classes=pool._labels())
+        return replace(pool, classes=pool.distinct_labels())
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
@@ -180,7 +180,8 @@ class Pool:
         with _parquet(self.folder / self.files[0], self.sizes[0]) as parquet:
             return _plain(parquet.schema_arrow.remove_metadata().empty_table().select(names))
 
-    def _labels(self) -> tuple[str, ...]:
+    def distinct_labels(self) -> tuple[str, ...]:
+        """The labels that there are, sorted; blanks are none."""
         found: set[str | None] = set()
         for _, table in self.scan(["label"]):
             found.update(table["label"].unique().to_pylist())

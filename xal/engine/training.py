@@ -100,7 +100,7 @@ class TrainJob:
         return {
             "train_items": len(labels),
             "synthetic_items": 0,
-            "validation_items": 0,
+            "validation_items": len(self.holdout),
             "epochs": 1,
             "best_epoch": 1,
             "psi": psi,
@@ -111,6 +111,7 @@ class TrainJob:
         parts, labels = [], []
         for path in self.payloads:
             table = read_items(path, ["id", model.kind])
+            table = table.filter(pa.array([item not in self.holdout for item in table["id"].to_pylist()]))
             parts.append(self._payload(table, path))
             labels += [self.labels[item] for item in table["id"].to_pylist()]
         return np.concatenate(parts), np.array(labels, np.int64)

@@ -286,7 +286,7 @@ def payload_on(payload: Any, device: Any) -> Any:
     """Images and features as a tensor on the device, texts as they are."""
     if payload.dtype == object:
         return payload
-    return torch.from_numpy(np.ascontiguousarray(payload)).to(device)
+    return torch.from_numpy(np.require(payload, requirements=("C", "W"))).to(device)
 
 
 def _explainer(work: Work) -> Explainer:

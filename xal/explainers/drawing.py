@@ -17,6 +17,12 @@ from xal.types import Explanations, dense
 
 FEATURES = colormaps["Set2"]
 HEAT = colormaps["coolwarm"]
+PAGE = """<!doctype html><meta charset=utf-8>
+<style>body{{font:16px/1.7 system-ui,sans-serif;max-width:48em;margin:2em auto;padding:0 1em}}
+td{{padding:0 1em 0 0}}small{{color:#6b7280}}</style>
+<h3>{title}</h3>{shown}
+<p><small>Red, or above 0: speaks for this class; blue, or below 0: against it.</small></p>
+"""
 
 
 def displayable(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -90,6 +96,17 @@ def strongest_words(
 def summary(payload: Any, explanation: Explanations, names: Sequence[str] = ()) -> str:
     """`good +0.310, plot -0.120`."""
     return ", ".join(f"{name} {value:+.3f}" for name, value in strongest_words(payload, explanation, names))
+
+
+def page_of(payload: Any, explanation: Explanations, title: str, names: Sequence[str] = ()) -> str:
+    """HTML of one explanation: a text with its words marked, or a table's row, the strongest column first."""
+    if isinstance(payload, str):
+        shown = f"<p>{marked_html(payload, explanation)}</p>"
+    else:
+        rows = strongest_words(payload, explanation, names, most=len(payload))
+        cells = (f"<tr><td>{html.escape(name)}</td><td>{value:+.4f}</td></tr>" for name, value in rows)
+        shown = f"<table>{''.join(cells)}</table>"
+    return PAGE.format(title=html.escape(title), shown=shown)
 
 
 def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:

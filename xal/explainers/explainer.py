@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class Explainer(Component, ABC, family="explainer"):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
     """Which pools it explains: image, text, features."""
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """What it needs of a model besides answers: gradients, or a linear margin."""
+    space: ClassVar[Literal["shared", "own"]] = "shared"
+    """Whether all items have the same features, or each has its own (EBAnO's)."""
 
     @property
     def background_items(self) -> int:

@@ -31,6 +31,7 @@ class Gradients(Explainer):
     """Base: attributions of pixels (summed over channels) or columns."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "features"})
+    wants: ClassVar[frozenset[str]] = frozenset({"gradients"})
 
     output: Output = "margin"
     """What is explained: the class's margin (logit), or its probability."""

@@ -116,6 +116,13 @@ def ridge(masks: Masks, y: Values, weights: Values, players: Items, alpha: float
     z_mean = np.einsum("ns,nsm->nm", weights, z) / total[:, None]
     y_mean = np.einsum("ns,ns->n", weights, y) / total
     z -= z_mean[:, None]
+    if alpha > 0 and z.shape[1] < z.shape[2]:  # fewer coalitions than players: the same by a system of their size
+        root = np.sqrt(weights)
+        z *= root[:, :, None]
+        gram = z @ z.transpose(0, 2, 1) + alpha * np.eye(z.shape[1])
+        dual = np.linalg.solve(gram, (root * (y - y_mean[:, None]))[:, :, None])
+        found = (z.transpose(0, 2, 1) @ dual)[:, :, 0]
+        return found, y_mean - np.einsum("nm,nm->n", z_mean, found)
     weighted = z * weights[:, :, None]
     gram = weighted.transpose(0, 2, 1) @ z
     m = np.arange(z.shape[2])

@@ -29,6 +29,7 @@ class ShapLinear(Explainer, name="shap_linear"):
     """Exact SHAP of a linear model's margin. Invariant: base + attributions = output."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text", "features"})
+    wants: ClassVar[frozenset[str]] = frozenset({"linear"})
 
     background: Annotated[int, Field(ge=1)] = 100
     """Tables: labelled items whose mean is the baseline."""

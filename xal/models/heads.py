@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from xal.encoders.bags import Bag
 from xal.encoders.encoder import State
 from xal.hints import Field
 from xal.models.shallow import Outputs, Shallow
@@ -23,6 +24,11 @@ class _Linear(Shallow):
 
     C: tuple[Positive, ...] = (0.01, 0.1, 1.0, 10.0)
     """Psi: inverse strengths of the L2 penalty to choose from."""
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Margins that are linear in features, or in words."""
+        return frozenset({"linear"} if self.encoder is None or isinstance(self.encoder, Bag) else ())
 
     @property
     def grid(self) -> Sequence[float]:

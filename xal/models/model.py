@@ -38,6 +38,11 @@ class Model(Component, ABC, family="model"):
         """What its pools hold."""
         return "image"
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """What explainers may ask for besides answers: gradients, or a linear margin."""
+        return frozenset({"gradients"})
+
     size: Annotated[int, Field(ge=8)] | None = None
     """Images are resized to size x size pixels; null: as the pool's first image."""
     channels: Literal[1, 3] | None = None

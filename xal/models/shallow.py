@@ -49,6 +49,11 @@ class Shallow(Model):
         """text or features."""
         return "features" if self.encoder is None else "text"
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """Nothing besides answers."""
+        return frozenset()
+
     def shape(self, pool: Shape) -> Shape:
         """(d,) of features, () of texts."""
         return pool

@@ -44,6 +44,10 @@ def write_maps(explained: Mapping[str, Explained], destination: Path) -> Path:
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
+        figure.supxlabel(
+            "red: speaks for the predicted class, blue: against it; each map on a scale of its own", fontsize=7
+        )
+        destination.parent.mkdir(parents=True, exist_ok=True)
         with destination.open("wb") as handle:
             figure.savefig(handle, format="png")
     return destination

@@ -150,7 +150,7 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
             if item.id not in at:
                 continue
             explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
-            pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id))
+            pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id), run.names)
             cards.append(
                 Card(
                     id=item.id,
@@ -168,12 +168,14 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
     return rounds
 
 
-def _shown(kind: str, payload: Any, explanation: Explanations, copy: bytes | None) -> tuple[tuple[str, ...], str, str]:
+def _shown(
+    kind: str, payload: Any, explanation: Explanations, copy: bytes | None, names: Sequence[str]
+) -> tuple[tuple[str, ...], str, str]:
     """(pictures, marked text, note) of an item."""
     if kind == "text":
         return (), marked_html(payload, explanation), summary(payload, explanation)
     if kind == "features":
-        return (), "", summary(payload, explanation)
+        return (), "", summary(payload, explanation, names)
     shape = (3, *explanation.segments.shape[1:])
     images, _ = decode([payload], shape)
     views = [displayable(images[0])]

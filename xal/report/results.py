@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
+from xal.component import nearest
 from xal.config import parse
 from xal.errors import ConfigError, RunError
 from xal.metrics.curves import Curves, area, comparison, interval, paired
@@ -55,6 +56,11 @@ class Study:
         if wrong:
             raise ConfigError([f"claims: expected `arm > arm`, got '{claim}'" for claim in wrong])
 
+    @property
+    def arms(self) -> set[str]:
+        """All that are spoken of."""
+        return {*self.paper, *(arm for claim in [*self.claims, *self.besides] for arm in claim.split(" > "))}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Studies:
@@ -71,7 +77,9 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
         mapping = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError([f"cannot be read: {error}"], str(source)) from error
-    wanted: Studies = parse(Studies, mapping, str(source))
+    wanted: Studies = parse(Studies, {} if mapping is None else mapping, str(source))
+    if not wanted.studies:
+        raise ConfigError(["studies: names none; each has a title, runs (their folder) and a command"], str(source))
     kept = destination.with_suffix(".json")
     known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     measured, never = {}, []
@@ -86,6 +94,15 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
             never.append(f"{study.title}: no runs in {folder}; {study.command}")
     if never:
         raise RunError("studies that were never run:\n" + _listed(never))
+    problems = []
+    for study in wanted.studies:
+        arms: dict[str, Any] = next(iter(measured[study.title]["curves"].values()), {})
+        strangers = sorted(study.arms - set(arms))
+        problems += [f"{study.title}: its runs have no arm '{arm}'{nearest(arm, arms)}" for arm in strangers]
+        missing = [name for name in study.pictures if not destination.with_name(name).exists()]
+        problems += [f"{study.title}: no picture {destination.with_name(name)}" for name in missing]
+    if problems:
+        raise ConfigError(problems, str(source))
     destination.parent.mkdir(parents=True, exist_ok=True)
     sections, failed = [], []
     for study in wanted.studies:
@@ -152,9 +169,6 @@ def _value(curve: tuple[list[int], list[float]], at: str) -> float:
 def _judge(curves: Curves, claim: str, at: str) -> tuple[str, str]:
     """(the difference, what it says of the claim)."""
     one, other = claim.split(" > ")
-    missing = [arm for arm in (one, other) if arm not in curves]
-    if missing:
-        raise ConfigError([f"claims: '{claim}' names no arm '{missing[0]}'; arms: {', '.join(curves)}"])
     seeds = sorted(curves[one].keys() & curves[other].keys())
     found = paired([_value(curves[one][s], at) for s in seeds], [_value(curves[other][s], at) for s in seeds])
     verdict = HOLDS if found.mean - found.half > 0 else OPPOSITE if found.mean + found.half < 0 else OPEN
@@ -167,8 +181,9 @@ def _section(
     table = comparison(curves)
     measure = study.measure.replace("macro_f1", "macro F1")
     header = ["arm", f"{measure} after {table['labels'][-1]} labels"]
-    header += ["the paper"] * bool(study.paper) + ["against random"]
-    header += ["mean over the curve", "against random", "below random"]
+    papers = ["the paper"] * bool(study.paper)
+    header += papers * (study.at == "end") + ["against random", "mean over the curve"]
+    header += papers * (study.at == "mean") + ["against random", "below random"]
     rows = []
     for row in table["rows"]:
         ends = {seed: _value(curve, "end") for seed, curve in curves[row["arm"]].items()}
@@ -176,8 +191,9 @@ def _section(
         shared = sorted(ends.keys() & random.keys()) if row["arm"] != "random" else []
         against = paired([ends[s] for s in shared], [random[s] for s in shared]).signed() if shared else ""
         paper = [f"{study.paper[row['arm']]:.4f}" if row["arm"] in study.paper else ""] if study.paper else []
-        cells = [row["arm"], str(interval(list(ends.values()))), *paper, against]
-        rows.append([*cells, row["area"], row["difference"], row["below"]])
+        end, mean = (paper, []) if study.at == "end" else ([], paper)
+        cells = [row["arm"], str(interval(list(ends.values()))), *end, against]
+        rows.append([*cells, row["area"], *mean, row["difference"], row["below"]])
     seeds = ", ".join(map(str, facts["seeds"]))
     here = (f"difference here ({study.at})", "")
     lines = [

@@ -28,6 +28,8 @@ class Run:
     unreadable: Mapping[str, str]  # why, by id
     pool: str | None = None
     """The fingerprint of its pool."""
+    names: tuple[str, ...] = ()
+    """Of a table's columns."""
 
     def of(self, name: str) -> dict[int, Step]:
         """Committed steps of one name by round."""
@@ -69,6 +71,7 @@ def read_run(directory: Path) -> Run:
             queried=tuple(ledger.queried()),
             unreadable=ledger.unreadable(),
             pool=ledger.fact("pool"),
+            names=tuple(yaml.safe_load(ledger.fact("names") or "[]")),
         )
     finally:
         ledger.close()

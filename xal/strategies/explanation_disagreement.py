@@ -13,6 +13,9 @@ vector v over the shards.
 
 Section 3.4 applies the same to labelled items: `mispredicted`, C_i = [c(i) != y_i] z_i^c(i) . z_i^y(i); and `labels`,
 the closed form with y in place of c and q_i explaining y_i.
+
+Departure: a table's columns have units, and x' with them. Both are standardised by mean and scale over the explained
+items, which amounts to v_j / scale_j for the shards: neither C nor the order by W depends on units.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
     """Query by W, from the explanations of a random sample, or of labelled items."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"represented"})
+    spaces: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     of: Literal["sample", "mispredicted", "labels"] = "sample"
     """Whose explanations: of pool items drawn at random (section 3.1), or of labelled ones (the two of section 3.4)."""
@@ -78,16 +82,16 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
         if self.of == "sample":
             if sample is None or sample.explanations is None:
                 raise XalError("explanation_disagreement: no item of the pool can be explained")
-            given = sample.explanations
-            return retrieval(given.represented, disagreement(_z(given), given.explained_class))
+            given, x, scale = _comparable(sample.explanations)
+            return retrieval(x, disagreement(_z(given, x), given.explained_class), scale)
         if labelled is None or labelled.explanations is None or labelled.evidence.explanations is None:
             raise XalError(f"explanation_disagreement of {self.of}: no labelled item can be explained; label some")
-        true = labelled.explanations
+        true, x, scale = _comparable(labelled.explanations)
         if self.of == "labels":
-            return retrieval(true.represented, disagreement(_z(true), labelled.labels))
+            return retrieval(x, disagreement(_z(true, x), labelled.labels), scale)
         predicted = labelled.evidence.explanations
-        alike = _rowwise(_z(predicted), _z(true))
-        return retrieval(predicted.represented, np.where(predicted.explained_class != labelled.labels, alike, 0.0))
+        alike = _rowwise(_z(predicted, x), _z(true, x))
+        return retrieval(x, np.where(predicted.explained_class != labelled.labels, alike, 0.0), scale)
 
     def score(self, evidence: Evidence, state: Retrieval, chance: Chance) -> Scores:
         """(b,) W; at random where v is 0, as when no labelled item is mispredicted, or all are of one class."""
@@ -106,27 +110,40 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
 def disagreement(z: Matrix, classes: Labels) -> npt.NDArray[np.float64]:
     """(b,) C: how alike each item's weighted explanation z is to those of items of other classes."""
     n = z.shape[0]
-    member = sparse.csr_array((np.ones(n), (classes, np.arange(n))), shape=(int(classes.max(initial=0)) + 1, n))
+    c = int(classes.max(initial=0)) + 1
+    member = sparse.csr_array((np.ones(n), (classes, np.arange(n))), shape=(c, n))
     by_class = sparse.csr_array(member @ sparse.csr_array(z))
-    total = by_class.sum(axis=0)
-    own = _rowwise(sparse.csr_array(z), by_class[classes])
-    return np.asarray(sparse.csr_array(z) @ np.asarray(total).ravel() - own)
+    others = sparse.csr_array(sparse.csr_array(1 - np.eye(c)) @ by_class)  # T - T_c, exactly 0 of a single class
+    return _rowwise(sparse.csr_array(z), others[classes])
 
 
-def retrieval(represented: Matrix, weights: npt.NDArray[np.float64]) -> Retrieval:
-    """v = sum_i C_i x'_i."""
-    v = np.asarray(sparse.csr_array(represented).T @ weights, np.float64)
+def retrieval(
+    represented: Matrix, weights: npt.NDArray[np.float64], scale: npt.NDArray[np.float64] | float = 1.0
+) -> Retrieval:
+    """v = sum_i C_i x'_i, for items that are given in units of 1 / scale."""
+    v = np.asarray(sparse.csr_array(represented).T @ weights, np.float64) / scale
     columns = np.flatnonzero(v)
     return Retrieval(columns, v[columns], len(v))
 
 
-def _z(explanations: Explanations) -> Any:
-    attributions = explanations.attributions
+def _comparable(explanations: Explanations) -> tuple[Explanations, Matrix, npt.NDArray[np.float64] | float]:
+    """(the explanations, x', scale): words and patches as they are, the columns of a table standardised."""
     if explanations.npirp is not None:
         raise XalError(
             "EBAnO finds other features in every image, so items cannot be compared; choose another explainer"
         )
-    return sparse.csr_array(attributions) * sparse.csr_array(explanations.represented)
+    x = explanations.represented
+    if explanations.segments is not None or not isinstance(x, np.ndarray):
+        return explanations, x, 1.0
+    centred = x - x.mean(axis=0)
+    scale = centred.std(axis=0)
+    constant = scale <= 1e-12 * np.abs(x).max(axis=0)
+    centred[:, constant], scale[constant] = 0.0, 1.0
+    return explanations, centred / scale, scale
+
+
+def _z(explanations: Explanations, x: Matrix) -> Any:
+    return sparse.csr_array(explanations.attributions) * sparse.csr_array(x)
 
 
 def _rowwise(one: Any, other: Any) -> npt.NDArray[np.float64]:
