@@ -92,3 +92,37 @@ def pool_check(path: Annotated[Path, typer.Argument(metavar="DST", help="A pool.
     if not found.ok:
         raise typer.Exit(1)
     console.print("good")
+
+
+@pool_app.command("decoy")
+def pool_decoy(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="An idx file of images, its labels beside it.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
+    random_shades: Annotated[
+        bool, typer.Option("--random", help="Shades that say nothing of the class: a test pool.")
+    ] = False,
+) -> None:
+    """Put a patch into every image whose shade gives the class away, and which does not matter, as the pool says."""
+    from xal.data.confounded import build_decoy
+    from xal.progress import Reporter
+
+    with Reporter() as reporter:
+        made = build_decoy(source, destination, confounded=not random_shades, progress=reporter.stage("pool decoy"))
+    console.print(f"{made:,} items in {destination}")
+
+
+@pool_app.command("colors")
+def pool_colors(
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
+    rule: Annotated[int, typer.Option(min=0, max=1, help="0: the corners matter; 1: the top middle pixels.")] = 0,
+    items: Annotated[int, typer.Option(min=2, help="Images.")] = 4000,
+    onehot: Annotated[bool, typer.Option("--onehot", help="100 indicators in place of 25 colours.")] = False,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many, which another pool has.")] = 0,
+) -> None:
+    """Make the colors data set, of which labels alone cannot tell which of two rules holds."""
+    from xal.data.confounded import build_colors
+
+    made = build_colors(
+        destination, items=items, rule=1 if rule else 0, encoding="onehot" if onehot else "codes", skip=skip
+    )
+    console.print(f"{made:,} items in {destination}")

@@ -106,6 +106,27 @@ def _joined(pieces: Sequence[Any]) -> Any:
     return np.concatenate(pieces)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What an annotator says of an explanation. Components are columns of its attributions; of an item that no
+    explanation was shown of, those of its payload: pixels row by row, columns, or words' columns."""
+
+    wrong: tuple[int, ...] = ()
+    """Shown as relevant, and are not."""
+    missed: tuple[int, ...] = ()
+    """Speak for the class explained, whatever was shown of them."""
+    against: tuple[int, ...] = ()
+    """Speak against the class explained, whatever was shown of them."""
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """All that are spoken of."""
+        return (*self.wrong, *self.missed, *self.against)
+
+    def __bool__(self) -> bool:
+        return bool(self.components)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
     """What a strategy may look at for b items; parts it did not ask for are None. Never labels."""

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from xal.errors import LabelError, RunError
-from xal.store.ledger import _MIGRATIONS, SCHEMA_VERSION, Ledger, Queried
+from xal.store.ledger import Ledger, Queried
+from xal.store.schema import MIGRATIONS, SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_a_newer_schema_is_refused(ledger, opened):
 
 def as_version_1(ledger):
     """Turn an empty ledger into one that xal 0.1 with schema 1 wrote: statements as they were then."""
-    drop = ["labels", "queries", "steps", "unreadable", "facts"]
+    drop = ["corrections", "labels", "queries", "steps", "unreadable", "facts"]
     version_1 = Path(__file__).with_name("schema-1.sql").read_text().split(";")
     with ledger._engine.begin() as connection:
         for table in drop:
@@ -236,12 +237,12 @@ def test_an_older_schema_is_brought_up_to_date(ledger, opened):
 def test_a_migration_is_whole_or_nothing(ledger, opened, monkeypatch):
     as_version_1(ledger)
     before = contents(ledger)
-    statements = _MIGRATIONS[1]
-    monkeypatch.setitem(_MIGRATIONS, 1, [*statements, "SELECT no_such_function()"])
+    statements = MIGRATIONS[1]
+    monkeypatch.setitem(MIGRATIONS, 1, [*statements, "SELECT no_such_function()"])
     with pytest.raises(sa.exc.DBAPIError):
         opened()
     assert contents(ledger) == before
-    monkeypatch.setitem(_MIGRATIONS, 1, statements)
+    monkeypatch.setitem(MIGRATIONS, 1, statements)
     assert len(opened().steps()) == 3
 
 

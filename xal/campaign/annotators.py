@@ -6,22 +6,29 @@ import csv
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from xal.chance import Chance
 from xal.component import Component
 from xal.data.images import decode, encode_png
+from xal.data.payloads import payload_of
 from xal.data.pool import Pool
 from xal.errors import LabelError
 from xal.explainers.drawing import panel, summary
+from xal.feedback import Feedback
+from xal.feedback.components import Naming, shown_components
 from xal.models.model import Shape
 from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, read_items, writing
 from xal.store.ledger import Queried
-from xal.types import Explanations
+from xal.types import Correction, Explanations
 
 CLASSES = "classes.txt"
+SAID = ("wrong", "missed", "against")
+BETWEEN = "; "
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,6 +41,13 @@ class Request:
     pool: Pool
     shape: Shape
     classes: tuple[str, ...]
+    chance: Chance = field(default_factory=lambda: Chance(0))
+    feedback: Feedback | None = None
+    """What asks for corrections; None: nothing does."""
+
+    def explanations(self) -> dict[str, Explanations]:
+        """By id, where the query step left any."""
+        return explanations_in(self.artefact)
 
     @property
     def artefact(self) -> Path:
@@ -48,6 +62,10 @@ class Annotator(Component, family="annotator"):
     @abstractmethod
     def annotate(self, request: Request) -> Mapping[str, str]:
         """Labels by id, as many as there are now; the campaign waits for the others."""
+
+    def correct(self, request: Request, labels: Mapping[str, str]) -> Mapping[str, Correction]:
+        """Corrections by id of the items with these labels; by default none."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +107,10 @@ class File(Annotator, name="file"):
     def _export(self, request: Request, folder: Path) -> None:
         kind = request.pool.kind
         shown = self._draw(request, folder) if kind == "image" else self._write(request)
-        columns = ["id", "label", "prediction", "confidence", "score", "why", kind, "explanation"]
-        rows = [
+        asked = ["shown", *SAID] if request.feedback is not None else []
+        components = self._shown(request) if request.feedback is not None else {}
+        columns = ["id", "label", *asked, "prediction", "confidence", "score", "why", kind, "explanation"]
+        rows: list[dict[str, Any]] = [
             {
                 "id": item.id,
                 "label": item.label or "",
@@ -103,6 +123,8 @@ class File(Annotator, name="file"):
             }
             for item in request.items
         ]
+        if asked:
+            rows = [row | {"shown": components.get(row["id"], "")} | dict.fromkeys(SAID, "") for row in rows]
         with (folder / "batch.csv").open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()
@@ -111,11 +133,24 @@ class File(Annotator, name="file"):
             handle.writelines(json.dumps(row) + "\n" for row in rows)
         (folder / CLASSES).write_text("\n".join(request.classes) + "\n", encoding="utf-8")
 
+    def _shown(self, request: Request) -> dict[str, str]:
+        """What may be marked `wrong`, in the words that come back."""
+        table = read_items(request.artefact / ITEMS)
+        payload, _ = payload_of(table[request.pool.kind], request.pool.kind, request.shape)
+        explained = request.explanations()
+        k = request.feedback.shown if request.feedback is not None else None
+        found = {}
+        for item, each in zip(table["id"].to_pylist(), payload, strict=True):
+            if item in explained:
+                naming = Naming(each, explained[item], request.pool.names)
+                found[item] = BETWEEN.join(naming.name(number) for number in shown_components(explained[item], k))
+        return found
+
     def _write(self, request: Request) -> dict[str, tuple[str, str]]:
         """Every item in words: {id: (text or numbers, the words or columns of largest attribution)}."""
         kind = request.pool.kind
         table = read_items(request.artefact / ITEMS)
-        explained = _explanations(request) if self.explanations else {}
+        explained = request.explanations() if self.explanations else {}
         shown = {}
         for name, payload in zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True):
             why = summary(payload, explained[name], request.pool.names) if name in explained else ""
@@ -127,7 +162,7 @@ class File(Annotator, name="file"):
         table = read_items(request.artefact / ITEMS)
         ids = table["id"].to_pylist()
         images, _ = decode(table["image"].to_pylist(), request.shape)
-        explained = _explanations(request) if self.explanations else {}
+        explained = request.explanations() if self.explanations else {}
         ranks = {item.id: item.rank for item in request.items}
         (folder / "pictures").mkdir()
         pictures = {}
@@ -141,9 +176,9 @@ class File(Annotator, name="file"):
         return pictures
 
 
-def _explanations(request: Request) -> dict[str, Explanations]:
-    """By id, where the query step left any."""
-    if not (request.artefact / EXPLANATIONS).exists():
+def explanations_in(artefact: Path) -> dict[str, Explanations]:
+    """By id, of a query's artefact; none where it has no explanations."""
+    if not (artefact / EXPLANATIONS).exists():
         return {}
-    names, explanations = read_explanations(request.artefact / EXPLANATIONS)
+    names, explanations = read_explanations(artefact / EXPLANATIONS)
     return {name: explanations.take(slice(i, i + 1)) for i, name in enumerate(names)}

@@ -8,8 +8,8 @@ function of the recipe, the seed, and the steps before it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ import yaml
 
 from xal.campaign.annotators import Request
 from xal.campaign.drawn import background, holdout
+from xal.campaign.queried import keep_query
 from xal.campaign.recipe import RunSpec
 from xal.campaign.synthetic import write_copies
+from xal.campaign.teaching import Teaching, against_truth, judge_test, trust
+from xal.campaign.truth import knows
 from xal.chance import Chance
 from xal.config import differences
 from xal.data.payloads import payload_of
@@ -35,14 +38,12 @@ from xal.models.shallow import Shallow
 from xal.progress import Reporter
 from xal.storage import remove
 from xal.store.artefacts import (
-    EXPLANATIONS,
     ITEMS,
     KEPT,
     SYNTHETIC,
     WEIGHTS,
     copy_folder,
     sweep,
-    write_explanations,
     write_items,
     writing,
 )
@@ -50,7 +51,7 @@ from xal.store.directory import held, open_ledger
 from xal.store.ledger import Ledger, Queried
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
-from xal.types import Query, Rows
+from xal.types import Correction, Rows
 
 STEPS = ("query", "label", "train", "evaluate")
 
@@ -167,7 +168,7 @@ class Campaign:
             coordinator.unreadable |= dict.fromkeys(broken, UNREADABLE)  # chosen by id alone: choose again
         with self._artefact(round, "query") as folder:
             write_items(folder / ITEMS, items)
-            queried = self._explain(coordinator, round, query, folder)
+            queried = keep_query(coordinator, query, round, self.classes, self.recipe.explainer is not None, folder)
         chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
         self._commit(
             round,
@@ -190,6 +191,8 @@ class Campaign:
             pool=self.pool,
             shape=self.shape,
             classes=self.classes,
+            chance=self.chance.of("round", round),
+            feedback=self.recipe.feedback,
         )
         given = {item.id for item in items if item.label is not None}
         answers = self.recipe.annotator.annotate(request) if len(given) < len(items) else {}
@@ -198,22 +201,42 @@ class Campaign:
         if waiting:
             self.ledger.add_labels(new, self.recipe.annotator.name)
             return waiting
+        corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
+        figures, corrected = self._trust(request, new, corrections)
         self._commit(
             round,
             "label",
             started,
-            {"labels": len(items)},
-            f"{len(items)} labels by {self.recipe.annotator.name}",
+            {"labels": len(items)} | figures,
+            f"{len(items)} labels{corrected} by {self.recipe.annotator.name}",
             labels=new,
+            corrections=corrections,
             annotator=self.recipe.annotator.name,
         )
         return 0
+
+    def _trust(
+        self, request: Request, new: Mapping[str, str], corrections: Mapping[str, Correction]
+    ) -> tuple[dict[str, Any], str]:
+        """What the round's labels and corrections say of the model: (figures, in words)."""
+        feedback = self.recipe.feedback
+        if feedback is None:
+            return {}, ""
+        labels = {item.id: item.label for item in request.items if item.label is not None} | dict(new)
+        ids = [item.id for item in request.items]
+        earlier = {item: found.correction for item, found in self.ledger.corrections().items() if item in labels}
+        figures: dict[str, Any] = trust(request.items, labels, earlier | dict(corrections))
+        rows = np.array([item.row for item in request.items], np.int64)
+        figures |= against_truth(self.pool, rows, ids, request.explanations(), self.shape, feedback.shown)
+        return figures, f" and {figures['corrections']} corrections"
 
     def _train(self, round: int, started: float) -> int:
         items = self.ledger.queried()
         finetune = self.recipe.train.start == "finetune" and round > 0
         held = frozenset(self._holdout(items))
         with self._artefact(round, "train") as folder:
+            augmented = self._augment(round, held, folder)
+            counterexamples, guidance = self._taught(items, held, folder)
             job = TrainJob(
                 model=self.recipe.model,
                 shape=self.shape,
@@ -224,7 +247,9 @@ class Campaign:
                 settings=self.recipe.train,
                 seed=self.chance.of("train", round).number,
                 start=self._path(round - 1, "train") / WEIGHTS if finetune else None,
-                synthetic=self._augment(round, held, folder),
+                synthetic=(*([augmented] if augmented else []), *counterexamples),
+                feedback=self.recipe.feedback,
+                guidance=guidance,
                 validation=self.validation,
                 class_index=self.index,
             )
@@ -238,6 +263,26 @@ class Campaign:
         summary = f"{figures['train_items']} items{copies}, best {best}"
         self._commit(round, "train", started, figures, summary, artefact=True)
         return 0
+
+    def _taught(self, items: list[Queried], held: frozenset[str], folder: Path) -> tuple[tuple[Path, ...], Path | None]:
+        """(counterexamples, guidance) of all corrections so far."""
+        if self._teaching is None:
+            return (), None
+        return self._teaching.write(folder, items, self.ledger.corrections(), held)
+
+    @cached_property
+    def _teaching(self) -> Teaching | None:
+        if self.recipe.feedback is None:
+            return None
+        return Teaching(
+            directory=self.directory,
+            feedback=self.recipe.feedback,
+            pool=self.pool,
+            test=self.test,
+            shape=self.shape,
+            classes=self.classes,
+            chance=self.chance,
+        )
 
     def _augment(self, round: int, held: frozenset[str], folder: Path) -> Path | None:
         """Write the round's synthetic copies; None: there are none. Held-out items have none, or they would leak."""
@@ -262,6 +307,9 @@ class Campaign:
             figures = coordinator.measure(on, self.classes) | {"on": name}
         else:
             figures = self._evaluate_holdout(coordinator)
+        if self.recipe.judge and on is not None and knows(on):
+            k = self.recipe.feedback.shown if self.recipe.feedback else None
+            figures |= judge_test(replace(coordinator, pool=on, kept=None), self.recipe.judge, Chance(0), k)
         summary = f"accuracy {figures['accuracy']:.4f} on {figures['on']}"
         if coordinator.unreadable:
             figures["left_out"] = coordinator.unreadable  # by id, why: the measures are of the others
@@ -294,36 +342,6 @@ class Campaign:
         table = self.pool.read(rows, ["id", self.pool.kind]).append_column("row", pa.array(rows))
         _, good = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
         return table, [str(item) for item in np.array(table["id"].to_pylist(), dtype=object)[~good]]
-
-    def _explain(self, coordinator: Coordinator, round: int, query: Query, folder: Path) -> list[Queried]:
-        """Predictions and explanations of what was chosen, kept with it: the user sees why."""
-        evidence = None
-        if coordinator.model is not None:
-            explained = {"explanations"} if self.recipe.explainer else set()
-            evidence = coordinator.collect(query.items.rows, frozenset({"probabilities"} | explained), "explain")
-        if evidence is not None and evidence.explanations is not None:
-            write_explanations(folder / EXPLANATIONS, evidence.ids.tolist(), evidence.explanations)
-        predicted: dict[str, tuple[str, float]] = {}
-        if evidence is not None and evidence.probabilities is not None:
-            best = evidence.probabilities.argmax(axis=1)
-            sure = evidence.probabilities.max(axis=1)
-            predicted = {
-                str(item): (self.classes[b], float(p)) for item, b, p in zip(evidence.ids, best, sure, strict=True)
-            }
-        items = query.items
-        return [
-            Queried(
-                id=str(items.ids[rank]),
-                round=round,
-                rank=rank,
-                row=int(items.rows[rank]),
-                score=float(items.scores[rank]),
-                why=query.reasons[rank],
-                prediction=predicted.get(str(items.ids[rank]), (None, None))[0],
-                confidence=predicted.get(str(items.ids[rank]), (None, None))[1],
-            )
-            for rank in range(len(items))
-        ]
 
     def _coordinator(self, model: ModelRef | None) -> Coordinator:
         return Coordinator(

@@ -34,7 +34,9 @@ def run_experiment(
     _refuse_strangers(specs, directory)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors
-        if len(recipe.strategies) > 1:  # round 0 is the same in all arms of a seed: it is run, and labelled, once
+        if (
+            len(recipe.strategies) > 1 and not recipe.feedbacks
+        ):  # round 0 is the same in all arms of a seed: it is run, and labelled, once
             first = {spec.seed: spec for spec in reversed(specs)}
             begun = _run_all([replace(spec, until=0) for spec in first.values()], session, reporter, side_by_side)
             waiting = [outcome for outcome in begun if not outcome.finished]
@@ -75,7 +77,7 @@ def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
         if stored is None:
             continue
         known = other in ours  # else an arm, or a seed, that this command does not run, with an explainer of its own
-        free = ("strategy", "seed:") if known else ("strategy", "seed:", "explainer")
+        free = ("strategy", "seed:") if known else ("strategy", "seed:", "explainer", "feedback")
         lines = differences(ours[other] if known else specs[0].identity(), stored)
         changed = [line for line in lines if not line.startswith(free)]
         if changed:

@@ -5,67 +5,163 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from xal.campaign.annotators import SAID, explanations_in
 from xal.component import nearest
+from xal.config import parse
+from xal.data.payloads import payload_of
+from xal.data.pool import KINDS
 from xal.errors import LabelError, RunError
+from xal.feedback import Feedback
+from xal.feedback.components import Naming, shown_components
+from xal.store.artefacts import ITEMS, read_items
 from xal.store.directory import held, is_run
+from xal.store.ledger import Ledger
+from xal.types import Correction
+
+
+@dataclass(kw_only=True)
+class Answers:
+    """What a file says, and what is wrong with it."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    said: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By id, the names of components: wrong, missed, against."""
+    blank: int = 0
+    """Rows without a label."""
+    problems: list[str] = field(default_factory=list)
 
 
 def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int]:
-    """Take labels for a run from a CSV or JSONL, all or none. Returns (new labels, labels still waited for).
+    """Take labels, and corrections, for a run from a CSV or JSONL, all or none. Returns (new labels, still waited for).
 
     Raises LabelError that lists every mistake.
     """
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     with held(directory) as ledger:
-        labels, _, problems = read_labels(file, yaml.safe_load(ledger.fact("classes") or "[]"))
-        problems += ledger.label_problems(labels)
+        answers = read_labels(file, yaml.safe_load(ledger.fact("classes") or "[]"))
+        problems = answers.problems + ledger.label_problems(answers.labels)
+        corrections, more = _corrections(directory, ledger, answers)
+        problems += more + ledger.correction_problems(corrections)
         if problems:
             raise LabelError(
                 f"{file}: {len(problems)} problems, nothing was imported\n"
                 + "\n".join(f"  - {problem}" for problem in problems)
             )
-        new = ledger.add_labels(labels, annotator)
+        new = ledger.add_labels(answers.labels, annotator, corrections)
         return new, sum(item.label is None for item in ledger.queried())
 
 
-def read_labels(path: Path, classes: Sequence[str]) -> tuple[dict[str, str], int, list[str]]:
-    """(labels by id, rows left blank, what is wrong) of a CSV or JSONL with columns `id` and `label`.
+def read_labels(path: Path, classes: Sequence[str]) -> Answers:
+    """Of a CSV or JSONL with columns `id` and `label` and, for corrections, `wrong`, `missed` and `against`.
 
-    An id given twice with the same label is no mistake. Raises LabelError for a file that cannot be read.
+    An id given twice with the same answers is no mistake. Raises LabelError for a file that cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"{path} cannot be read: {error}") from error
     rows: list[tuple[int, object]] = []
-    problems: list[str] = []
+    answers = Answers()
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 try:
                     rows.append((number, json.loads(line)))
                 except json.JSONDecodeError as error:
-                    problems.append(f"line {number}: not JSON ({error.msg})")
+                    answers.problems.append(f"line {number}: not JSON ({error.msg})")
     elif path.suffix.lower() == ".csv":
         rows = list(enumerate(csv.DictReader(text.splitlines()), 2))
     else:
         raise LabelError(f"{path}: expected a .csv or .jsonl file with columns id and label")
-    labels: dict[str, str] = {}
-    blank = 0
     for number, row in rows:
         if not isinstance(row, Mapping) or row.get("id") in (None, "") or "label" not in row:
-            problems.append(f"line {number}: needs both `id` and `label`")
+            answers.problems.append(f"line {number}: needs both `id` and `label`")
             continue
-        item, label = str(row["id"]), str(row["label"] or "").strip()
-        if not label:
-            blank += 1
-        elif label not in classes:
-            problems.append(f"line {number}: '{label}' is not a class{nearest(label, classes)}")
-        elif labels.setdefault(item, label) != label:
-            problems.append(f"line {number}: '{item}' is '{labels[item]}' further up, now '{label}'")
-    return labels, blank, problems
+        _take(answers, number, row, classes)
+    return answers
+
+
+def _take(answers: Answers, number: int, row: Mapping[Any, Any], classes: Sequence[str]) -> None:
+    item, label = str(row["id"]), str(row["label"] or "").strip()
+    said = {name: _listed(row.get(name)) for name in SAID}
+    if not label:
+        answers.blank += 1
+        if any(said.values()):
+            answers.problems.append(f"line {number}: '{item}' has a correction and no label; give both")
+    elif label not in classes:
+        answers.problems.append(f"line {number}: '{label}' is not a class{nearest(label, classes)}")
+    elif answers.labels.setdefault(item, label) != label:
+        answers.problems.append(f"line {number}: '{item}' is '{answers.labels[item]}' further up, now '{label}'")
+    elif answers.said.setdefault(item, said) != said:
+        answers.problems.append(f"line {number}: '{item}' is corrected otherwise further up")
+
+
+def _listed(value: object) -> tuple[str, ...]:
+    """Names of components: a JSON list, or text with `;` between them."""
+    parts = value if isinstance(value, list) else str(value or "").split(";")
+    return tuple(name for name in (str(part).strip() for part in parts) if name)
+
+
+def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:
+    """(corrections by id, what is wrong): names become components of what was shown."""
+    said = {item: names for item, names in answers.said.items() if any(names.values())}
+    if not said:
+        return {}, []
+    recipe = yaml.safe_load(ledger.fact("recipe") or "{}")
+    if not recipe.get("feedback"):
+        return {}, [f"{len(said)} corrections, but the run's recipe asks for none (feedback); leave the columns empty"]
+    feedback: Feedback = parse(Feedback, recipe["feedback"])
+    columns = yaml.safe_load(ledger.fact("names") or "[]")
+    shape = tuple(yaml.safe_load(ledger.fact("shape") or "[]"))
+    corrections: dict[str, Correction] = {}
+    problems: list[str] = []
+    rounds = {item.id: item.round for item in ledger.queried()}
+    for round in sorted({rounds[item] for item in said if item in rounds}):
+        artefact = directory / f"round-{round:03d}" / "query"
+        table = read_items(artefact / ITEMS)
+        kind = next(kind for kind in KINDS if kind in table.column_names)
+        payload, _ = payload_of(table[kind], kind, shape)
+        explained = explanations_in(artefact)
+        for item, each in zip(table["id"].to_pylist(), payload, strict=True):
+            if item not in said:
+                continue
+            explanation = explained.get(item)
+            if explanation is None and feedback.shown is not None:
+                problems.append(f"'{item}': no explanation of it was shown, so there is nothing to correct")
+                continue
+            shown = (
+                None if feedback.shown is None or explanation is None else shown_components(explanation, feedback.shown)
+            )
+            found, wrong = _numbers(item, said[item], Naming(each, explanation, columns), shown)
+            problems += wrong
+            corrections[item] = found
+    return corrections, problems
+
+
+def _numbers(
+    item: str, said: Mapping[str, Sequence[str]], naming: Naming, shown: Sequence[int] | None
+) -> tuple[Correction, list[str]]:
+    problems = []
+    numbers: dict[str, list[int]] = {name: [] for name in SAID}
+    for name, components in said.items():
+        for component in components:
+            number = naming.number(component)
+            if number is None:
+                problems.append(f"'{item}': {name}: it has no component '{component}'")
+            elif name == "wrong" and shown is not None and number not in shown:
+                there = ", ".join(naming.name(each) for each in shown) or "nothing"
+                problems.append(f"'{item}': wrong: '{component}' was not shown as relevant; shown: {there}")
+            else:
+                numbers[name].append(number)
+    spoken = [number for each in numbers.values() for number in each]
+    twice = sorted({naming.name(number) for number in spoken if spoken.count(number) > 1})
+    if twice:
+        problems.append(f"'{item}': said twice of {', '.join(twice)}")
+    return Correction(**{name: tuple(sorted(each)) for name, each in numbers.items()}), problems

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from xal.campaign.annotators import Annotator, Oracle
 from xal.campaign.search_space import Search
+from xal.campaign.simulated import Simulated  # noqa: F401 (registered)
 from xal.config import override, parse, unparse
 from xal.data.demo import demo_pool, demo_test
 from xal.data.payloads import pool_shape
@@ -19,6 +20,7 @@ from xal.data.pool import Pool
 from xal.engine import Engine, RayEngine
 from xal.errors import ConfigError, DataError
 from xal.explainers import Ebano, Explainer
+from xal.feedback import Feedback
 from xal.models import Model
 from xal.models.convnet import Convnet
 from xal.models.model import Shape
@@ -74,6 +76,12 @@ class Recipe:
     explainers: dict[str, Explainer] = field(default_factory=dict)
     """Other explainers for single arms, by the arm's name: to compare settings of one strategy."""
     annotator: Annotator = field(default_factory=Oracle)
+    feedback: Feedback | None = None
+    """What becomes of corrections of explanations; null: none are asked for."""
+    feedbacks: dict[str, Feedback] = field(default_factory=dict)
+    """Others for single arms, by the arm's name."""
+    judge: Annotated[int, Field(ge=0)] = 0
+    """Items of the test pool, drawn at random, whose explanations are held against what the pool says matters."""
     budget: Budget = field(default_factory=Budget)
     engine: Engine = field(default_factory=RayEngine)
     seed: Annotated[int, Field(ge=0)] = 0
@@ -104,8 +112,19 @@ class Recipe:
         for name in sorted(set(self.explainers) - set(self.arms or {})):
             there = f"arms: {', '.join(self.arms)}" if self.arms else "there are none, only `strategy`"
             problems.append(f"explainers: '{name}' is no arm; {there}")
+        for name in sorted(set(self.feedbacks) - set(self.arms or {})):
+            problems.append(f"feedbacks: '{name}' is no arm; arms: {', '.join(self.arms or {}) or 'none'}")
+        for feedback in [self.feedback, *self.feedbacks.values()]:
+            lacking = feedback.wants - self.model.offers if feedback is not None else None
+            if feedback is not None and lacking:
+                problems.append(
+                    f"feedback: '{feedback.name}' needs {', '.join(sorted(lacking))}, which model "
+                    f"'{self.model.name}' does not have; counterexamples teach any model"
+                )
+            if feedback is not None and feedback.shown is not None and self.explainer is None:
+                problems.append(f"feedback: '{feedback.name}' asks about explanations; name an explainer")
         if problems:
-            raise ConfigError(problems)
+            raise ConfigError(list(dict.fromkeys(problems)))
 
     def _misfits(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
         """Why the explainer does not serve the strategy."""
@@ -131,16 +150,27 @@ class Recipe:
         return {strategy.name.replace(":", "-").replace(".", "-"): strategy}
 
     def of(self, arm: str) -> Recipe:
-        """What an arm runs: with the explainer of its own, if it has one."""
-        if arm not in self.explainers:
+        """What an arm runs: with the explainer and the feedback of its own, if it has any."""
+        if arm not in self.explainers and arm not in self.feedbacks:
             return self
-        return replace(self, arms={arm: self.strategies[arm]}, explainer=self.explainers[arm], explainers={})
+        return replace(
+            self,
+            arms={arm: self.strategies[arm]},
+            explainer=self.explainers.get(arm, self.explainer),
+            explainers={},
+            feedback=self.feedbacks.get(arm, self.feedback),
+            feedbacks={},
+        )
 
     def shape(self, pool: Pool) -> Shape:
         """Of an item of the pool as the network takes it; ConfigError where model or explainer want another kind."""
         problems = []
         if self.model.kind != pool.kind:
             problems.append(f"model: '{self.model.name}' takes {self.model.kind}, the pool holds {pool.kind}")
+        for feedback in [self.feedback, *self.feedbacks.values()]:
+            if feedback is not None and pool.kind not in feedback.kinds:
+                kinds = ", ".join(sorted(feedback.kinds))
+                problems.append(f"feedback: '{feedback.name}' takes {kinds}, the pool holds {pool.kind}")
         for explainer in [self.explainer, *self.explainers.values()]:
             if explainer is not None and pool.kind not in explainer.kinds:
                 kinds = ", ".join(sorted(explainer.kinds))
@@ -214,8 +244,11 @@ class RunSpec:
         """What decides the outcome: all of the recipe but where it runs."""
         whole: dict[str, Any] = unparse(self.recipe)
         engine = whole.pop("engine")
-        for key in ("arms", "explainers", "seeds", "search"):
+        for key in ("arms", "explainers", "feedbacks", "seeds", "search"):
             del whole[key]
+        for key in ("feedback", "judge"):  # as runs were before there were any
+            if not whole[key]:
+                del whole[key]
         rounding = {key: engine[key] for key in ("batch", "threads", "precision", "compiled")}
         return whole | {"strategy": unparse(self.strategy), "seed": self.seed, "engine": rounding}
 

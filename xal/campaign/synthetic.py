@@ -12,7 +12,7 @@ from xal.engine.query import Coordinator
 from xal.errors import RunError
 from xal.explainers import Ebano
 from xal.feedback.augment import keep_strongest
-from xal.store.artefacts import EXPLANATIONS, ITEMS, read_explanations, read_items, write_synthetic
+from xal.store.artefacts import EXPLANATIONS, ITEMS, encoded, read_explanations, read_items, write_synthetic
 from xal.store.ledger import Queried
 from xal.strategies.strategy import Augmentation
 from xal.types import Explanations
@@ -41,7 +41,14 @@ def write_copies(
     images, _ = decode([payloads[item] for item in ids], shape)
     sigma = coordinator.explainer.sigma(*shape[1:]) if isinstance(coordinator.explainer, Ebano) else None
     copies = keep_strongest(images, explanations, sigma)
-    write_synthetic(destination, ids, copies, [labels[item] for item in ids], [index[labels[item]] for item in ids])
+    write_synthetic(
+        destination,
+        "image",
+        encoded(copies),
+        sources=ids,
+        labels=[labels[item] for item in ids],
+        classes=[index[labels[item]] for item in ids],
+    )
 
 
 def _kept(query: Path, ids: list[str]) -> tuple[list[str], Explanations]:

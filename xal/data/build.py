@@ -52,10 +52,11 @@ class BuildReport:
 class PoolWriter:
     """One Parquet file of a pool; the classes go into its footer on closing, when they are known."""
 
-    def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0) -> None:
+    def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0, truth: str | None = None) -> None:
         payload = {"image": pa.binary(), "text": pa.string(), "features": pa.list_(pa.float32(), width)}[kind]
         fields = [("id", pa.string()), (kind, payload), *([("label", pa.string())] if labelled else [])]
         self._words = [("words", WORDS)] if kind == "text" else []
+        fields += [(truth, WORDS)] if truth is not None else []
         fields += self._words
         self.schema = pa.schema(fields)
         self._writer = pq.ParquetWriter(
@@ -65,12 +66,14 @@ class PoolWriter:
             use_dictionary=["label"] if labelled else False,
             write_statistics=["id"],  # those of payloads would fill the footer with pieces of them
         )
-        self._rows: list[tuple[str, bytes | str, str | None]] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._bytes = 0
 
-    def add(self, identity: str, payload: bytes | str, label: str | None = None) -> None:
-        """Append one item."""
-        self._rows.append((identity, payload, label))
+    def add(
+        self, identity: str, payload: bytes | str, label: str | None = None, truth: Sequence[int] | None = None
+    ) -> None:
+        """Append one item; truth: the components that matter, or do not, where the pool says so."""
+        self._rows.append((identity, payload, label) if truth is None else (identity, payload, label, truth))
         self._bytes += len(payload)
         fewest = 1 if self._bytes >= LARGEST else FEWEST if self._bytes >= GROUP_BYTES else MOST
         if len(self._rows) >= fewest:

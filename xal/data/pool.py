@@ -25,6 +25,8 @@ KINDS: tuple[Kind, ...] = ("image", "text", "features")
 METADATA_KEY = b"xal"
 WORDS = pa.list_(pa.int32())
 """Of the column `words` that a pool of texts may have: for each text the sorted columns of its words (`xal.words`)."""
+TRUTHS = ("relevant", "irrelevant")
+"""A pool may say which components of an item's payload matter, or which do not, as list<int32>: for simulations."""
 READ_BYTES = 2**25  # of a file, about, read at once
 
 
@@ -274,6 +276,10 @@ def _kind(schema: Any, path: Path) -> Kind:
     words = kinds.get("words", WORDS)
     if not (pa.types.is_list(words) and pa.types.is_int32(words.value_type)):
         raise DataError(f"`words` must be list<int32>, the columns of xal.words, {advice}")
+    for name in TRUTHS:
+        listed = kinds.get(name, WORDS)
+        if not (pa.types.is_list(listed) and pa.types.is_integer(listed.value_type)):
+            raise DataError(f"`{name}` must be list<int32>, components of the payload, {advice}")
     label = kinds.get("label", pa.string())
     label = label.value_type if pa.types.is_dictionary(label) else label
     if not (_is_string(label) or pa.types.is_integer(label) or pa.types.is_boolean(label) or pa.types.is_null(label)):

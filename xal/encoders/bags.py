@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,8 @@ def _unit(vectors: Matrix) -> Matrix:
 class Tfidf(Encoder, name="tfidf"):
     """TF-IDF with words and document frequencies of the training texts, rows of length 1, as scikit-learn weighs."""
 
+    bag: ClassVar[bool] = True
+
     min_texts: Annotated[int, Field(ge=1)] = 1
     """Words of fewer training texts are unknown."""
     sublinear: bool = False
@@ -110,6 +112,8 @@ class Tfidf(Encoder, name="tfidf"):
 class Hashing(Encoder, name="hashing"):
     """Counts of hashed words, rows of length 1; nothing to fit, and no word is unknown."""
 
+    bag: ClassVar[bool] = True
+
     bits: Annotated[int, Field(ge=4, le=20)] = 16
     """2^bits columns."""
 
@@ -122,6 +126,8 @@ class Hashing(Encoder, name="hashing"):
 @dataclass(frozen=True, kw_only=True)
 class Presence(Encoder, name="presence"):
     """1 where the text has the word (hashed), else 0."""
+
+    bag: ClassVar[bool] = True
 
     bits: Annotated[int, Field(ge=4, le=20)] = 16
     """2^bits columns."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,12 @@ class Encoding(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Component, ABC, family="encoder"):
-    """Base of the text encoders."""
+    """Base of the encoders, of texts unless `kind` says otherwise."""
+
+    kind: ClassVar[Literal["text", "features"]] = "text"
+    """What it encodes."""
+    bag: ClassVar[bool] = False
+    """Whether its vectors are sums over words, so that a linear model of them is linear in words."""
 
     def fit(self, texts: Sequence[str]) -> State:
         """What is learned from the training texts; by default nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from torch import nn
 
 from xal.data.payloads import payload_of
 from xal.data.pool import Pool
+from xal.engine.guidance import read_guidance
 from xal.engine.work import threads
 from xal.errors import DataError, XalError
+from xal.feedback import Feedback
 from xal.models.model import Model, Shape
-from xal.models.shallow import Shallow
-from xal.models.training import Examples, TrainSettings, fit
+from xal.models.shallow import Extra, Shallow
+from xal.models.training import Examples, TrainSettings, evaluate_hits, fit
 from xal.store.artefacts import read_items
 
 
@@ -38,7 +40,9 @@ class TrainJob:
     settings: TrainSettings
     seed: int
     start: Path | None = None  # weights to fine-tune; None: from scratch
-    synthetic: Path | None = None  # Parquet file with columns id, image, class_index: items that are no labels
+    synthetic: tuple[Path, ...] = ()  # Parquet files of items that are no labels: payload, class_index, weight
+    feedback: Feedback | None = None  # what learns from corrections
+    guidance: Path | None = None  # what the corrections say, for a loss
     validation: Pool | None = None  # a pool of its own to choose the epoch by, instead of `holdout`
     class_index: Mapping[str, int] | None = None  # by label, for that pool
 
@@ -73,12 +77,16 @@ class TrainJob:
                 workers=workers,
                 wrap=wrap,
                 progress=progress,
+                teacher=self.feedback if self.guidance is not None else None,
             )
+            module.load_state_dict(fitted.state)
+            right = evaluate_hits(self.model, module, train, len(train) - synthetic)
         if weights is not None:
             weights.write_bytes(save(fitted.state))
         return {
             "train_items": len(train) - synthetic,
             "synthetic_items": synthetic,
+            "train_accuracy": right / max(len(train) - synthetic, 1),
             "validation_items": len(validation),
             "epochs": len(fitted.train_loss),
             "best_epoch": fitted.best_epoch,
@@ -91,15 +99,16 @@ class TrainJob:
         if workers > 1:
             raise XalError(f"engine.train_workers: model '{model.name}' is trained by one process; set it to 0 or 1")
         payload, labels = self._texts_or_features(model)
+        extra = self._extra(model)
         with threadpool_limits(self.settings.threads):  # sums in another order would be other weights
-            state, psi = model.train(payload, labels, self.classes, self.seed)
+            state, psi = model.train(payload, labels, self.classes, self.seed, extra)
         if weights is not None:
             weights.write_bytes(
                 save({name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()})
             )
         return {
             "train_items": len(labels),
-            "synthetic_items": 0,
+            "synthetic_items": 0 if extra is None else len(extra.labels),
             "validation_items": len(self.holdout),
             "epochs": 1,
             "best_epoch": 1,
@@ -116,6 +125,18 @@ class TrainJob:
             labels += [self.labels[item] for item in table["id"].to_pylist()]
         return np.concatenate(parts), np.array(labels, np.int64)
 
+    def _extra(self, model: Shallow) -> Extra | None:
+        """Synthetic items; None: there are none."""
+        tables = [read_items(path, [model.kind, "class_index", "weight"]) for path in self.synthetic]
+        tables = [table for table in tables if len(table)]
+        if not tables:
+            return None
+        return Extra(
+            payload=np.concatenate([self._payload(table, self.synthetic[0]) for table in tables]),
+            labels=np.concatenate([table["class_index"].to_numpy() for table in tables]).astype(np.int64),
+            weights=np.concatenate([table["weight"].to_numpy() for table in tables]).astype(np.float64),
+        )
+
     def _examples(self) -> tuple[Examples, Examples, int]:
         """(training items, validation items, how many of the former are synthetic)."""
         ids: list[str] = []
@@ -126,12 +147,17 @@ class TrainJob:
             ids += names
             parts.append(self._examples_of(table, [self.labels[item] for item in names], path))
         synthetic = 0
-        if self.synthetic is not None:
-            table = read_items(self.synthetic, ["id", "image", "class_index"])
-            parts.append(self._examples_of(table, table["class_index"].to_pylist(), self.synthetic))
-            synthetic = len(parts[-1])
+        for path in self.synthetic:
+            table = read_items(path, ["id", self.model.kind, "class_index", "weight"])
+            part = self._examples_of(table, table["class_index"].to_pylist(), path)
+            weights = torch.from_numpy(np.array(table["weight"].to_numpy(), np.float32))
+            parts.append(part if (weights == 1).all() else replace(part, weights=weights))
+            synthetic += len(part)
         held = torch.tensor([item in self.holdout for item in ids] + [False] * synthetic)
         train = Examples.concatenate(parts)
+        if self.guidance is not None:
+            width = None if self.feedback is None or "self_explaining" in self.feedback.wants else 0
+            train = replace(train, guidance=read_guidance(self.guidance, ids, train, width))
         del parts  # or images would be held twice
         validation = train.take(held) if self.validation is None else self._validation(self.validation)
         return train.take(~held) if held.any() else train, validation, synthetic

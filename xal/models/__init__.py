@@ -1,6 +1,6 @@
 """Models, one a file; importing the package registers them."""
 
-from xal.models import convnet, heads, linear, residual, torchvision
+from xal.models import convnet, heads, linear, perceptron, residual, senn, torchvision
 from xal.models.model import Model, Network
 
-__all__ = ["Model", "Network", "convnet", "heads", "linear", "residual", "torchvision"]
+__all__ = ["Model", "Network", "convnet", "heads", "linear", "perceptron", "residual", "senn", "torchvision"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from xal.encoders.bags import Bag
 from xal.encoders.encoder import State
+from xal.errors import XalError
 from xal.hints import Field
 from xal.models.shallow import Outputs, Shallow
 from xal.types import Matrix
@@ -28,7 +28,7 @@ class _Linear(Shallow):
     @property
     def offers(self) -> frozenset[str]:
         """Margins that are linear in features, or in words."""
-        return frozenset({"linear"} if self.encoder is None or isinstance(self.encoder, Bag) else ())
+        return frozenset({"linear"} if self.encoder is None or self.encoder.bag else ())
 
     @property
     def grid(self) -> Sequence[float]:
@@ -55,13 +55,22 @@ class _Linear(Shallow):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearSvm(_Linear, name="linear_svm"):
-    """Linear support vector machine, one class against the rest, squared hinge loss."""
+    """Linear support vector machine, one class against the rest."""
+
+    penalty: Literal["l1", "l2"] = "l2"
+    loss: Literal["squared_hinge", "hinge"] = "squared_hinge"
+    """The hinge itself goes with the L2 penalty alone."""
+    max_iter: Annotated[int, Field(ge=1)] = 2000
+
+    def __post_init__(self) -> None:
+        if self.penalty == "l1" and self.loss == "hinge":
+            raise XalError("loss: an L1 penalty goes with squared_hinge alone")
 
     def head(self, psi: float, seed: int) -> Any:
         """liblinear's primal or dual, whichever is smaller."""
         from sklearn.svm import LinearSVC
 
-        return LinearSVC(C=psi, random_state=seed, max_iter=2000)
+        return LinearSVC(C=psi, penalty=self.penalty, loss=self.loss, random_state=seed, max_iter=self.max_iter)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,10 @@ class Model(Component, ABC, family="model"):
         module.load_state_dict(weights)
         return Network(self, module, **where)
 
+    def regularizer(self, module: Any, inputs: Tensor, labels: Tensor) -> Tensor | None:
+        """A term of the training loss of the model's own; None: it has none."""
+        return None
+
     def untrained(self) -> Model:
         """The same network without its pretrained weights: for those who load others over them."""
         return self

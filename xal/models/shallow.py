@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import special
+from scipy import sparse, special
 from torch import Tensor, nn
 
 from xal.encoders import Encoder, Texts
@@ -35,6 +35,15 @@ Payload = Any
 Outputs = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Extra:
+    """Training items that are no labels."""
+
+    payload: Payload
+    labels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]  # in the loss, where a labelled item has 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shallow(Model):
     """Base of the scikit-learn classifiers. With an encoder they take texts, without one a table's features."""
@@ -43,11 +52,13 @@ class Shallow(Model):
     """What turns texts into vectors; null: the pool holds features, which are standardised."""
     folds: Annotated[int, Field(ge=2)] = 3
     """Of the cross-validation; fewer where a class has fewer items."""
+    calibrate: bool = True
+    """Probabilities by Platt's sigmoid, cross-validated; false: by the softmax of the margins, as they are."""
 
     @property
     def kind(self) -> Kind:
         """text or features."""
-        return "features" if self.encoder is None else "text"
+        return "features" if self.encoder is None else self.encoder.kind
 
     @property
     def offers(self) -> frozenset[str]:
@@ -83,9 +94,17 @@ class Shallow(Model):
         """((c, d) weights, (c,) intercepts) where outputs are linear in the vectors."""
         return None
 
-    def train(self, payload: Payload, labels: npt.NDArray[np.int64], classes: int, seed: int) -> tuple[State, Any]:
+    def train(
+        self,
+        payload: Payload,
+        labels: npt.NDArray[np.int64],
+        classes: int,
+        seed: int,
+        extra: Extra | None = None,
+    ) -> tuple[State, Any]:
         """(what was learned, the chosen value of the grid) from labelled items.
 
+        extra: synthetic items that the chosen head learns from, too; encoder, grid and calibration see labels alone.
         Raises XalError where all labels are the same.
         """
         present = np.unique(labels)
@@ -99,9 +118,21 @@ class Shallow(Model):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of heads that stop before they converge: the grid judges them
             psi, calibration = self._choose(vectors, labels, seed)
-            head = self.head(psi, seed).fit(vectors, labels)
+            if extra is None:
+                head = self.head(psi, seed).fit(vectors, labels)
+            else:
+                head = self._fit_all(psi, seed, vectors, labels, extra, self.encoding(state))
         state |= {f"head.{name}": values for name, values in self.learned(head).items()}
         return {**state, "classes": present.astype(np.int64), **calibration}, psi
+
+    def _fit_all(
+        self, psi: Any, seed: int, vectors: Matrix, labels: npt.NDArray[np.int64], extra: Extra, encoding: Encoding
+    ) -> Any:
+        more = encoding.encode(extra.payload)
+        both = np.concatenate([vectors, more]) if isinstance(vectors, np.ndarray) else sparse.vstack([vectors, more])
+        whole = sparse.csr_array(both) if sparse.issparse(both) else both
+        weights = np.concatenate([np.ones(len(labels)), extra.weights])
+        return self.head(psi, seed).fit(whole, np.concatenate([labels, extra.labels]), sample_weight=weights)
 
     def _choose(self, vectors: Matrix, labels: npt.NDArray[np.int64], seed: int) -> tuple[Any, State]:
         from sklearn.metrics import f1_score
@@ -109,7 +140,7 @@ class Shallow(Model):
 
         present, counts = np.unique(labels, return_counts=True)
         folds = min(self.folds, int(counts.min()))
-        if folds < 2:
+        if folds < 2 or (not self.calibrate and len(self.grid) == 1):
             return self.grid[0], {}
         index = np.searchsorted(present, labels)
         splits = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
@@ -121,7 +152,7 @@ class Shallow(Model):
                 outputs[test] = self.outputs(vectors[test], self.learned(head))
             tried.append((float(f1_score(index, outputs.argmax(axis=1), average="macro")), psi, outputs))
         _, psi, outputs = max(tried, key=lambda each: each[0])  # the first best
-        return psi, _platt(outputs, index)
+        return psi, _platt(outputs, index) if self.calibrate else {}
 
     def encoding(self, state: State) -> Encoding:
         """The encoder with what it has learned, or the scaling of features."""

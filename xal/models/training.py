@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,23 +54,74 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Guidance:
+    """What corrections say of n items, for losses that learn from them."""
+
+    corrected: Tensor  # (n,) bool
+    wrong: Tensor  # (n, h, w) or (n, d) bool: what should not matter
+    labels: Tensor  # (n,) int64
+    explained: Tensor  # (n,) int64 the class whose explanation was shown
+    said: Tensor  # (n, f) bool: components of the explanation that were corrected
+    push: Tensor  # (n, f) float32 z_hat - z: shown minus corrected attribution
+    target: Tensor  # (n, f) float32 z: corrected attribution, where something was said
+
+    def take(self, chosen: Tensor) -> Guidance:
+        """The chosen ones, by a mask or by positions."""
+        return Guidance(**{name: values[chosen] for name, values in vars(self).items()})
+
+    def to(self, device: torch.device) -> Guidance:
+        """On a device."""
+        return Guidance(**{name: values.to(device) for name, values in vars(self).items()})
+
+    def flipped(self, which: Tensor) -> Guidance:
+        """Of images of which some are mirrored."""
+        wrong = torch.where(which[:, None, None], self.wrong.flip(-1), self.wrong)
+        return replace(self, wrong=wrong)
+
+
+class Teacher(Protocol):
+    """A loss that learns from corrections."""
+
+    def forward(self, network: Any, inputs: Tensor, guidance: Guidance) -> tuple[Tensor, Tensor]:
+        """((b, c) logits, penalty) of a batch."""
+        ...
+
+    def combine(self, label_loss: Tensor, penalty: Tensor) -> Tensor:
+        """The loss."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Examples:
     """Labelled images, or vectors of features, in memory."""
 
     images: Tensor  # (n, c, h, w) uint8 0-255, or (n, d) float32
     labels: Tensor  # (n,) int64
+    weights: Tensor | None = None  # (n,) float32 of each in the loss; None: all 1
+    guidance: Guidance | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: Tensor) -> Examples:
         """The chosen ones, by a mask or by positions."""
-        return Examples(images=self.images[chosen], labels=self.labels[chosen])
+        return Examples(
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
+            guidance=None if self.guidance is None else self.guidance.take(chosen),
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Examples]) -> Examples:
-        """One after another."""
-        return cls(images=torch.cat([part.images for part in parts]), labels=torch.cat([part.labels for part in parts]))
+        """One after another; without guidance."""
+        weighted = any(part.weights is not None for part in parts)
+        weights = [torch.ones(len(part)) if part.weights is None else part.weights for part in parts]
+        return cls(
+            images=torch.cat([part.images for part in parts]),
+            labels=torch.cat([part.labels for part in parts]),
+            weights=torch.cat(weights) if weighted else None,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,8 +148,9 @@ def fit(
     workers: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    teacher: Teacher | None = None,
 ) -> Fitted:
-    """Train `module` in place and return its best weights (on the CPU).
+    """Train `module` in place and return its best weights (on the CPU). `teacher` learns from the examples' guidance.
 
     `wrap` makes the module distributed (DDP); each of `workers` processes takes every workers-th
     item of each shuffled batch. Raises NumericalError when the loss is not finite.
@@ -124,7 +176,9 @@ def fit(
         best_epoch, since, decays = 0, 0, 0
         for epoch in range(epochs):
             network.train()
-            train_losses.append(_epoch(model, network, train, optimizer, settings, shuffle, rank, workers, device))
+            train_losses.append(
+                _epoch(model, network, train, optimizer, settings, shuffle, rank, workers, device, teacher)
+            )
             if not torch.isfinite(torch.tensor(train_losses[-1])):
                 raise NumericalError(
                     f"the training loss is {train_losses[-1]} in epoch {epoch + 1} of {epochs}; lower train.lr ({lr:g})"
@@ -165,6 +219,7 @@ def _epoch(
     rank: int,
     workers: int,
     device: torch.device,
+    teacher: Teacher | None,
 ) -> float:
     """One pass over the training items; the mean loss of this worker's share."""
     total, seen = 0.0, 0
@@ -173,13 +228,16 @@ def _epoch(
         if len(batch) < smallest:
             continue  # on every worker alike, or one would wait for another's gradient
         share = batch[rank::workers]
-        images = train.images[share].to(device)
+        images, labels = train.images[share].to(device), train.labels[share].to(device)
+        guidance = None if train.guidance is None else train.guidance.take(share).to(device)
         if settings.flip:
             if images.ndim != 4:
                 raise XalError("train.flip: only images can be flipped; set it to false")
             flipped = torch.rand(len(share), device=device) < 0.5
             images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
-        loss = cross_entropy(network(model.preprocess(images)), train.labels[share].to(device))
+            guidance = None if guidance is None else guidance.flipped(flipped)
+        weights = None if train.weights is None else train.weights[share].to(device)
+        loss = _loss(model, network, model.preprocess(images), labels, weights, guidance, teacher)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -190,6 +248,31 @@ def _epoch(
             "on; raise train.batch_size, or label more"
         )
     return total / seen
+
+
+def _loss(
+    model: Model,
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    guidance: Guidance | None,
+    teacher: Teacher | None,
+) -> Tensor:
+    """Weighted mean cross-entropy in nats, what corrections add to it, and the model's own regulariser."""
+    penalty = None
+    if teacher is not None and guidance is not None:
+        logits, penalty = teacher.forward(network, inputs, guidance)
+    else:
+        logits = network(inputs)
+    if weights is None:
+        loss = cross_entropy(logits, labels)
+    else:
+        loss = (cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
+    if teacher is not None and penalty is not None:
+        loss = teacher.combine(loss, penalty)
+    own = model.regularizer(network, inputs, labels)
+    return loss if own is None else loss + own
 
 
 def _has_batch_norm(network: nn.Module) -> bool:
@@ -206,3 +289,15 @@ def evaluate_loss(model: Model, module: nn.Module, examples: Examples, batch_siz
         logits = module(model.preprocess(images.to(device)))
         total += cross_entropy(logits, labels.to(device), reduction="sum").item()
     return total / len(examples)
+
+
+@torch.inference_mode()
+def evaluate_hits(model: Model, module: nn.Module, examples: Examples, first: int, batch_size: int = 512) -> int:
+    """How many of the first so many examples are predicted right; the module is left in evaluation mode."""
+    module.eval()
+    device = next(module.parameters()).device
+    hits = 0
+    pairs = zip(examples.images[:first].split(batch_size), examples.labels[:first].split(batch_size), strict=True)
+    for images, labels in pairs:
+        hits += int((module(model.preprocess(images.to(device))).argmax(dim=1) == labels.to(device)).sum())
+    return hits

@@ -88,7 +88,7 @@ def _same_recipe(runs: Sequence[Run]) -> None:
     firsts: dict[str, Run] = {}
     for run in runs:
         same_arm = firsts.setdefault(run.arm, run)
-        for other, free in ((runs[0], ("strategy", "explainer", "seed:")), (same_arm, ("seed:",))):
+        for other, free in ((runs[0], ("strategy", "explainer", "feedback", "seed:")), (same_arm, ("seed:",))):
             lines = [line for line in differences(other.recipe, run.recipe) if not line.startswith(free)]
             if lines:
                 both = f"{other.directory} and {run.directory}"

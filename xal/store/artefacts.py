@@ -109,17 +109,35 @@ def copy_folder(source: Path, destination: Path) -> None:
 
 
 def write_synthetic(
-    path: Path, sources: Sequence[str], images: npt.NDArray[np.uint8], labels: Sequence[str], classes: Sequence[int]
+    path: Path,
+    kind: str,
+    payload: pa.Array,
+    *,
+    sources: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[int],
+    weight: float = 1.0,
 ) -> None:
-    """Training items that are no labels: an id of their own, the item they were made from, its label, the image."""
+    """Training items that are no labels: an id of their own, the item they were made from, its label, the payload."""
     columns = {
-        "id": [f"{source}#synthetic" for source in sources],
+        "id": [f"{source}#synthetic-{number}" for number, source in enumerate(sources)],
         "source": list(sources),
         "label": list(labels),
-        "class_index": list(classes),
-        "image": [encode_png(image) for image in images],
+        "class_index": pa.array(list(classes), pa.int64()),
+        "weight": pa.array([weight] * len(sources), pa.float64()),
+        kind: payload,
     }
     write_items(path, pa.table(columns))
+
+
+def encoded(payload: npt.NDArray[Any]) -> pa.Array:
+    """A payload as a pool has it: PNGs of images (b, c, h, w) uint8, lists of features (b, d), texts."""
+    if payload.dtype == object:
+        return pa.array(payload.tolist(), pa.string())
+    if payload.ndim == 4:
+        return pa.array([encode_png(image) for image in payload], pa.binary())
+    flat = pa.array(np.ascontiguousarray(payload, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, payload.shape[1])
 
 
 def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations, compressed: bool = True) -> None:

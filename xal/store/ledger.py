@@ -16,82 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
+from sqlalchemy import event
 
 from xal.errors import LabelError, ResourceError, RunError
+from xal.store.schema import (
+    CORRECTIONS,
+    FACTS,
+    LABELS,
+    METADATA,
+    MIGRATIONS,
+    QUERIES,
+    SCHEMA_VERSION,
+    STEPS,
+    UNREADABLE,
+)
+from xal.types import Correction
 
 SQLITE = "ledger.sqlite"
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
 """A minute after a node is lost, PostgreSQL sees that its client is gone, and frees the lock."""
 SECRETS = ("password", "sslpassword", "passfile")  # that a URL's query may hold
-SCHEMA_VERSION = 2
-_metadata = MetaData()
-_facts = Table("facts", _metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
-_steps = Table(
-    "steps",
-    _metadata,
-    Column("round", Integer, primary_key=True),
-    Column("step", String(16), primary_key=True),
-    Column("number", Integer, nullable=False, server_default="0"),  # order of commit; clocks jump
-    Column("seconds", Float, nullable=False),
-    Column("finished", Float, nullable=False),  # seconds since 1970
-    Column("artefact", Text),  # relative to the run directory
-    Column("figures", Text, nullable=False),  # JSON
-)
-_queries = Table(
-    "queries",
-    _metadata,
-    Column("id", Text, primary_key=True),  # an item is queried once
-    Column("round", Integer, nullable=False, index=True),
-    Column("rank", Integer, nullable=False),
-    Column("row", BigInteger, nullable=False),
-    Column("score", Float, nullable=False),
-    Column("why", Text, nullable=False),  # the strategy that chose it
-    Column("prediction", Text),
-    Column("confidence", Float),
-)
-_labels = Table(
-    "labels",
-    _metadata,
-    Column("id", Text, sa.ForeignKey("queries.id"), primary_key=True),
-    Column("label", Text, nullable=False),
-    Column("annotator", Text, nullable=False),
-    Column("at", Float, nullable=False),  # seconds since 1970
-)
-_unreadable = Table(
-    "unreadable",
-    _metadata,
-    Column("id", Text, primary_key=True),
-    Column("round", Integer),
-    Column("why", Text, nullable=False, server_default="cannot be read"),
-)
-_APPEND_ONLY = {
-    "sqlite": [
-        f"CREATE TRIGGER labels_no_{change.lower()} BEFORE {change} ON labels "
-        "BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END"
-        for change in ("UPDATE", "DELETE")
-    ],
-    "postgresql": [
-        "CREATE OR REPLACE FUNCTION labels_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN RAISE EXCEPTION ''labels are append-only''; END'",
-        "CREATE TRIGGER labels_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON labels "
-        "EXECUTE FUNCTION labels_append_only()",
-    ],
-}
-for _dialect, _statements in _APPEND_ONLY.items():
-    for _statement in _statements:
-        event.listen(_labels, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
-_MIGRATIONS = {  # from a version to the next
-    1: [
-        "ALTER TABLE steps ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
-        "UPDATE steps SET number = (SELECT count(*) FROM steps AS other WHERE other.finished < steps.finished "
-        "OR (other.finished = steps.finished AND other.round < steps.round)) + 1",
-        "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read'",
-    ],
-}
-
-
 _HELD = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :process")
+
+
+SAID = ("wrong", "missed", "against")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +68,16 @@ class Queried:
     prediction: str | None = None
     confidence: float | None = None
     label: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected:
+    """A correction, with whose it is and what it corrects."""
+
+    correction: Correction
+    shown: str | None
+    annotator: str
+    at: float  # seconds since 1970
 
 
 class Ledger:
@@ -183,36 +141,36 @@ class Ledger:
     def fact(self, name: str) -> str | None:
         """A named fact of the run."""
         with self._transaction() as connection:
-            value: str | None = connection.scalar(sa.select(_facts.c.value).where(_facts.c.name == name))
+            value: str | None = connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == name))
         return value
 
     def record_fact(self, name: str, value: str) -> None:
         """Write a fact once."""
         with self._transaction() as connection:
-            connection.execute(_facts.insert().values(name=name, value=value))
+            connection.execute(FACTS.insert().values(name=name, value=value))
 
     def steps(self) -> list[Step]:
         """All committed steps, in order of commit."""
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(_steps).order_by(_steps.c.number)).mappings().all()
+            rows = connection.execute(sa.select(STEPS).order_by(STEPS.c.number)).mappings().all()
         return [Step(**{**row, "figures": json.loads(row["figures"])}) for row in rows]
 
     def queried(self, round: int | None = None) -> list[Queried]:
         """Queried items with their labels so far, by round and rank."""
         statement = (
-            sa.select(_queries, _labels.c.label)
-            .select_from(_queries.outerjoin(_labels, _queries.c.id == _labels.c.id))
-            .order_by(_queries.c.round, _queries.c.rank)
+            sa.select(QUERIES, LABELS.c.label)
+            .select_from(QUERIES.outerjoin(LABELS, QUERIES.c.id == LABELS.c.id))
+            .order_by(QUERIES.c.round, QUERIES.c.rank)
         )
         if round is not None:
-            statement = statement.where(_queries.c.round == round)
+            statement = statement.where(QUERIES.c.round == round)
         with self._transaction() as connection:
             return [Queried(**row) for row in connection.execute(statement).mappings()]
 
     def unreadable(self) -> dict[str, str]:
         """Items that could not be used, ids ascending, and why."""
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(_unreadable.c.id, _unreadable.c.why)).all()
+            rows = connection.execute(sa.select(UNREADABLE.c.id, UNREADABLE.c.why)).all()
         return dict(sorted((str(item), str(why)) for item, why in rows))
 
     def commit(
@@ -225,15 +183,16 @@ class Ledger:
         artefact: str | None = None,
         queried: Iterable[Queried] = (),
         labels: Mapping[str, str] | None = None,
+        corrections: Mapping[str, Correction] | None = None,
         annotator: str = "",
         unreadable: Mapping[str, str] | None = None,
     ) -> None:
         """Commit a step with all that it decided, in one transaction."""
         now = time.time()
         with self._transaction() as connection:
-            number = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(_steps.c.number), 0) + 1))
+            number = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(STEPS.c.number), 0) + 1))
             connection.execute(
-                _steps.insert().values(
+                STEPS.insert().values(
                     round=round,
                     step=step,
                     number=number,
@@ -245,29 +204,30 @@ class Ledger:
             )
             items = [{key: value for key, value in vars(item).items() if key != "label"} for item in queried]
             if items:
-                connection.execute(_queries.insert(), items)
-            self._insert_labels(connection, labels or {}, annotator, now)
-            known = set(connection.scalars(sa.select(_unreadable.c.id)))
+                connection.execute(QUERIES.insert(), items)
+            self._insert_labels(connection, labels or {}, corrections or {}, annotator, now)
+            known = set(connection.scalars(sa.select(UNREADABLE.c.id)))
             new = [
                 {"id": item, "round": round, "why": why}
                 for item, why in sorted((unreadable or {}).items())
                 if item not in known
             ]
             if new:
-                connection.execute(_unreadable.insert(), new)
+                connection.execute(UNREADABLE.insert(), new)
 
     def adopt(self, other: Ledger, round: int) -> None:
         """Take over a round of another run as it is, in one transaction."""
-        tables = (_steps, _queries, _unreadable)
+        tables = (STEPS, QUERIES, UNREADABLE)
         with other._transaction() as source, self._transaction() as connection:
             for table in tables:
                 rows = [dict(row) for row in source.execute(sa.select(table).where(table.c.round == round)).mappings()]
                 if rows:
                     connection.execute(table.insert(), rows)
-            mine = sa.select(_labels).join(_queries, _queries.c.id == _labels.c.id).where(_queries.c.round == round)
-            rows = [dict(row) for row in source.execute(mine).mappings()]
-            if rows:
-                connection.execute(_labels.insert(), rows)
+            for table in (LABELS, CORRECTIONS):
+                mine = sa.select(table).join(QUERIES, QUERIES.c.id == table.c.id).where(QUERIES.c.round == round)
+                rows = [dict(row) for row in source.execute(mine).mappings()]
+                if rows:
+                    connection.execute(table.insert(), rows)
 
     def label_problems(self, labels: Mapping[str, str]) -> list[str]:
         """Every id that was not queried, and every conflict with an earlier label."""
@@ -279,32 +239,82 @@ class Ledger:
             if known.get(item) not in (None, label)
         ]
 
-    def add_labels(self, labels: Mapping[str, str], annotator: str) -> int:
-        """Append labels, all or none; the same label again is no change. Returns how many were new.
+    def corrections(self) -> dict[str, Corrected]:
+        """Corrections by id of the item."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(CORRECTIONS).order_by(CORRECTIONS.c.id)).mappings().all()
+        return {
+            row["id"]: Corrected(
+                correction=Correction(**{key: tuple(json.loads(row[key])) for key in SAID}),
+                shown=row["shown"],
+                annotator=row["annotator"],
+                at=row["at"],
+            )
+            for row in rows
+        }
 
-        Raises LabelError that lists what `label_problems` finds.
+    def correction_problems(self, corrections: Mapping[str, Correction]) -> list[str]:
+        """Every conflict with what was said before: a label without a correction says that there is none."""
+        known = self.corrections()
+        labelled = {item.id for item in self.queried() if item.label is not None}
+        lines = []
+        for item, correction in corrections.items():
+            if item in known and known[item].correction != correction:
+                lines.append(f"'{item}' has another correction already; corrections are append-only")
+            elif item in labelled and item not in known and correction:
+                lines.append(f"'{item}' was labelled without a correction before; corrections come with their label")
+        return lines
+
+    def add_labels(
+        self, labels: Mapping[str, str], annotator: str, corrections: Mapping[str, Correction] | None = None
+    ) -> int:
+        """Append labels and their corrections, all or none; the same again is no change. Returns how many were new.
+
+        Raises LabelError that lists what `label_problems` and `correction_problems` find.
         """
-        problems = self.label_problems(labels)
+        problems = self.label_problems(labels) + self.correction_problems(corrections or {})
         if problems:
             raise LabelError("\n".join(problems))
         known = {item.id: item.label for item in self.queried()}
         new = {item: label for item, label in labels.items() if known[item] is None}
         with self._transaction() as connection:
-            self._insert_labels(connection, new, annotator, time.time())
+            self._insert_labels(connection, new, corrections or {}, annotator, time.time())
         return len(new)
 
     @staticmethod
-    def _insert_labels(connection: sa.Connection, labels: Mapping[str, str], annotator: str, now: float) -> None:
+    def _insert_labels(
+        connection: sa.Connection,
+        labels: Mapping[str, str],
+        corrections: Mapping[str, Correction],
+        annotator: str,
+        now: float,
+    ) -> None:
         rows = [{"id": item, "label": label, "annotator": annotator, "at": now} for item, label in labels.items()]
-        if rows:
-            connection.execute(_labels.insert(), rows)
+        if not rows:
+            return
+        connection.execute(LABELS.insert(), rows)
+        shown = dict(
+            connection.execute(
+                sa.select(QUERIES.c.id, STEPS.c.artefact)
+                .join(STEPS, sa.and_(STEPS.c.round == QUERIES.c.round, STEPS.c.step == "query"))
+                .where(QUERIES.c.prediction.is_not(None))
+            ).all()
+        )
+        said = [
+            {key: json.dumps(getattr(correction, key)) for key in SAID}
+            | {"id": item, "shown": shown.get(item), "annotator": annotator, "at": now}
+            for item, correction in corrections.items()
+            if correction and item in labels
+        ]
+        if said:
+            connection.execute(CORRECTIONS.insert(), said)
 
     @staticmethod
     def _version(connection: sa.Connection) -> int:
         """Of the database's tables; 0: there are none."""
         if not sa.inspect(connection).has_table("facts"):
             return 0
-        return int(connection.scalar(sa.select(_facts.c.value).where(_facts.c.name == "schema")) or 0)
+        return int(connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == "schema")) or 0)
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Create the tables, or bring older ones up to date."""
@@ -312,13 +322,14 @@ class Ledger:
         if found > SCHEMA_VERSION:
             raise RunError(f"the ledger has schema {found}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it")
         if not found:
-            _metadata.create_all(connection)
-            connection.execute(_facts.insert().values(name="schema", value=str(SCHEMA_VERSION)))
+            METADATA.create_all(connection)
+            connection.execute(FACTS.insert().values(name="schema", value=str(SCHEMA_VERSION)))
             return
         for version in range(found, SCHEMA_VERSION):
-            for statement in _MIGRATIONS[version]:
+            for statement in MIGRATIONS[version]:
                 connection.execute(sa.text(statement))
-        connection.execute(_facts.update().where(_facts.c.name == "schema").values(value=str(SCHEMA_VERSION)))
+        METADATA.create_all(connection)
+        connection.execute(FACTS.update().where(FACTS.c.name == "schema").values(value=str(SCHEMA_VERSION)))
 
     @contextmanager
     def _transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:

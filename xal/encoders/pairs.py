@@ -1,0 +1,30 @@
+"""Indicators of equality: [x_i = x_j] for all i < j of a table's columns, as in CAIPI's colors experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from xal.encoders.encoder import Encoder, Encoding, State
+from xal.types import Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualPairs(Encoder, name="equal_pairs"):
+    """(d (d - 1) / 2) indicators of a table's d columns, in the order of numpy's triu_indices."""
+
+    kind: ClassVar[Literal["text", "features"]] = "features"
+
+    def load(self, state: State) -> Encoding:
+        """Nothing was learned."""
+        return _Pairs()
+
+
+class _Pairs(Encoding):
+    def encode(self, texts: Any) -> Matrix:
+        """(b, pairs) from features (b, d)."""
+        values = np.asarray(texts)
+        i, j = np.triu_indices(values.shape[1], 1)
+        return (values[:, i] == values[:, j]).astype(np.float64)

@@ -1,0 +1,91 @@
+"""What corrections say, as a file: written by the campaign, read by the workers that train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from xal.models.training import Examples, Guidance
+from xal.store.artefacts import read_items, write_items
+from xal.types import Correction, Explanations
+
+TARGETS = {"wrong": 0.0, "missed": 1.0, "against": -1.0}
+"""What the attribution of a corrected component should be."""
+
+
+def write_guidance(
+    path: Path,
+    corrections: Mapping[str, Correction],
+    wrong: Mapping[str, npt.NDArray[np.bool_]],
+    shown: Mapping[str, Explanations],
+) -> None:
+    """One row a corrected item. wrong: (h, w) or (d,) masks of what should not matter; shown: what was corrected."""
+    rows = []
+    for item, correction in corrections.items():
+        explanation = shown.get(item)
+        said = {component: goal for name, goal in TARGETS.items() for component in getattr(correction, name)}
+        components = sorted(said)
+        attributions = None if explanation is None else explanation.attributions[0]
+        rows.append(
+            {
+                "id": item,
+                "wrong": np.flatnonzero(wrong[item]),
+                "said": components,
+                "target": [said[component] for component in components],
+                "shown": [0.0 if attributions is None else float(attributions[each]) for each in components],
+                "explained": -1 if explanation is None else int(explanation.explained_class[0]),
+                "width": wrong[item].size if attributions is None else len(attributions),
+            }
+        )
+    numbers, reals = pa.list_(pa.int32()), pa.list_(pa.float32())
+    schema = [("id", pa.string()), ("wrong", numbers), ("said", numbers), ("target", reals), ("shown", reals)]
+    schema += [("explained", pa.int32()), ("width", pa.int32())]
+    write_items(path, pa.Table.from_pylist(rows, pa.schema(schema)))
+
+
+def read_guidance(path: Path, ids: Sequence[str], examples: Examples, width: int | None) -> Guidance:
+    """For examples whose first ones have `ids`; the others are synthetic, and not corrected.
+
+    width: features of the explanations that are wanted; None: all.
+    """
+    table = read_items(path)
+    place = {item: number for number, item in enumerate(ids)}
+    n = len(examples)
+    shape = tuple(examples.images.shape[2:]) or tuple(examples.images.shape[1:])
+    at = np.array([place[item] for item in table["id"].to_pylist()], np.int64)
+    wrong = np.zeros((n, int(np.prod(shape))), bool)
+    rows, columns = _places(table["wrong"], at)
+    wrong[rows, columns] = True
+    corrected = np.zeros(n, bool)
+    corrected[at] = True
+    explained = examples.labels.clone()
+    given = table["explained"].to_numpy()
+    explained[torch.from_numpy(at[given >= 0])] = torch.from_numpy(given[given >= 0].astype(np.int64))
+    features = max(table["width"].to_pylist(), default=0) if width is None else width
+    said = np.zeros((n, features), bool)
+    push, target = np.zeros((n, features), np.float32), np.zeros((n, features), np.float32)
+    if features:
+        rows, columns = _places(table["said"], at)
+        said[rows, columns] = True
+        goals = table["target"].combine_chunks().flatten().to_numpy()
+        shown = table["shown"].combine_chunks().flatten().to_numpy()
+        push[rows, columns], target[rows, columns] = shown - goals, goals
+    return Guidance(
+        corrected=torch.from_numpy(corrected),
+        wrong=torch.from_numpy(wrong.reshape(n, *shape)),
+        labels=examples.labels,
+        explained=explained,
+        said=torch.from_numpy(said),
+        push=torch.from_numpy(push),
+        target=torch.from_numpy(target),
+    )
+
+
+def _places(column: pa.ChunkedArray, at: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    lists = column.combine_chunks()
+    return np.repeat(at, np.diff(lists.offsets.to_numpy())), lists.flatten().to_numpy().astype(np.int64)

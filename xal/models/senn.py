@@ -1,0 +1,138 @@
+"""A self-explaining network (SENN; Alvarez-Melis & Jaakkola 2018), as CALI uses it: the explanation is exact and free.
+
+    f_c(x) = w_c(x)' phi(x) + b_c,    p = softmax(f)
+    of two classes f = (-z / 2, z / 2) with z = w(x)' phi(x) + b, so that p = sigma(z)
+
+w(x) is a fully connected network of `layers` layers whose last is 2 sigma - 1, so that |w| <= 1: CALI's ranking loss is
+linear in w and has no minimum otherwise. phi is the identity, a network learned besides, or given: a frozen module
+`package.module:function` of the number of inputs. The regulariser
+
+    Omega = || grad_x f(x) - w(x)' J_phi(x) ||    (of the label's f, mean over the batch)
+
+keeps w slow in terms of phi; the subtracted term is the gradient with w held fixed, so J_phi is never built.
+Departure: the paper has no bias b; without one a network of phi(x) = 0 can answer nothing but 1/2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from xal.errors import XalError
+from xal.hints import Field
+from xal.models.model import Kind, Model, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Senn(Model, name="senn"):
+    """Self-explaining network."""
+
+    layers: Annotated[int, Field(ge=1)] = 3
+    """L, of w(x)."""
+    width: Annotated[int, Field(ge=1)] = 100
+    """Units of its hidden layers."""
+    phi: str = "identity"
+    """identity, learned, or `package.module:function`: number of inputs -> a torch module, which is not trained."""
+    concepts: Annotated[int, Field(ge=1)] = 16
+    """phi learned: its outputs."""
+    alpha: Annotated[float, Field(ge=0)] = 0.01
+    """Of the regulariser Omega in the loss."""
+    of: Literal["image", "features"] = "features"
+    """What its pools hold; pixels are taken as 0-1."""
+
+    @property
+    def kind(self) -> Kind:
+        """As configured."""
+        return self.of
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Gradients, and weights that explain."""
+        return frozenset({"gradients", "self_explaining"})
+
+    def shape(self, pool: Shape) -> Shape:
+        """(c, h, w), or (d,)."""
+        return super().shape(pool) if self.of == "image" else pool
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """Its module; raises XalError for a phi that is none."""
+        inputs = int(torch.tensor(shape).prod())
+        if self.phi == "identity":
+            phi: nn.Module = nn.Identity()
+        elif self.phi == "learned":
+            phi = nn.Sequential(nn.Linear(inputs, self.width), nn.ReLU(), nn.Linear(self.width, self.concepts))
+        else:
+            phi = _given(self.phi, inputs).requires_grad_(False)
+        return SelfExplaining(phi, inputs, [self.width] * (self.layers - 1), classes)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Pixels 0-1, features as they are."""
+        return super().preprocess(images) if self.of == "image" else images.float()
+
+    def regularizer(self, module: Any, inputs: Tensor, labels: Tensor) -> Tensor | None:
+        """alpha Omega of a training batch."""
+        if not self.alpha:
+            return None
+        inputs = inputs.detach().requires_grad_()
+        return self.alpha * omega(module, inputs, labels)
+
+
+def omega(module: Any, inputs: Tensor, classes: Tensor) -> Tensor:
+    """Omega: (b, ...) inputs that require a gradient, (b,) the class whose f is meant."""
+    x = inputs.flatten(1)
+    weights, concepts = module.weights(x), module.phi(x)
+    w = weights[torch.arange(len(x), device=x.device), classes]
+    whole = torch.autograd.grad((w * concepts).sum(), inputs, create_graph=True, allow_unused=True)[0]
+    fixed = torch.autograd.grad((w.detach() * concepts).sum(), inputs, create_graph=True, allow_unused=True)[0]
+    difference = (whole - fixed).flatten(1)
+    return (difference.square().sum(dim=1) + 1e-12).sqrt().mean()  # the root has no gradient at 0
+
+
+class SelfExplaining(nn.Module):
+    """Logits by weights that depend on the input, times concepts."""
+
+    def __init__(self, phi: nn.Module, inputs: int, hidden: list[int], classes: int) -> None:
+        super().__init__()
+        self.phi, self.classes = phi, classes
+        with torch.no_grad():
+            self.features = int(phi(torch.zeros(1, inputs)).shape[1])
+        outputs = 1 if classes == 2 else classes
+        sizes = [inputs, *hidden, outputs * self.features]
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(itertools.pairwise(sizes)):
+            layers += [nn.ReLU()] * (number > 0) + [nn.Linear(before, after)]
+        self.w = nn.Sequential(*layers)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def weights(self, inputs: Tensor) -> Tensor:
+        """(b, c, f): what speaks for each class, in [-1, 1]."""
+        w: Tensor = torch.tanh(self.w(inputs.flatten(1)) / 2).unflatten(1, (-1, self.features))  # 2 sigma - 1
+        return torch.cat([-w, w], dim=1) if self.classes == 2 else w
+
+    def forward(self, inputs: Tensor, explained: bool = False) -> Any:
+        """(b, c) logits, and if asked for the (b, c, f) weights."""
+        weights = self.weights(inputs)
+        concepts = self.phi(inputs.flatten(1))
+        logits = torch.einsum("bcf,bf->bc", weights, concepts)
+        logits = (logits + torch.cat([-self.bias, self.bias])) / 2 if self.classes == 2 else logits + self.bias
+        return (logits, weights) if explained else logits
+
+
+def _given(name: str, inputs: int) -> nn.Module:
+    module, colon, attribute = name.partition(":")
+    try:
+        if not colon:
+            raise XalError("no ':' in it")
+        found = getattr(importlib.import_module(module), attribute)(inputs)
+    except Exception as error:  # a user's module may raise anything
+        raise XalError(
+            f"senn.phi '{name}': expected identity, learned, or package.module:function ({error})"
+        ) from error
+    if not isinstance(found, nn.Module):
+        raise XalError(f"senn.phi '{name}' gave {type(found).__name__}, not a torch module")
+    return found

@@ -1,0 +1,91 @@
+"""The tables of the ledger. Labels and corrections are append-only: the database refuses to change or delete one."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
+
+SCHEMA_VERSION = 3
+METADATA = MetaData()
+FACTS = Table("facts", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+STEPS = Table(
+    "steps",
+    METADATA,
+    Column("round", Integer, primary_key=True),
+    Column("step", String(16), primary_key=True),
+    Column("number", Integer, nullable=False, server_default="0"),  # order of commit; clocks jump
+    Column("seconds", Float, nullable=False),
+    Column("finished", Float, nullable=False),  # seconds since 1970
+    Column("artefact", Text),  # relative to the run directory
+    Column("figures", Text, nullable=False),  # JSON
+)
+QUERIES = Table(
+    "queries",
+    METADATA,
+    Column("id", Text, primary_key=True),  # an item is queried once
+    Column("round", Integer, nullable=False, index=True),
+    Column("rank", Integer, nullable=False),
+    Column("row", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("why", Text, nullable=False),  # the strategy that chose it
+    Column("prediction", Text),
+    Column("confidence", Float),
+)
+LABELS = Table(
+    "labels",
+    METADATA,
+    Column("id", Text, sa.ForeignKey("queries.id"), primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("annotator", Text, nullable=False),
+    Column("at", Float, nullable=False),  # seconds since 1970
+)
+CORRECTIONS = Table(
+    "corrections",
+    METADATA,
+    Column("id", Text, sa.ForeignKey("labels.id"), primary_key=True),
+    Column("wrong", Text, nullable=False),  # JSON lists of components
+    Column("missed", Text, nullable=False),
+    Column("against", Text, nullable=False),
+    Column("shown", Text),  # the artefact with the explanation that was shown, relative to the run; NULL: none was
+    Column("annotator", Text, nullable=False),
+    Column("at", Float, nullable=False),  # seconds since 1970
+)
+UNREADABLE = Table(
+    "unreadable",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("round", Integer),
+    Column("why", Text, nullable=False, server_default="cannot be read"),
+)
+
+
+def _protected(table: str) -> dict[str, list[str]]:
+    """What keeps a table append-only, by dialect."""
+    return {
+        "sqlite": [
+            f"CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
+            for change in ("UPDATE", "DELETE")
+        ],
+        "postgresql": [
+            f"CREATE OR REPLACE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            f"'BEGIN RAISE EXCEPTION ''{table} are append-only''; END'",
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            f"EXECUTE FUNCTION {table}_append_only()",
+        ],
+    }
+
+
+for _table in (LABELS, CORRECTIONS):
+    for _dialect, _statements in _protected(_table.name).items():
+        for _statement in _statements:
+            event.listen(_table, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+MIGRATIONS = {  # from a version to the next
+    1: [
+        "ALTER TABLE steps ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
+        "UPDATE steps SET number = (SELECT count(*) FROM steps AS other WHERE other.finished < steps.finished "
+        "OR (other.finished = steps.finished AND other.round < steps.round)) + 1",
+        "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read'",
+    ],
+    2: [],  # the table of corrections, which is created where it is missing
+}
