@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from xal.campaign.annotators import Request
+from xal.campaign.claim import claim
 from xal.campaign.drawn import background, holdout
 from xal.campaign.queried import keep_query
 from xal.campaign.recipe import RunSpec
 from xal.campaign.synthetic import write_copies
-from xal.campaign.teaching import Teaching, against_truth, judge_test, trust
+from xal.campaign.teaching import Judge, Teaching, trust
 from xal.campaign.truth import knows
 from xal.chance import Chance
-from xal.config import differences
 from xal.data.payloads import payload_of
+from xal.data.pool import Pool
 from xal.engine.engine import Session
 from xal.engine.query import Coordinator
 from xal.engine.training import TrainJob
@@ -91,7 +91,7 @@ class Campaign:
         self.test, self.validation = self.recipe.open_test(), self.recipe.open_validation()
         self.classes = self.recipe.classes(self.pool)
         self.chance = Chance(spec.seed)
-        self._claim()
+        claim(spec, ledger, self.pool, self.classes, lambda: self.shape)
 
     @cached_property
     def shape(self) -> Shape:
@@ -227,7 +227,7 @@ class Campaign:
         earlier = {item: found.correction for item, found in self.ledger.corrections().items() if item in labels}
         figures: dict[str, Any] = trust(request.items, labels, earlier | dict(corrections))
         rows = np.array([item.row for item in request.items], np.int64)
-        figures |= against_truth(self.pool, rows, ids, request.explanations(), self.shape, feedback.shown)
+        figures |= self._judge(self.pool).figures(rows, ids, request.explanations())
         return figures, f" and {figures['corrections']} corrections"
 
     def _train(self, round: int, started: float) -> int:
@@ -308,14 +308,17 @@ class Campaign:
         else:
             figures = self._evaluate_holdout(coordinator)
         if self.recipe.judge and on is not None and knows(on):
-            k = self.recipe.feedback.shown if self.recipe.feedback else None
-            figures |= judge_test(replace(coordinator, pool=on, kept=None), self.recipe.judge, Chance(0), k)
+            figures |= self._judge(on).drawn(replace(coordinator, pool=on, kept=None), self.recipe.judge)
         summary = f"accuracy {figures['accuracy']:.4f} on {figures['on']}"
         if coordinator.unreadable:
             figures["left_out"] = coordinator.unreadable  # by id, why: the measures are of the others
             summary += f", without {len(coordinator.unreadable)} items"
         self._commit(round, "evaluate", started, figures, summary)
         return 0
+
+    def _judge(self, pool: Pool) -> Judge:
+        k = self.recipe.feedback.shown if self.recipe.feedback else None
+        return Judge(pool=pool, shape=self.shape, classes=self.classes, k=k, explainer=self.recipe.explainer)
 
     def _evaluate_holdout(self, coordinator: Coordinator) -> dict[str, Any]:
         items = {item.id: item for item in self.ledger.queried()}
@@ -390,30 +393,3 @@ class Campaign:
         where = f"round-{round:03d}/{step}" if artefact else None
         self.ledger.commit(round, step, seconds=seconds, figures=figures, artefact=where, **decided)
         self.reporter.say(f"round {round}/{self.recipe.budget.rounds} {step:<8} {seconds:6.1f} s  {summary}")
-
-    def _claim(self) -> None:
-        """Write, or check, whose run this is."""
-        identity = yaml.safe_dump(self.spec.identity(), sort_keys=True)
-        stored = self.ledger.fact("recipe")
-        if stored is None:
-            path = self.directory / "recipe.yaml"
-            path.write_text(identity, encoding="utf-8")
-            facts = {
-                "arm": self.spec.arm,
-                "pool": self.pool.fingerprint,
-                "classes": yaml.safe_dump(list(self.classes)),
-                "shape": yaml.safe_dump(list(self.shape)),
-                "names": yaml.safe_dump(list(self.pool.names)),
-            }
-            for name, value in facts.items():
-                if self.ledger.fact(name) is None:
-                    self.ledger.record_fact(name, value)
-            self.ledger.record_fact("recipe", identity)
-        elif stored != identity:
-            changed = differences(yaml.safe_load(identity), yaml.safe_load(stored))
-            raise RunError(
-                f"{self.directory} holds a run of another recipe; choose another --out, or undo:\n"
-                + "\n".join(f"  - {line}" for line in changed)
-            )
-        if self.ledger.fact("pool") != self.pool.fingerprint:
-            raise RunError(f"the pool of {self.directory} has changed since the run began; give the old one back")

@@ -13,6 +13,7 @@ from xal.campaign.annotators import Annotator, Oracle, Request
 from xal.campaign.truth import Truth, knows, truths
 from xal.data.payloads import payload_of
 from xal.errors import LabelError
+from xal.feedback import Feedback
 from xal.feedback.components import shown_components
 from xal.types import Correction, Explanations, dense
 
@@ -32,8 +33,6 @@ class Simulated(Annotator, name="simulated"):
     """Share of components judged the wrong way round."""
     corrects: Literal["right", "always"] = "right"
     """Explanations of right predictions alone, as CAIPI has it, or all."""
-    most: Annotated[int, Field(ge=0)] | None = None
-    """Components that an item is corrected in, at most: c; those of largest attribution, or farthest from the truth."""
     signed: bool = False
     """Say of any component what its attribution should be: 1 or -1 where it matters, 0 elsewhere (CALI); else only
     which of the shown ones do not matter."""
@@ -72,34 +71,36 @@ class Simulated(Annotator, name="simulated"):
             right = item.prediction is None or item.prediction == labels[item.id]
             if gone or not (right or self.corrects == "always") or (explanation is None and feedback.shown):
                 continue
-            if self.signed and explanation is not None:
-                found = self._signed(truth, explanation, request.classes.index(labels[item.id]))
+            if self.signed:
+                found = self._signed(truth, explanation, feedback, request.classes.index(labels[item.id]))
             else:
-                found = self._shown(truth, explanation, feedback.shown, request, item.id)
+                found = self._shown(truth, explanation, feedback, request, item.id)
             if found:
                 corrections[item.id] = found
         return corrections
 
     def _shown(
-        self, truth: Truth, explanation: Explanations | None, k: int | None, request: Request, item: str
+        self, truth: Truth, explanation: Explanations | None, feedback: Feedback, request: Request, item: str
     ) -> Correction:
         """Which of the components shown do not matter."""
         if explanation is None and not truth.relevant and not self.noisy:
-            return Correction(wrong=tuple(sorted(truth.components))[: self.most])
-        shown = truth.all(None) if explanation is None else shown_components(explanation, k)
+            return Correction(wrong=tuple(sorted(truth.components))[: feedback.most])
+        shown = truth.all(None) if explanation is None else shown_components(explanation, feedback.shown)
         matters = np.array(truth.of(explanation, shown), bool)
         if self.noisy and len(shown):
             draws = request.chance.of("noisy", item).uniform(np.array([str(each) for each in shown], object))
             matters ^= draws < self.noisy
-        return Correction(wrong=_plain(np.array(shown, np.int64)[~matters][: self.most]))
+        return Correction(wrong=_plain(np.array(shown, np.int64)[~matters][: feedback.most]))
 
-    def _signed(self, truth: Truth, explanation: Explanations, label: int) -> Correction:
-        """What the attributions farthest from the truth should be."""
+    def _signed(self, truth: Truth, explanation: Explanations | None, feedback: Feedback, label: int) -> Correction:
+        """What the attributions farthest from the truth should be; nothing where none were shown."""
+        if explanation is None:
+            return Correction()
         components = np.array(truth.all(explanation), np.int64)
         sign = 1.0 if int(explanation.explained_class[0]) == label else -1.0
         goals = np.where(truth.of(explanation, components.tolist()), sign, 0.0)
         distance = np.abs(dense(explanation.attributions)[0, components] - goals)
-        chosen = np.argsort(-distance, kind="stable")[: self.most]
+        chosen = np.argsort(-distance, kind="stable")[: feedback.most]
         chosen = chosen[distance[chosen] > NEAR]
         by_goal = {goal: _plain(components[chosen[goals[chosen] == goal]]) for goal in (0.0, 1.0, -1.0)}
         return Correction(wrong=by_goal[0.0], missed=by_goal[1.0], against=by_goal[-1.0])

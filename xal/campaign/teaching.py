@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xal.campaign.annotators import explanations_in
-from xal.campaign.truth import f1, knows, on_irrelevant, truths
+from xal.campaign.truth import distance, f1, knows, on_irrelevant, recall, truths
 from xal.chance import Chance
 from xal.data.payloads import payload_of
 from xal.data.pool import Pool
 from xal.engine.guidance import write_guidance
 from xal.engine.query import Coordinator
+from xal.explainers import Explainer
 from xal.feedback import Feedback
 from xal.feedback.components import mask_of
 from xal.feedback.counterexamples import Counterexamples
@@ -154,42 +155,57 @@ def trust(items: Sequence[Queried], labels: Mapping[str, str], corrections: Mapp
     }
 
 
-def against_truth(
-    pool: Pool,
-    rows: npt.NDArray[np.int64],
-    ids: Sequence[str],
-    shown: Mapping[str, Explanations],
-    shape: Shape,
-    k: int | None,
-) -> dict[str, float]:
-    """explanation_f1 of the k components shown, and on_irrelevant, the share of attribution that lies elsewhere: means
-    over the items that are explained, where the pool knows what matters; {} where it does not."""
-    if not knows(pool) or not any(item in shown for item in ids):
-        return {}
-    order = np.argsort(rows)
-    payload, _ = payload_of(pool.read(rows[order], [pool.kind])[pool.kind], pool.kind, shape)
-    pairs = [
-        (truth, shown[ids[place]])
-        for truth, place in zip(truths(pool, rows[order], payload), order, strict=True)
-        if ids[place] in shown
-    ]
-    return {
-        "explanation_f1": float(np.mean([f1(truth, explanation, k) for truth, explanation in pairs])),
-        "on_irrelevant": float(np.mean([on_irrelevant(truth, explanation) for truth, explanation in pairs])),
-    }
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judge:
+    """Holds explanations against what a pool says matters."""
 
+    pool: Pool
+    shape: Shape
+    classes: tuple[str, ...]
+    k: int | None  # components shown
+    explainer: Explainer | None
 
-def judge_test(coordinator: Coordinator, items: int, chance: Chance, k: int | None) -> dict[str, float]:
-    """The same of at most `items` of the coordinator's pool, drawn at random, the same in every round and arm."""
-    pool = coordinator.pool
-    generator = np.random.default_rng(chance.of("judged").number)
-    rows = np.sort(generator.permutation(len(pool))[:items])
-    evidence = coordinator.collect(rows, frozenset({"explanations"}), "judge")
-    if evidence is None or evidence.explanations is None:
-        return {}
-    ids = [str(item) for item in evidence.ids]
-    shown = {item: evidence.explanations.take(slice(place, place + 1)) for place, item in enumerate(ids)}
-    return against_truth(pool, evidence.rows, ids, shown, coordinator.shape or (), k)
+    def figures(
+        self, rows: npt.NDArray[np.int64], ids: Sequence[str], shown: Mapping[str, Explanations]
+    ) -> dict[str, float]:
+        """Means over the items that are explained; {} where the pool does not know what matters.
+
+        explanation_f1: of the k components shown; explanation_recall: at k = how many matter; on_irrelevant: share of
+        the attribution that lies elsewhere; explanation_loss: of weights that explain themselves, the squared distance
+        to the truth.
+        """
+        if not knows(self.pool) or not any(item in shown for item in ids):
+            return {}
+        order = np.argsort(rows)
+        table = self.pool.read(rows[order], [self.pool.kind, *(["label"] if self.pool.has_labels else [])])
+        payload, _ = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
+        labels = table["label"].to_pylist() if self.pool.has_labels else []
+        exact = self.explainer is not None and "self_explaining" in self.explainer.wants and labels
+        found: dict[str, list[float]] = {}
+        for number, (truth, place) in enumerate(zip(truths(self.pool, rows[order], payload), order, strict=True)):
+            explanation = shown.get(ids[place])
+            if explanation is None:
+                continue
+            each = {
+                "explanation_f1": f1(truth, explanation, self.k),
+                "explanation_recall": recall(truth, explanation),
+                "on_irrelevant": on_irrelevant(truth, explanation),
+            }
+            if exact:
+                each["explanation_loss"] = distance(truth, explanation, self.classes.index(labels[number]))
+            for name, value in each.items():
+                found.setdefault(name, []).append(value)
+        return {name: float(np.mean(values)) for name, values in found.items()}
+
+    def drawn(self, coordinator: Coordinator, items: int) -> dict[str, float]:
+        """The same of at most `items` of the pool, drawn at random, the same in every round and arm."""
+        rows = np.sort(np.random.default_rng(Chance(0).of("judged").number).permutation(len(self.pool))[:items])
+        evidence = coordinator.collect(rows, frozenset({"explanations"}), "judge")
+        if evidence is None or evidence.explanations is None:
+            return {}
+        ids = [str(item) for item in evidence.ids]
+        shown = {item: evidence.explanations.take(slice(place, place + 1)) for place, item in enumerate(ids)}
+        return self.figures(evidence.rows, ids, shown)
 
 
 def _stacked(values: Sequence[Any]) -> Any:

@@ -76,3 +76,24 @@ def on_irrelevant(truth: Truth, explanation: Explanations) -> float:
         weight = weight * np.bincount(explanation.segments[0].ravel(), minlength=max(components) + 1)[components]
     total = float(weight.sum())
     return float(weight[~np.array(truth.of(explanation, components))].sum()) / total if total else 0.0
+
+
+def recall(truth: Truth, explanation: Explanations) -> float:
+    """Recall at k = how many matter: their share among the k components of largest attribution, in [0, 1]."""
+    there = [each for each, good in zip(*_judged_all(truth, explanation), strict=True) if good]
+    if not there:
+        return 1.0
+    return len(set(there) & set(shown_components(explanation, len(there)))) / len(there)
+
+
+def distance(truth: Truth, explanation: Explanations, label: int) -> float:
+    """Squared distance of the attributions to z: 1 where a component matters, -1 where the class explained is not the
+    item's, 0 elsewhere. For weights that lie in [-1, 1]."""
+    components, matters = _judged_all(truth, explanation)
+    sign = 1.0 if int(explanation.explained_class[0]) == label else -1.0
+    return float(((dense(explanation.attributions)[0, components] - np.where(matters, sign, 0.0)) ** 2).sum())
+
+
+def _judged_all(truth: Truth, explanation: Explanations) -> tuple[list[int], list[bool]]:
+    components = truth.all(explanation)
+    return components, truth.of(explanation, components)

@@ -6,7 +6,8 @@ keep a uniform number of features, 1 to m of them taken away (as the `lime` pack
 each patch with probability 1/2. Weights are pi = sqrt(exp(-D^2 / width^2)), D the cosine distance of z from all ones
 (times 100 for texts, as the package has it). The attributions are the coefficients of a ridge regression with penalty
 `alpha` and an intercept, solved in closed form, all items of a batch at once and all coalitions in one go through the
-network.
+network. With `keep`, as in CAIPI, each of the repeated fits votes for its k largest coefficients, and the others than
+the k most often chosen become 0.
 
 M. T. Ribeiro et al. 2016; the `lime` package 0.2. Departures: tables take features away by putting in labelled items',
 where the package draws from a normal distribution; images have a grid of patches for superpixels; no feature selection.
@@ -39,6 +40,8 @@ class Lime(ByCoalitions, name="lime"):
     """Ridge penalty."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """Fits whose coefficients are averaged, each on coalitions of its own: steadier explanations."""
+    keep: Annotated[int, Field(ge=1)] | None = None
+    """k: components that are kept, those most often among the k largest of a fit; null: all."""
     absent: Absent = "grey"
     seed: int = 0
 
@@ -49,6 +52,7 @@ class Lime(ByCoalitions, name="lime"):
         explained = explained_classes(probabilities, classes).cpu().numpy()
         widest = int(game.players.max(initial=1))
         values, base, output = np.zeros((len(explained), widest)), np.zeros(len(explained)), np.zeros(len(explained))
+        votes = np.zeros_like(values)
         order = np.argsort(game.players, kind="stable")
         for items in runs(game, order, np.full(len(order), self.samples)):
             for repeat in range(self.repeats):
@@ -58,8 +62,12 @@ class Lime(ByCoalitions, name="lime"):
                 y = worth[np.arange(n * s), explained[items].repeat(s)].reshape(n, s)
                 found, intercept = ridge(masks, y, self._weights(masks, game), game.players[items], self.alpha)
                 values[items, :m] += found / self.repeats
+                votes[items, :m] += _largest(np.abs(found), self.keep)
                 base[items] += intercept / self.repeats
                 output[items] = y[:, 0]
+        if self.keep is not None:  # ties by the mean coefficient
+            sizes = np.abs(values)
+            values = np.where(_largest(votes + sizes / (2 * sizes.max(initial=1e-300)), self.keep), values, 0.0)
         return Explanations(
             explained_class=explained,
             probability=probabilities.cpu().numpy()[np.arange(len(explained)), explained].astype(np.float64),
@@ -95,6 +103,16 @@ class Lime(ByCoalitions, name="lime"):
         else:
             width = 0.25 if isinstance(game, ImageGame) else 0.75 * float(np.sqrt(m.max()))
         return np.asarray(np.sqrt(np.exp(-(distance**2) / (self.width or width) ** 2)))
+
+
+def _largest(sizes: Values, k: int | None) -> Masks:
+    """(n, m) whether among the k largest of its row, the first where tied; all where k is None."""
+    if k is None or k >= sizes.shape[1]:
+        return np.ones(sizes.shape, bool)
+    chosen = np.argsort(-sizes, axis=1, kind="stable")[:, :k]
+    mask = np.zeros(sizes.shape, bool)
+    np.put_along_axis(mask, chosen, True, axis=1)
+    return mask
 
 
 def coalitions(m: int, samples: int, generator: np.random.Generator, patches: bool) -> Masks:

@@ -47,6 +47,10 @@ class Feedback(Component, ABC, family="feedback"):
     """Components of largest attribution that the annotator is shown and asked about; null: all, and then items that
     no explanation was shown of, such as those of round 0, can be corrected as well."""
 
+    most: Annotated[int, Field(ge=1)] | None = None
+    """c: components that a simulated annotator corrects an item in, at most: those of largest attribution, or farthest
+    from what they should be; null: all."""
+
     def copies(self, lesson: Lesson, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
         """(payload of further training items, (m,) the corrected item each was made from); by default none."""
         return lesson.payload[:0], np.empty(0, np.int64)

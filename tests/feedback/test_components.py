@@ -1,0 +1,62 @@
+"""What corrections speak of: shown components, their names, and the part of an item that they are."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from xal import words
+from xal.errors import XalError
+from xal.feedback.components import Naming, judged, mask_of, shown_components, without
+from xal.types import Explanations
+
+
+def explained(attributions: object, segments: object = None) -> Explanations:
+    return Explanations(
+        attributions=attributions,
+        represented=attributions,
+        explained_class=np.array([1]),
+        probability=np.array([0.9]),
+        segments=segments,
+    )
+
+
+def test_shown_are_the_largest_that_are_not_0() -> None:
+    found = explained(np.array([[0.1, -0.5, 0.0, 0.3, np.nan]]))
+    assert shown_components(found, 2) == (1, 3) and shown_components(found, None) == (1, 3, 0)
+    row = sparse.csr_array((np.array([0.2, -0.7, 0.0]), (np.zeros(3, int), np.array([5, 9, 11]))), shape=(1, 20))
+    assert shown_components(explained(row), None) == (9, 5)
+    tied = explained(np.array([[0.5, -0.5, 0.5]]))
+    assert shown_components(tied, 2) == (0, 1)
+
+
+def test_names_go_both_ways() -> None:
+    text = Naming("Good, GOOD plot", None, ())
+    assert text.number("good") == text.number("Good") == words.column("good") and text.number("bad") is None
+    assert text.name(words.column("plot")) == "plot"
+    table = Naming(np.zeros(3), None, ("height", "width", "age"))
+    assert table.number("width") == 1 and table.name(2) == "age" and table.number("height ") is None
+    assert Naming(np.zeros(2), None, ()).number("column 1") == 1
+    image = np.zeros((1, 2, 3))
+    assert Naming(image, None, ()).number("1,2") == 5
+    patches = explained(np.zeros((1, 2)), np.array([[[0, 0, 1], [0, 0, 1]]]))
+    assert Naming(image, patches, ()).number("1") == 1 and Naming(image, patches, ()).number("2") is None
+    pixels = explained(np.zeros((1, 6)), np.arange(6).reshape(1, 2, 3))
+    assert Naming(image, pixels, ()).name(4) == "1,1"
+
+
+def test_masks_are_the_features_pixels() -> None:
+    image = np.zeros((3, 2, 3))
+    patches = explained(np.zeros((1, 2)), np.array([[[0, 0, 1], [0, 0, 1]]]))
+    np.testing.assert_array_equal(mask_of((1,), image, patches), [[False, False, True]] * 2)
+    np.testing.assert_array_equal(mask_of((0, 5), image, None), [[True, False, False], [False, False, True]])
+    np.testing.assert_array_equal(mask_of((2,), np.zeros(4), None), [False, False, True, False])
+    with pytest.raises(XalError, match="no mask"):
+        mask_of((2,), "some text", None)
+    relevant = np.array([[True, True, False], [True, False, False]])
+    assert judged((0, 1), relevant, patches, image) == [True, False]
+    assert judged((0, 4), relevant, None, image) == [True, False]
+
+
+def test_a_text_without_words() -> None:
+    assert without("Good, plot; good end.", (words.column("good"),)) == ", plot; end."
+    assert without("all", (words.column("all"),)) == ""

@@ -1,0 +1,109 @@
+"""Counterexamples: only what was wrongly relevant changes, it always changes, and draws belong to the item."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xal import words
+from xal.errors import XalError
+from xal.feedback.counterexamples import Counterexamples
+from xal.feedback.feedback import Lesson
+
+
+def table(n: int = 6) -> Lesson:
+    generator = np.random.default_rng(0)
+    known = generator.integers(0, 4, (40, 5)).astype(np.float32)
+    wrong = generator.random((n, 5)) < 0.5
+    wrong[:, 0] = True
+    return Lesson(
+        ids=[f"item-{i}" for i in range(n)],
+        payload=known[:n].copy(),
+        labels=np.arange(n) % 2,
+        wrong=wrong,
+        known=known,
+        known_labels=np.arange(40) % 2,
+    )
+
+
+def images(n: int = 4) -> Lesson:
+    generator = np.random.default_rng(0)
+    known = generator.integers(0, 256, (20, 3, 6, 5)).astype(np.uint8)
+    wrong = np.zeros((n, 6, 5), bool)
+    wrong[:, :2, :2] = True
+    return Lesson(
+        ids=[f"item-{i}" for i in range(n)],
+        payload=known[:n].copy(),
+        labels=np.arange(n) % 2,
+        wrong=wrong,
+        known=known,
+        known_labels=np.arange(20) % 2,
+    )
+
+
+@pytest.mark.parametrize("how", ["random", "alternative", "class"])
+@pytest.mark.parametrize("make", [table, images])
+def test_only_what_is_wrong_changes(make: Callable[[], Lesson], how: str) -> None:
+    lesson = make()
+    before = lesson.payload.copy()
+    made, source = Counterexamples(how=how, copies_of=3).copies(lesson, seed=1)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(lesson.payload, before)
+    assert made.dtype == lesson.payload.dtype and source.tolist() == np.repeat(np.arange(len(before)), 3).tolist()
+    wrong = lesson.wrong[:, None] if before.ndim == 4 else lesson.wrong
+    for copy, of in zip(made, source, strict=True):
+        changed = copy != before[of]
+        assert not changed[~np.broadcast_to(wrong[of], copy.shape)].any()
+        assert changed.any()
+    if how == "alternative":  # every wrong component, in all copies
+        same = made.reshape(len(made), -1, lesson.wrong[0].size) == before[source].reshape(len(made), -1, wrong[0].size)
+        assert not same.all(axis=1)[lesson.wrong.reshape(len(before), -1)[source]].any()
+
+
+def test_alternatives_are_all_other_values_in_turn() -> None:
+    made, source = Counterexamples(how="alternative", copies_of=3).copies(table(), seed=1)
+    for number in range(6):
+        assert sorted({0.0, 1.0, 2.0, 3.0} - {float(table().payload[number, 0])}) == sorted(made[source == number, 0])
+
+
+def test_those_of_the_class_come_from_one_item_of_it() -> None:
+    lesson = images()
+    made, source = Counterexamples(how="class").copies(lesson, seed=1)
+    for copy, of in zip(made, source, strict=True):
+        donors = [k for k in range(20) if (lesson.known[k, :, :2, :2] == copy[:, :2, :2]).all()]
+        assert donors and all(k % 2 == lesson.labels[of] for k in donors)
+
+
+def test_copies_depend_on_the_item_alone() -> None:
+    lesson = table()
+    half = replace(lesson, **{n: getattr(lesson, n)[3:] for n in ("ids", "payload", "labels", "wrong")})
+    for how in ("random", "alternative", "class"):
+        plan = Counterexamples(how=how, copies_of=2)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(plan.copies(lesson, 5)[0][6:], plan.copies(half, 5)[0])
+    assert (plan.copies(lesson, 6)[0] != plan.copies(lesson, 5)[0]).any()
+
+
+def test_a_constant_cannot_be_changed() -> None:
+    lesson = table()
+    lesson.known[:, 0] = 7
+    for how in ("random", "alternative"):
+        with pytest.raises(XalError, match=r"cannot change component 0: all 40 labelled items .* take how: class"):
+            Counterexamples(how=how).copies(lesson, 1)  # type: ignore[arg-type]
+    lesson.payload[:] = lesson.known[:] = 7
+    with pytest.raises(XalError, match="no labelled item of the class of 'item-0' differs"):
+        Counterexamples(how="class").copies(lesson, 1)
+
+
+def test_texts_lose_or_change_their_wrong_words() -> None:
+    texts = np.array(["a good film", "bad bad end", "fine"], object)
+    wrong = [(words.column("good"),), (words.column("bad"),), (words.column("fine"),)]
+    lesson = Lesson(
+        ids=["x", "y", "z"], payload=texts, labels=np.array([1, 0, 1]), wrong=wrong, known=texts,
+        known_labels=np.array([1, 0, 1]),
+    )  # fmt: skip
+    made, source = Counterexamples(how="alternative", copies_of=4).copies(lesson, 0)
+    assert made.tolist() == ["a film", "end"] and source.tolist() == [0, 1]  # once each; nothing is left of the third
+    made, source = Counterexamples(how="random", copies_of=2).copies(lesson, 0)
+    assert len(made) == 6 and all("good" not in text for text in made[:2]) and all("bad" not in t for t in made[2:4])
+    made, _ = Counterexamples(how="class").copies(lesson, 0)
+    assert set(words.tokens(made[0])) - {"a", "film"} <= {"fine", "a", "film"}
