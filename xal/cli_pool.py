@@ -126,3 +126,16 @@ def pool_colors(
         destination, items=items, rule=1 if rule else 0, encoding="onehot" if onehot else "codes", skip=skip
     )
     console.print(f"{made:,} items in {destination}")
+
+
+@pool_app.command("news")
+def pool_news(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="JSON lines of split, group, id, text; two groups.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
+    split: Annotated[str, typer.Option(help="Which of the splits.")] = "train",
+) -> None:
+    """Take posts of two newsgroups, their content words alone, and which of them matter."""
+    from xal.data.news import build_news
+
+    made, gold = build_news(source, destination, split)
+    console.print(f"{made:,} items in {destination}; {gold:,} words matter")

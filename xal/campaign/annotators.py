@@ -138,7 +138,7 @@ class File(Annotator, name="file"):
         table = read_items(request.artefact / ITEMS)
         payload, _ = payload_of(table[request.pool.kind], request.pool.kind, request.shape)
         explained = request.explanations()
-        k = request.feedback.shown if request.feedback is not None else None
+        k = request.feedback.shown_to_people if request.feedback is not None else None
         found = {}
         for item, each in zip(table["id"].to_pylist(), payload, strict=True):
             if item in explained:

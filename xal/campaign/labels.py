@@ -136,9 +136,8 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
             if explanation is None and feedback.shown is not None:
                 problems.append(f"'{item}': no explanation of it was shown, so there is nothing to correct")
                 continue
-            shown = (
-                None if feedback.shown is None or explanation is None else shown_components(explanation, feedback.shown)
-            )
+            k = feedback.shown_to_people
+            shown = None if k is None or explanation is None else shown_components(explanation, k)
             found, wrong = _numbers(item, said[item], Naming(each, explanation, columns), shown)
             problems += wrong
             corrections[item] = found

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from xal.campaign.annotators import Annotator, Oracle
 from xal.campaign.search_space import Search
-from xal.campaign.simulated import Simulated  # noqa: F401 (registered)
+from xal.campaign.simulated import Simulated
 from xal.config import override, parse, unparse
 from xal.data.demo import demo_pool, demo_test
 from xal.data.payloads import pool_shape
@@ -121,6 +121,8 @@ class Recipe:
                     f"feedback: '{feedback.name}' needs {', '.join(sorted(lacking))}, which model "
                     f"'{self.model.name}' does not have; counterexamples teach any model"
                 )
+            if feedback is not None and feedback.shown == "gold" and not isinstance(self.annotator, Simulated):
+                problems.append("feedback.shown: how many truly matter is known in simulations alone; give a number")
             if feedback is not None and feedback.shown is not None and self.explainer is None:
                 problems.append(f"feedback: '{feedback.name}' asks about explanations; name an explainer")
         if problems:

@@ -10,11 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from xal.campaign.annotators import Annotator, Oracle, Request
-from xal.campaign.truth import Truth, knows, truths
+from xal.campaign.truth import Truth, knows, shown_of, truths
 from xal.data.payloads import payload_of
 from xal.errors import LabelError
 from xal.feedback import Feedback
-from xal.feedback.components import shown_components
 from xal.types import Correction, Explanations, dense
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -85,7 +84,7 @@ class Simulated(Annotator, name="simulated"):
         """Which of the components shown do not matter."""
         if explanation is None and not truth.relevant and not self.noisy:
             return Correction(wrong=tuple(sorted(truth.components))[: feedback.most])
-        shown = truth.all(None) if explanation is None else shown_components(explanation, feedback.shown)
+        shown = truth.all(None) if explanation is None else shown_of(truth, explanation, feedback.shown)
         matters = np.array(truth.of(explanation, shown), bool)
         if self.noisy and len(shown):
             draws = request.chance.of("noisy", item).uniform(np.array([str(each) for each in shown], object))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -162,7 +162,7 @@ class Judge:
     pool: Pool
     shape: Shape
     classes: tuple[str, ...]
-    k: int | None  # components shown
+    k: int | Literal["gold"] | None  # components shown
     explainer: Explainer | None
 
     def figures(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,9 +58,16 @@ def truths(pool: Pool, rows: Rows, payload: Any) -> list[Truth]:
     ]
 
 
-def f1(truth: Truth, explanation: Explanations, k: int | None) -> float:
+def shown_of(truth: Truth, explanation: Explanations, k: int | Literal["gold"] | None) -> tuple[int, ...]:
+    """The k components shown; gold: as many as matter."""
+    if k == "gold":
+        k = sum(truth.of(explanation, truth.all(explanation)))
+    return shown_components(explanation, k)
+
+
+def f1(truth: Truth, explanation: Explanations, k: int | Literal["gold"] | None) -> float:
     """Of the k components shown against what matters, in [0, 1]; 0 where nothing right was shown."""
-    shown = shown_components(explanation, k)
+    shown = shown_of(truth, explanation, k)
     hits = sum(truth.of(explanation, shown))
     there = sum(truth.of(explanation, truth.all(explanation)))
     return 2 * hits / (len(shown) + there) if len(shown) + there else 1.0

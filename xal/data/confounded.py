@@ -64,7 +64,7 @@ def build_decoy(
     images = np.stack(list(read_idx_images(source)))
     shades = labels if confounded else np.random.default_rng([seed, 1]).integers(0, 10, len(labels))
     painted, where = decoy(images, labels, shades, seed)
-    with _writer(destination, "image", "irrelevant") as writer:
+    with PoolFile(destination, "image", "irrelevant") as writer:
         for number, (image, place) in enumerate(zip(painted, where, strict=True)):
             if progress is not None and number % 1000 == 0:
                 progress(number, len(painted))
@@ -118,7 +118,7 @@ def build_colors(
     pixels = np.array(CORNERS if rule == 0 else TOP)
     onehot = encoding == "onehot"
     names = tuple(f"{name} {'rgbv'[colour]}" for name in NAMES for colour in range(COLOURS)) if onehot else NAMES
-    with _writer(destination, "features", "relevant", width=len(names)) as writer:
+    with PoolFile(destination, "features", "relevant", width=len(names)) as writer:
         for number, (image, label) in enumerate(zip(images, positive, strict=True)):
             row = np.eye(COLOURS)[image].ravel() if onehot else image
             relevant = (pixels * COLOURS + image[pixels] if onehot else pixels).tolist()
@@ -128,7 +128,7 @@ def build_colors(
     return len(images)
 
 
-class _writer:
+class PoolFile:
     """A pool of one file that is whole or not there."""
 
     def __init__(self, destination: Path, kind: Any, truth: Any, width: int = 0) -> None:
@@ -138,12 +138,12 @@ class _writer:
         self._options = {"kind": kind, "truth": truth, "width": width}
         self._closed = False
 
-    def __enter__(self) -> _writer:
+    def __enter__(self) -> PoolFile:
         self.aside.mkdir(parents=True, exist_ok=True)
         self._file = PoolWriter(self.aside / "part-00000.parquet", labelled=True, **self._options)
         return self
 
-    def add(self, identity: str, payload: bytes, label: str, truth: Sequence[int]) -> None:
+    def add(self, identity: str, payload: bytes | str, label: str, truth: Sequence[int]) -> None:
         """Append one item."""
         self._file.add(identity, payload, label, truth)
 

@@ -140,17 +140,22 @@ def _table(table: Any, explanation: Explanations, title: str) -> None:
         y = 0.86 - 0.16 * line
         bold = "bold" if line == explanation.strongest[0] else "normal"
         table.scatter([0.06], [y + 0.02], color=[FEATURES(line)], s=90, marker="s")
-        text = f"nPIR {explanation.npir[0, line]:+.2f}   nPIRP {explanation.npirp[0, line]:+.2f}"
+        text = f"{line}  nPIR {explanation.npir[0, line]:+.2f}   nPIRP {explanation.npirp[0, line]:+.2f}"
         table.text(0.16, y, text, fontsize=9, weight=bold, family="monospace")
     table.set_xlim(0, 1)
     table.set_ylim(0, 1)
 
 
 def _outline(axis: Any, segments: npt.NDArray[Any]) -> None:
-    """Lines between the patches, unless they are pixels."""
+    """Lines between the patches, and their numbers, unless they are pixels."""
     h, w = segments.shape
-    if len(np.unique(segments)) == h * w:
+    patches = np.unique(segments)
+    if len(patches) == h * w:
         return
+    for patch in patches.tolist():
+        rows, columns = np.nonzero(segments == patch)
+        style = {"color": "#f59e0b", "fontsize": 5, "ha": "center", "va": "center"}
+        axis.text(columns.mean(), rows.mean(), str(patch), **style)
     for row in np.flatnonzero((segments[1:] != segments[:-1]).any(axis=1)):
         axis.axhline(row + 0.5, color="white", linewidth=0.6)
     for column in np.flatnonzero((segments[:, 1:] != segments[:, :-1]).any(axis=0)):

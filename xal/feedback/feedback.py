@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,13 +43,19 @@ class Feedback(Component, ABC, family="feedback"):
     guides: ClassVar[bool] = False
     """Whether it acts on the loss, by `forward` and `combine`."""
 
-    shown: Annotated[int, Field(ge=1)] | None = 5
+    shown: Annotated[int, Field(ge=1)] | Literal["gold"] | None = 5
     """Components of largest attribution that the annotator is shown and asked about; null: all, and then items that
-    no explanation was shown of, such as those of round 0, can be corrected as well."""
+    no explanation was shown of, such as those of round 0, can be corrected as well; gold: as many as truly matter in
+    the item, in simulations."""
 
     most: Annotated[int, Field(ge=1)] | None = None
     """c: components that a simulated annotator corrects an item in, at most: those of largest attribution, or farthest
     from what they should be; null: all."""
+
+    @property
+    def shown_to_people(self) -> int | None:
+        """`shown`; a recipe with `gold` is refused unless its annotator is simulated."""
+        return None if self.shown == "gold" else self.shown
 
     def copies(self, lesson: Lesson, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
         """(payload of further training items, (m,) the corrected item each was made from); by default none."""

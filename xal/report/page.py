@@ -24,8 +24,9 @@ from xal.explainers.drawing import displayable, feature_map, heat_map, marked_ht
 from xal.metrics.curves import Curves, comparison
 from xal.report.figures import class_balance, learning_curves
 from xal.report.runs import Run, read_run
+from xal.report.trust import corrected_view, said, trust_table
 from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
-from xal.types import Explanations
+from xal.types import Correction, Explanations
 
 SHOWN = 12  # items of each round in the gallery
 TILE = 112  # pixels
@@ -39,6 +40,7 @@ class Card:
     pictures: tuple[str, ...]  # data URLs: original, features, heat and, where there is one, the synthetic copy
     marked: str  # HTML of a text with its words marked
     note: str  # the indices of EBAnO's strongest feature, or the strongest words or columns
+    said: str  # what was corrected, in words
     prediction: str | None
     confidence: float | None
     label: str | None
@@ -67,6 +69,7 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
         table=comparison(curves_of(arms, "accuracy")),
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},
+        trust={arm: trust_table(group) for arm, group in arms.items()},
         galleries={arm: _gallery(group[0]) for arm, group in arms.items()},
         unreadable=dict(sorted(pair for run in runs for pair in run.unreadable.items())),
     )
@@ -151,12 +154,17 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
                 continue
             explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
             pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id), run.names)
+            correction, words = run.corrections.get(item.id), ""
+            if correction is not None:
+                payload, picture = _corrected(kind, payloads[item.id], explanation, correction.correction)
+                pictures, words = pictures + picture, said(correction.correction, payload, explanation, run.names)
             cards.append(
                 Card(
                     id=item.id,
                     pictures=pictures,
                     marked=marked,
                     note=note,
+                    said=words,
                     prediction=item.prediction,
                     confidence=item.confidence,
                     label=item.label,
@@ -189,6 +197,16 @@ def _shown(
     if copy is not None:
         views.append(displayable(decode([copy], shape)[0][0]))
     return tuple(_data_url(view) for view in views), "", note
+
+
+def _corrected(
+    kind: str, payload: Any, explanation: Explanations, correction: Correction
+) -> tuple[Any, tuple[str, ...]]:
+    """(the payload decoded, a picture of what was corrected in an image)."""
+    if kind != "image":
+        return payload if kind == "text" else np.asarray(payload), ()
+    image = decode([payload], (3, *explanation.segments.shape[1:]))[0][0]
+    return image, (_data_url(corrected_view(image, correction, explanation)),)
 
 
 def _copies(run: Run, round: int) -> dict[str, bytes]:

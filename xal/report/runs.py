@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 
 from xal.errors import RunError
 from xal.store.directory import open_ledger
-from xal.store.ledger import Queried, Step
+from xal.store.ledger import Corrected, Queried, Step
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,6 +30,8 @@ class Run:
     """The fingerprint of its pool."""
     names: tuple[str, ...] = ()
     """Of a table's columns."""
+    corrections: Mapping[str, Corrected] = field(default_factory=dict)
+    """By id of the item."""
 
     def of(self, name: str) -> dict[int, Step]:
         """Committed steps of one name by round."""
@@ -72,6 +74,7 @@ def read_run(directory: Path) -> Run:
             unreadable=ledger.unreadable(),
             pool=ledger.fact("pool"),
             names=tuple(yaml.safe_load(ledger.fact("names") or "[]")),
+            corrections=ledger.corrections() if recipe.get("feedback") else {},
         )
     finally:
         ledger.close()
