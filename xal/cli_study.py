@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -59,9 +59,31 @@ def study_maps(
     out: Annotated[Path | None, place("The picture; RUN/maps.png by default.")] = None,
 ) -> None:
     """Draw where models look: the mean explanation of each class, a row for each arm."""
+    from xal.report.maps import write_maps
+
+    console.print(f"picture: {write_maps(_explained(run, items, seed), out or run / 'maps.png')}")
+
+
+@study_app.command("reasons")
+def study_reasons(
+    run: RunPath,
+    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most, by each model.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="The runs of this seed.")] = 0,
+    out: Annotated[Path | None, place("The picture; RUN/reasons.png by default.")] = None,
+) -> None:
+    """Draw what models look at and should not, a row for each arm, where the test pool says what matters."""
+    from xal.report.reasons import write_reasons
+
+    picture, shares = write_reasons(_explained(run, items, seed), out or run / "reasons.png")
+    for arm, share in shares.items():
+        console.print(f"{arm}: {share:.2%} of the attribution on what does not matter")
+    console.print(f"picture: {picture}")
+
+
+def _explained(run: Path, items: int, seed: int) -> dict[str, Any]:
+    """Explained images by arm."""
     from xal.campaign.explain import explain_labelled
     from xal.progress import Reporter
-    from xal.report.maps import write_maps
     from xal.report.runs import read_run
     from xal.store.directory import run_directories
 
@@ -70,5 +92,4 @@ def study_maps(
     if not chosen:
         raise RunError(f"{run} has no run of seed {seed}; seeds: {sorted({each.seed for each in found})}")
     with Reporter() as reporter:
-        explained = {arm: explain_labelled(directory, items, reporter.stage) for arm, directory in chosen.items()}
-    console.print(f"picture: {write_maps(explained, out or run / 'maps.png')}")
+        return {arm: explain_labelled(directory, items, reporter.stage) for arm, directory in chosen.items()}

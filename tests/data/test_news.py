@@ -18,7 +18,7 @@ Subject: On gods
 I think that the argument is weak.
 But god knows.
 
--- 
+--
 someone  |  a signature
 """
 

@@ -107,3 +107,25 @@ def test_texts_lose_or_change_their_wrong_words() -> None:
     assert len(made) == 6 and all("good" not in text for text in made[:2]) and all("bad" not in t for t in made[2:4])
     made, _ = Counterexamples(how="class").copies(lesson, 0)
     assert set(words.tokens(made[0])) - {"a", "film"} <= {"fine", "a", "film"}
+
+
+def test_indicators_of_a_category_change_as_one() -> None:
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 4, (30, 5))
+    onehot = np.eye(4, dtype=np.float32)[codes].reshape(30, 20)
+    wrong = np.zeros((6, 20), bool)
+    wrong[:, 4 * 2 + 1] = True  # one indicator of the third category
+    lesson = Lesson(
+        ids=[str(i) for i in range(6)], payload=onehot[:6], labels=np.arange(6) % 2, wrong=wrong, known=onehot,
+        known_labels=np.arange(30) % 2,
+    )  # fmt: skip
+    for how in ("alternative", "random", "class"):
+        made, source = Counterexamples(how=how, copies_of=3, group=4).copies(lesson, 1)  # type: ignore[arg-type]
+        each = made.reshape(len(made), 5, 4)
+        assert (each.sum(axis=2) == 1).all()
+        found = each.argmax(axis=2)
+        assert (np.delete(found, 2, axis=1) == np.delete(codes[source], 2, axis=1)).all()
+        if how == "alternative":
+            assert all(sorted(found[source == i, 2]) == sorted({0, 1, 2, 3} - {codes[i, 2]}) for i in range(6))
+    with pytest.raises(XalError, match="20 columns are not groups of 3"):
+        Counterexamples(group=3).copies(lesson, 1)

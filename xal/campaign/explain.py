@@ -17,6 +17,7 @@ import yaml
 
 from xal.campaign.drawn import background, holdout
 from xal.campaign.recipe import Budget, PoolSection, Recipe
+from xal.campaign.truth import knows, on_irrelevant, truths
 from xal.chance import Chance
 from xal.component import nearest
 from xal.config import parse
@@ -31,13 +32,14 @@ from xal.errors import DataError, RunError
 from xal.explainers import Ebano, Explainer
 from xal.explainers.drawing import page_of, panel, summary
 from xal.explainers.shap_partition import ShapPartition
+from xal.feedback.components import mask_of
 from xal.models import Model
 from xal.models.model import Shape
 from xal.store.artefacts import WEIGHTS
 from xal.store.directory import open_ledger
 from xal.store.ledger import Queried
 from xal.strategies.random import Random
-from xal.types import Explanations, Floats, Labels
+from xal.types import Explanations, Floats, Labels, Rows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,6 +78,8 @@ class Explained:
     classes: tuple[str, ...]
     on: str
     round: int
+    pool: Pool
+    rows: Rows  # (n,) where in the pool
 
 
 def latest(directory: Path) -> Latest:
@@ -225,6 +229,8 @@ def explain_labelled(
         classes=run.classes,
         on=on,
         round=run.round,
+        pool=pool,
+        rows=evidence.rows,
     )
 
 
@@ -241,3 +247,20 @@ def _labelled(run: Latest, items: int) -> tuple[Pool, str, npt.NDArray[np.int64]
     drawn = ids[Chance(0).of("study").uniform(ids).argsort(kind="stable")[:items]]
     rows = np.array([labelled[item].row for item in drawn], np.int64)
     return recipe.open_pool(), on, rows, {item: each.label or "" for item, each in labelled.items()}
+
+
+def off_reasons(explained: Explained) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """((n,) share of the attribution on what does not matter, (n, h, w) where that is) of explained images.
+
+    Raises DataError where their pool does not know what matters.
+    """
+    if not knows(explained.pool):
+        raise DataError(
+            f"the pool {explained.pool.folder} does not say what matters: no column `relevant` or `irrelevant`"
+        )
+    found = truths(explained.pool, explained.rows, explained.images)
+    each = [explained.explanations.take(slice(place, place + 1)) for place in range(len(found))]
+    shares = [on_irrelevant(truth, explanation) for truth, explanation in zip(found, each, strict=True)]
+    masks = [mask_of(tuple(truth.components), truth.payload, None) for truth in found]
+    where = [~mask if truth.relevant else mask for truth, mask in zip(found, masks, strict=True)]
+    return np.array(shares), np.stack(where)

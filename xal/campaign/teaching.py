@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,9 @@ class Teaching:
     shape: Shape
     classes: tuple[str, ...]
     chance: Chance
+    _read: set[int] = field(default_factory=set)  # rounds, whose artefacts never change
+    _payload: dict[str, Any] = field(default_factory=dict)
+    _explained: dict[str, Explanations] = field(default_factory=dict)
 
     def write(
         self,
@@ -81,16 +84,15 @@ class Teaching:
         self, known: Sequence[Queried], taught: Mapping[str, Correction]
     ) -> tuple[dict[str, Any], dict[str, Explanations]]:
         """(payload of every known item, the explanations that were corrected), by id."""
-        payload: dict[str, Any] = {}
-        shown: dict[str, Explanations] = {}
-        for round in sorted({item.round for item in known}):
+        for round in sorted({item.round for item in known} - self._read):
+            self._read.add(round)
             artefact = self.directory / f"round-{round:03d}" / "query"
             table = read_items(artefact / ITEMS, ["id", self.pool.kind])
             values, _ = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
-            payload.update(zip(table["id"].to_pylist(), values, strict=True))
+            self._payload.update(zip(table["id"].to_pylist(), values, strict=True))
             if any(item.round == round and item.id in taught for item in known):
-                shown.update(explanations_in(artefact))
-        return payload, shown
+                self._explained.update(explanations_in(artefact))
+        return self._payload, self._explained
 
     def _copies(
         self,

@@ -31,6 +31,9 @@ class Counterexamples(Feedback, name="counterexamples"):
     """What the components become: random values, another value than they have, or those of an item of the class."""
     copies_of: Annotated[int, Field(ge=1)] = 1
     """c: copies of a corrected item."""
+    group: Annotated[int, Field(ge=1)] = 1
+    """Columns of a table that belong together, as the indicators of a category do: they change as one, to values that
+    labelled items have."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Of a copy in the loss, where a labelled item has 1: below 1 where corrections are noisy."""
 
@@ -51,9 +54,10 @@ def _arrays(plan: Counterexamples, lesson: Lesson, seed: int) -> tuple[Any, npt.
     source = np.repeat(np.arange(len(lesson.ids)), plan.copies_of)
     made = lesson.payload[source].copy()
     image = made.ndim == 4
-    flat = made.reshape(len(made), made.shape[1] if image else 1, -1)  # (m, channels, components), a view
-    known = lesson.known.reshape(len(lesson.known), flat.shape[1], -1)
+    flat = _grouped(made, plan.group)  # (m, channels, components), a view
+    known = _grouped(lesson.known, plan.group)
     wrong = lesson.wrong.reshape(len(lesson.ids), -1)
+    wrong = wrong if image else wrong.reshape(len(wrong), -1, plan.group).any(axis=2)
     touched = np.flatnonzero(wrong.any(axis=0))
     values = {}
     if plan.how != "class" and not (image and plan.how == "random"):
@@ -84,14 +88,23 @@ def _arrays(plan: Counterexamples, lesson: Lesson, seed: int) -> tuple[Any, npt.
     return made, source
 
 
+def _grouped(payload: npt.NDArray[Any], group: int) -> npt.NDArray[Any]:
+    """(n, channels, components): pixels of an image, or groups of a table's columns."""
+    if payload.ndim == 4:
+        return payload.reshape(*payload.shape[:2], -1)
+    if payload.shape[1] % group:
+        raise XalError(f"counterexamples: {payload.shape[1]} columns are not groups of {group}; correct `group`")
+    return payload.reshape(len(payload), -1, group).transpose(0, 2, 1)
+
+
 def _other(
     plan: Counterexamples, values: npt.NDArray[Any], own: npt.NDArray[Any], generator: np.random.Generator
 ) -> npt.NDArray[Any]:
     """(copies, channels): uniform between the known extremes, or known values in turn that are not its own."""
-    if plan.how == "random":
+    if plan.how == "random" and plan.group == 1:
         low, high = values.min(axis=0), values.max(axis=0)
         return np.asarray(low + (high - low) * generator.random((plan.copies_of, len(low))), values.dtype)
-    others = generator.permutation(values[(values != own).any(axis=1)])
+    others = generator.permutation(values if plan.how == "random" else values[(values != own).any(axis=1)])
     return np.asarray(others[np.arange(plan.copies_of) % len(others)])
 
 
