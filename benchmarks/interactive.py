@@ -6,8 +6,8 @@ cali: a campaign on colors, one query a round, on one core: cali_step_s is the m
 margin over the pool, the explanation), label (with its correction) and update (fine-tuning on all labelled items,
 twice through) after `LABELS` labels, commits to the ledger with it. lime: SST-5 sentences, the linear SVM over TF-IDF,
 as many coalitions an item, kernel and ridge penalty, no feature selection; the package, one item after another, is
-given FEW of them. lime_agreement is the mean correlation of the two explanations of an item, lime_self_agreement that of the
-package's with itself under another seed, which sampling limits.
+given FEW of them. lime_agreement is the mean correlation of the two explanations of an item, lime_self_agreement
+that of the package's with itself under another seed, which sampling limits.
 """
 
 import tempfile

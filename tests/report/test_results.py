@@ -80,7 +80,7 @@ def test_bad_studies(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     with pytest.raises(RunError, match="never run:\n  - One: q = 1: no runs in .*; xal run one.yaml"):
         write_results(studies(tmp_path), page, "this test", print)
-    with pytest.raises(ConfigError, match="expected `arm > arm`, got 'entropy is best'"):
+    with pytest.raises(ConfigError, match="expected `arm > arm` or `arm < arm`, got 'entropy is best'"):
         write_results(studies(tmp_path, claims=["entropy is best"]), page, "this test", print)
     runs(tmp_path)
     wrong = studies(tmp_path, claims=["margin > random"], paper={"alex": 0.5}, pictures=["none.png"])
@@ -89,14 +89,43 @@ def test_bad_studies(tmp_path: Path) -> None:
     assert [line.split("; ")[0] for line in raised.value.problems] == [
         "One: q = 1: its runs have no arm 'alex'",
         "One: q = 1: its runs have no arm 'margin'",
-        f"One: q = 1: no picture {tmp_path / 'none.png'}",
+        f"One: q = 1: no file {tmp_path / 'none.png'}",
     ]
+    unknown = studies(tmp_path, besides_measure=["explanation_f1"])
+    with pytest.raises(ConfigError, match="One: q = 1: its runs did not measure explanation_f1; only accuracy"):
+        write_results(unknown, page, "this test", print)
     (tmp_path / "nothing.yaml").write_text("studies: []\n")
     with pytest.raises(ConfigError, match="names none"):
         write_results(tmp_path / "nothing.yaml", page, "this test", print)
     with pytest.raises(ConfigError, match="cannot be read"):
         write_results(tmp_path / "none.yaml", page, "this test", print)
     assert not page.exists()
+
+
+def test_measures_of_other_steps_and_claims_of_less(tmp_path: Path) -> None:
+    runs(tmp_path)
+    (tmp_path / "more.md").write_text("| a | table |\n")
+    source = studies(
+        tmp_path,
+        measure="log_loss",
+        against="entropy",
+        besides_measure=["train.train_accuracy"],
+        claims=["entropy < random", "random < entropy", "entropy > random in accuracy"],
+        tables=["more.md"],
+    )
+    text = write_results(source, tmp_path / "page.md", "this test", print).read_text()
+    found = {arm: [read_run(tmp_path / "runs" / f"{arm}-seed{s}") for s in range(3)] for arm in ARMS}
+    losses = {arm: [run.of("evaluate")[1].figures["log_loss"] for run in each] for arm, each in found.items()}
+    difference = paired(losses["random"], losses["entropy"])
+    row = next(line for line in text.splitlines() if line.startswith("| random |"))
+    assert row.split(" | ")[2] == difference.signed() and "against entropy" in text and "| a | table |" in text
+    trained = [run.of("train")[1].figures["train_accuracy"] for run in found["random"]]
+    row = next(line for line in text.splitlines() if line.startswith("| train accuracy | random |"))
+    assert row.split(" | ")[2].startswith(f"{sum(trained) / 3:.4f}")
+    verdicts = [line.split(" | ")[2].rstrip(" |") for line in text.split("## One")[1].splitlines() if " < " in line]
+    certain = abs(difference.mean) > difference.half
+    assert sorted(verdicts) == (["holds", "the opposite"] if certain else ["not told apart"] * 2)
+    assert f"| {paired(*[[r.curve()[1][-1] for r in found[a]] for a in ARMS]).signed()} |" in text
 
 
 def test_maps(tmp_path: Path) -> None:

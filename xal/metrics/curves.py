@@ -16,7 +16,7 @@ from scipy.stats import t as student
 Curve = tuple[list[int], list[float]]
 """(labels spent, measure) by round."""
 Curves = Mapping[str, Mapping[int, Curve]]
-"""By arm and seed; an arm called `random` is what others are held against."""
+"""By arm and seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +54,16 @@ def paired(one: npt.ArrayLike, other: npt.ArrayLike) -> Interval:
     return interval(np.asarray(one, np.float64) - np.asarray(other, np.float64))
 
 
-def comparison(curves: Curves) -> dict[str, Any]:
-    """In words: a measure by round, area under its curve, and against random, paired by seed: area, rounds below it."""
+def comparison(curves: Curves, baseline: str = "random") -> dict[str, Any]:
+    """In words: a measure by round, area under its curve, and against the arm `baseline`, paired by seed: area, rounds
+    below it."""
     labels = max((spent for each in curves.values() for spent, _ in each.values()), key=len, default=[])
     rows = []
     for arm, by_seed in curves.items():
         values = [curve for _, curve in by_seed.values()]
         reached = [[curve[i] for curve in values if len(curve) > i] for i in range(len(labels))]
-        random = curves.get("random", {})
-        pairs = [(by_seed[seed], random[seed]) for seed in sorted(by_seed.keys() & random.keys()) if arm != "random"]
+        others = curves.get(baseline, {})
+        pairs = [(by_seed[seed], others[seed]) for seed in sorted(by_seed.keys() & others.keys()) if arm != baseline]
         difference, below = "", ""
         if pairs:
             difference = paired([area(*one) for one, _ in pairs], [area(*other) for _, other in pairs]).signed()

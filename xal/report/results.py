@@ -21,9 +21,28 @@ from xal.config import parse
 from xal.errors import ConfigError, RunError
 from xal.metrics.curves import Curves, area, comparison, interval, paired
 from xal.report.figures import learning_curves
-from xal.report.page import arms_of, curves_of, measures_of
+from xal.report.page import arms_of, curves_of
 from xal.report.runs import read_run
 from xal.store.directory import run_directories
+
+CLAIM = re.compile(r"([\w-]+) ([<>]) ([\w-]+)(?: in ([\w.]+))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That one arm's measure is above, or below, another's."""
+
+    text: str
+    one: str
+    other: str
+    above: bool
+    measure: str
+
+    @classmethod
+    def of(cls, text: str, measure: str) -> Claim:
+        """Of a text that matches CLAIM."""
+        one, sign, other, own = CLAIM.fullmatch(text).groups()  # type: ignore[union-attr]
+        return cls(text=text, one=one, other=other, above=sign == ">", measure=own or measure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,29 +56,47 @@ class Study:
     """What made them."""
     about: str = ""
     """What differs from the paper's experiment."""
-    measure: Literal["accuracy", "macro_f1"] = "accuracy"
+    measure: str = "accuracy"
+    """A figure of evaluation: accuracy, macro_f1, log_loss, explanation_f1, ...; or, as train.NAME and label.NAME, of
+    another step."""
     at: Literal["end", "mean"] = "end"
     """What the paper prints and claims: the measure at the end, or its mean over the curve."""
+    against: str = "random"
+    """The arm that others are compared with."""
+    besides_measure: tuple[str, ...] = ()
+    """Other measures, tabled at the end of the curve."""
     paper: dict[str, float] = field(default_factory=dict)
     """The paper's figure by arm."""
     claims: tuple[str, ...] = ()
-    """The paper's, `arm > arm`."""
+    """The paper's: `arm > arm`, `arm < arm`, of another measure `arm > arm in MEASURE`."""
     besides: tuple[str, ...] = ()
-    """What no paper claims and is asked all the same, `arm > arm`."""
+    """What no paper claims and is asked all the same."""
     pictures: tuple[str, ...] = ()
     """Files beside the page."""
+    tables: tuple[str, ...] = ()
+    """Markdown files beside the page, taken over as they are."""
     remarks: str = ""
     """In words, after the tables."""
 
     def __post_init__(self) -> None:
-        wrong = [claim for claim in [*self.claims, *self.besides] if not re.fullmatch(r"[\w-]+ > [\w-]+", claim)]
+        wrong = [claim for claim in [*self.claims, *self.besides] if not CLAIM.fullmatch(claim)]
         if wrong:
-            raise ConfigError([f"claims: expected `arm > arm`, got '{claim}'" for claim in wrong])
+            raise ConfigError([f"claims: expected `arm > arm` or `arm < arm`, got '{claim}'" for claim in wrong])
+
+    @property
+    def judgements(self) -> list[Claim]:
+        """Claims, then what is asked besides."""
+        return [Claim.of(claim, self.measure) for claim in [*self.claims, *self.besides]]
 
     @property
     def arms(self) -> set[str]:
         """All that are spoken of."""
-        return {*self.paper, *(arm for claim in [*self.claims, *self.besides] for arm in claim.split(" > "))}
+        return {*self.paper, *(arm for claim in self.judgements for arm in (claim.one, claim.other))}
+
+    @property
+    def measures(self) -> list[str]:
+        """All that are spoken of."""
+        return list(dict.fromkeys([self.measure, *self.besides_measure, *(each.measure for each in self.judgements)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +123,7 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
     for study in wanted.studies:
         folder = Path(study.runs)
         if folder.is_dir() and run_directories(folder):
-            measured[study.title] = _measured(folder)
+            measured[study.title] = _measured(folder, study.measures)
         elif study.title in known:
             measured[study.title] = known[study.title]
             say(f"{study.title}: no runs in {folder}, as measured before")
@@ -99,36 +136,38 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
         arms: dict[str, Any] = next(iter(measured[study.title]["curves"].values()), {})
         strangers = sorted(study.arms - set(arms))
         problems += [f"{study.title}: its runs have no arm '{arm}'{nearest(arm, arms)}" for arm in strangers]
-        missing = [name for name in study.pictures if not destination.with_name(name).exists()]
-        problems += [f"{study.title}: no picture {destination.with_name(name)}" for name in missing]
+        missing = [name for name in [*study.pictures, *study.tables] if not destination.with_name(name).exists()]
+        problems += [f"{study.title}: no file {destination.with_name(name)}" for name in missing]
+        there = measured[study.title]["curves"]
+        unmeasured = [name for name in study.measures if name not in there]
+        problems += [f"{study.title}: its runs did not measure {name}; only {', '.join(there)}" for name in unmeasured]
     if problems:
         raise ConfigError(problems, str(source))
     destination.parent.mkdir(parents=True, exist_ok=True)
     sections, failed = [], []
     for study in wanted.studies:
         facts = measured[study.title]
-        if study.measure not in facts["curves"]:
-            raise RunError(
-                f"{study.title}: its runs did not measure {study.measure}; only {', '.join(facts['curves'])}"
-            )
-        curves = _by_seed(facts["curves"][study.measure])
-        judged = [(claim, *_judge(curves, claim, study.at)) for claim in [*study.claims, *study.besides]]
+        every = {measure: _by_seed(stored) for measure, stored in facts["curves"].items()}
+        curves = every[study.measure]
+        judged = [(claim.text, *_judge(every[claim.measure], claim, study.at)) for claim in study.judgements]
         failed += [(study.title, *each) for each in judged[: len(study.claims)] if each[2] != HOLDS]
         figure = destination.with_name(f"{destination.stem}-{_slug(study.title)}.svg")
-        figure.write_text(learning_curves(curves, study.measure) + "\n", encoding="utf-8")
-        sections.append(_section(study, facts, curves, judged, figure.name))
+        if max(len(curve[0]) for each in curves.values() for curve in each.values()) > 1:
+            figure.write_text(learning_curves(curves, _named(study.measure)) + "\n", encoding="utf-8")
+        tables = [destination.with_name(name).read_text(encoding="utf-8") for name in study.tables]
+        sections.append(_section(study, facts, every, judged, figure.name, tables))
     lines = [
         f"# {wanted.title}",
         "",
         f"Written by `{command}`. Means ± half the 95% interval over the seeds (Student's t); differences are paired "
-        "by seed; mean: area under the learning curve over its width; below random: share of all rounds after the "
+        "by seed; mean: area under the learning curve over its width; below another arm: share of all rounds after the "
         f"first, over the seeds. Every run's curve is in [{kept.name}]({kept.name}).",
         "",
         wanted.introduction.strip(),
         "",
         "## What does not reproduce",
         "",
-        "Claims whose difference is not above 0 by its whole interval.",
+        "Claims whose whole interval is not on their side of 0.",
         "",
         *_table(["study", "the paper", "here", ""], [list(each) for each in failed]),
     ]
@@ -141,19 +180,19 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
 HOLDS, OPPOSITE, OPEN = "holds", "the opposite", "not told apart"
 
 
-def _measured(folder: Path) -> dict[str, Any]:
+def _measured(folder: Path, measures: Sequence[str]) -> dict[str, Any]:
     arms = arms_of([read_run(path) for path in run_directories(folder)])
     runs = [run for group in arms.values() for run in group]
     unfinished = [f"{run.directory}: {run.state}" for run in runs if run.state != "finished"]
     if unfinished:
         raise RunError("results want finished runs; the command that made them continues them:\n" + _listed(unfinished))
     recipe = runs[0].recipe
-    measures = measures_of(runs)
+    measured = [name for name in measures if all(run.curve(name)[1] for run in runs)]
     return {
         "model": recipe["model"]["name"],
         "pool": recipe["pool"]["source"],
         "seeds": sorted({run.seed for run in runs}),
-        "curves": {measure: curves_of(arms, measure) for measure in measures},
+        "curves": {measure: curves_of(arms, measure) for measure in measured},
     }
 
 
@@ -166,34 +205,49 @@ def _value(curve: tuple[list[int], list[float]], at: str) -> float:
     return curve[1][-1] if at == "end" else area(*curve)
 
 
-def _judge(curves: Curves, claim: str, at: str) -> tuple[str, str]:
+def _judge(curves: Curves, claim: Claim, at: str) -> tuple[str, str]:
     """(the difference, what it says of the claim)."""
-    one, other = claim.split(" > ")
-    seeds = sorted(curves[one].keys() & curves[other].keys())
-    found = paired([_value(curves[one][s], at) for s in seeds], [_value(curves[other][s], at) for s in seeds])
-    verdict = HOLDS if found.mean - found.half > 0 else OPPOSITE if found.mean + found.half < 0 else OPEN
-    return found.signed(), verdict
+    seeds = sorted(curves[claim.one].keys() & curves[claim.other].keys())
+    one, other = ([_value(curves[arm][seed], at) for seed in seeds] for arm in (claim.one, claim.other))
+    found = paired(one, other)
+    low, high = found.mean - found.half, found.mean + found.half
+    low, high = (low, high) if claim.above else (-high, -low)
+    return found.signed(), HOLDS if low > 0 else OPPOSITE if high < 0 else OPEN
+
+
+def _named(measure: str) -> str:
+    return (
+        measure.replace("macro_f1", "macro F1").replace("_f1", " F1").replace("label.", "queries' ").replace("_", " ")
+    )
 
 
 def _section(
-    study: Study, facts: Mapping[str, Any], curves: Curves, judged: Sequence[tuple[str, str, str]], figure: str
+    study: Study,
+    facts: Mapping[str, Any],
+    every: Mapping[str, Curves],
+    judged: Sequence[tuple[str, str, str]],
+    figure: str,
+    tables: Sequence[str],
 ) -> str:
-    table = comparison(curves)
-    measure = study.measure.replace("macro_f1", "macro F1")
-    header = ["arm", f"{measure} after {table['labels'][-1]} labels"]
+    curves = every[study.measure]
+    table = comparison(curves, study.against)
+    versus = f"against {study.against}"
+    header = ["arm", f"{_named(study.measure)} after {table['labels'][-1]} labels"]
     papers = ["the paper"] * bool(study.paper)
-    header += papers * (study.at == "end") + ["against random", "mean over the curve"]
-    header += papers * (study.at == "mean") + ["against random", "below random"]
+    several = len(table["labels"]) > 1
+    header += papers * (study.at == "end") + [versus]
+    header += (["mean over the curve"] + papers * (study.at == "mean") + [versus, f"below {study.against}"]) * several
     rows = []
     for row in table["rows"]:
-        ends = {seed: _value(curve, "end") for seed, curve in curves[row["arm"]].items()}
-        random = {seed: _value(curve, "end") for seed, curve in curves.get("random", {}).items()}
-        shared = sorted(ends.keys() & random.keys()) if row["arm"] != "random" else []
-        against = paired([ends[s] for s in shared], [random[s] for s in shared]).signed() if shared else ""
         paper = [f"{study.paper[row['arm']]:.4f}" if row["arm"] in study.paper else ""] if study.paper else []
         end, mean = (paper, []) if study.at == "end" else ([], paper)
-        cells = [row["arm"], str(interval(list(ends.values()))), *end, against]
-        rows.append([*cells, row["area"], *mean, row["difference"], row["below"]])
+        cells = [row["arm"], *_ends(curves, row["arm"], study.against)]
+        cells[2:2] = end
+        rows.append(cells + [row["area"], *mean, row["difference"], row["below"]] * several)
+    others = []
+    for measure in study.besides_measure:
+        for arm in every[measure]:
+            others.append([_named(measure), arm, *_ends(every[measure], arm, study.against)])
     seeds = ", ".join(map(str, facts["seeds"]))
     here = (f"difference here ({study.at})", "")
     lines = [
@@ -204,18 +258,29 @@ def _section(
         "",
         f"`{study.command}`: model `{facts['model']}`, pool `{facts['pool']}`, seeds {seeds}.",
         "",
-        f"![learning curves]({figure})",
-        "",
+        *([f"![learning curves]({figure})", ""] if several else []),
         *_table(header, rows),
+        "",
+        *_table(["besides", "arm", "at the end", versus], others),
         "",
         *_table(["the paper", *here], [list(each) for each in judged[: len(study.claims)]]),
         "",
         *_table(["asked besides", *here], [list(each) for each in judged[len(study.claims) :]]),
         "",
         *(f"![{Path(name).stem}]({name})\n" for name in study.pictures),
+        *(f"{each.strip()}\n" for each in tables),
         study.remarks.strip(),
     ]
     return "\n".join(lines)
+
+
+def _ends(curves: Curves, arm: str, against: str) -> list[str]:
+    """[mean at the end, difference against another arm, paired by seed], in words."""
+    mine = {seed: _value(curve, "end") for seed, curve in curves[arm].items()}
+    other = {seed: _value(curve, "end") for seed, curve in curves.get(against, {}).items()}
+    shared = sorted(mine.keys() & other.keys()) if arm != against else []
+    difference = paired([mine[s] for s in shared], [other[s] for s in shared]).signed() if shared else ""
+    return [str(interval(list(mine.values()))), difference]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

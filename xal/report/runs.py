@@ -38,10 +38,14 @@ class Run:
         return {step.round: step for step in self.steps if step.step == name}
 
     def curve(self, measure: str = "accuracy") -> tuple[list[int], list[float]]:
-        """(labels spent, measure) after each evaluated round."""
-        evaluated = self.of("evaluate")
-        spent = [sum(item.round <= round for item in self.queried) for round in evaluated]
-        return spent, [step.figures[measure] for step in evaluated.values()]
+        """(labels spent, measure) after each round that has it: a figure of evaluation, or, as `train.NAME` and
+        `label.NAME`, of another step."""
+        step, _, name = measure.rpartition(".")
+        found = {
+            round: each.figures[name] for round, each in self.of(step or "evaluate").items() if name in each.figures
+        }
+        spent = [sum(item.round <= round for item in self.queried) for round in found]
+        return spent, list(found.values())
 
     @property
     def state(self) -> str:
