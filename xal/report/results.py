@@ -216,9 +216,9 @@ def _judge(curves: Curves, claim: Claim, at: str) -> tuple[str, str]:
 
 
 def _named(measure: str) -> str:
-    return (
-        measure.replace("macro_f1", "macro F1").replace("_f1", " F1").replace("label.", "queries' ").replace("_", " ")
-    )
+    step, _, name = measure.rpartition(".")
+    name = name.replace("_f1", " F1").replace("_", " ")
+    return f"{name} of queries" if step == "label" else name
 
 
 def _section(
