@@ -80,6 +80,68 @@ def study_reasons(
     console.print(f"picture: {picture}")
 
 
+@study_app.command("lime")
+def study_lime(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of the model senn.", show_default=False)],
+    samples: Annotated[str, typer.Option(help="Coalitions an item.")] = "100,1000",
+    repeats: Annotated[str, typer.Option(help="Fits that are averaged.")] = "1,5",
+    items: Annotated[int, typer.Option(min=2, help="Items to explain, at most.")] = 100,
+    k: Annotated[int, typer.Option(min=1, help="Features of largest attribution that are compared.")] = 5,
+    out: Annotated[Path | None, place("Write the table here, too, as Markdown.")] = None,
+) -> None:
+    """How well LIME finds what self-explaining networks say exactly: recall at k, its spread over seeds, time."""
+    from xal.campaign.exact import against_exact
+    from xal.report.results import table_lines
+
+    header = ["epochs", "samples", "repeats", f"recall at {k}", "spread", "LIME, ms an item", "exact, ms an item"]
+    rows = []
+    for run in runs:
+        for row in against_exact(one(run), _numbers(samples), _numbers(repeats), items, k):
+            measures = [f"{row.recall:.3f}", f"{row.spread:.3f}", f"{row.ms:.2f}", f"{row.exact_ms:.4f}"]
+            rows.append([str(row.epochs), str(row.samples), str(row.repeats), *measures])
+    table = Table(show_edge=False)
+    for column in header:
+        table.add_column(column, justify="right")
+    for cells in rows:
+        table.add_row(*cells)
+    console.print(table)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("\n".join(table_lines(header, rows)) + "\n", encoding="utf-8")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise RunError(f"expected numbers such as 100,1000, got '{text}'")
+    return numbers
+
+
+@study_app.command("rules")
+def study_rules(
+    run: RunPath,
+    out: Annotated[Path | None, place("The figure (SVG); RUN/rules.svg by default.")] = None,
+) -> None:
+    """Of runs on colors: which rule linear models have learned, and how right their explanations were, by query."""
+    from xal.report.page import arms_of
+    from xal.report.rules import write_rules
+    from xal.report.runs import read_run
+    from xal.store.directory import run_directories
+
+    arms = arms_of([read_run(directory) for directory in run_directories(run)])
+    figure, rows = write_rules(arms, out or run / "rules.svg")
+    table = Table(show_edge=False)
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    console.print(table)
+    console.print(f"figure: {figure}")
+
+
 def _explained(run: Path, items: int, seed: int) -> dict[str, Any]:
     """Explained images by arm."""
     from xal.campaign.explain import explain_labelled

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xal.campaign.explain import Explained
+from xal.data.demo import demo_pool
 from xal.report.study import _spread, figures_of, write_study
 from xal.types import Explanations
 
@@ -32,6 +33,8 @@ def explained(n: int = 24) -> Explained:
         classes=("a", "b", "c/d", "e"),
         on="the test pool",
         round=1,
+        pool=demo_pool(),
+        rows=np.arange(n),
     )
 
 

@@ -194,6 +194,12 @@ def _recipe(stored: Mapping[str, Any]) -> Recipe:
     return Recipe(pool=parse(PoolSection, stored["pool"]), budget=parse(Budget, stored["budget"]))
 
 
+def measured_pool(run: Latest) -> Pool:
+    """The run's test pool, else its validation pool, else its pool."""
+    recipe = _recipe(run.recipe)
+    return recipe.open_test() or recipe.open_validation() or recipe.open_pool()
+
+
 def explain_labelled(
     directory: Path, items: int, progress: Callable[[str], Advance] = lambda stage: silent
 ) -> Explained:

@@ -169,7 +169,7 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
         "",
         "Claims whose whole interval is not on their side of 0.",
         "",
-        *_table(["study", "the paper", "here", ""], [list(each) for each in failed]),
+        *table_lines(["study", "the paper", "here", ""], [list(each) for each in failed]),
     ]
     text = "\n".join([*lines, *sections])
     destination.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
@@ -259,13 +259,13 @@ def _section(
         f"`{study.command}`: model `{facts['model']}`, pool `{facts['pool']}`, seeds {seeds}.",
         "",
         *([f"![learning curves]({figure})", ""] if several else []),
-        *_table(header, rows),
+        *table_lines(header, rows),
         "",
-        *_table(["besides", "arm", "at the end", versus], others),
+        *table_lines(["besides", "arm", "at the end", versus], others),
         "",
-        *_table(["the paper", *here], [list(each) for each in judged[: len(study.claims)]]),
+        *table_lines(["the paper", *here], [list(each) for each in judged[: len(study.claims)]]),
         "",
-        *_table(["asked besides", *here], [list(each) for each in judged[len(study.claims) :]]),
+        *table_lines(["asked besides", *here], [list(each) for each in judged[len(study.claims) :]]),
         "",
         *(f"![{Path(name).stem}]({name})\n" for name in study.pictures),
         *(f"{each.strip()}\n" for each in tables),
@@ -283,7 +283,8 @@ def _ends(curves: Curves, arm: str, against: str) -> list[str]:
     return [str(interval(list(mine.values()))), difference]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown; no line where it has no row."""
     if not rows:
         return []
     rule = f"| --- |{' ---: |' * (len(header) - 1)}"

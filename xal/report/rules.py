@@ -1,0 +1,90 @@
+"""Which of the two rules of colors a linear model has learned (CAIPI, figure 2): F1 of the shown explanations over the
+queries, and w, of length 1, decomposed by least squares into the rules.
+
+In the space of [pixel i = pixel j], rule 0 is 1 on the six pairs of corners, rule 1 is -1 on the three pairs of the top
+middle pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from safetensors.numpy import load
+
+from xal.data.confounded import CORNERS, TOP
+from xal.errors import RunError
+from xal.metrics.curves import interval
+from xal.report.figures import COLOURS, STYLE
+from xal.report.runs import Run
+from xal.store.artefacts import WEIGHTS
+
+PAIRS = np.triu_indices(25, 1)
+WINDOW = 10  # queries that F1 is a mean over
+
+
+def rule_vectors() -> npt.NDArray[np.float64]:
+    """(2, 300) the rules as directions."""
+    i, j = PAIRS
+    zero = np.isin(i, CORNERS) & np.isin(j, CORNERS)
+    one = np.isin(i, TOP) & np.isin(j, TOP)
+    return np.stack([zero.astype(np.float64), -one.astype(np.float64)])
+
+
+def decomposed(run: Run) -> npt.NDArray[np.float64]:
+    """(rounds, 2) least-squares weights of the rules in w / |w|, after each training; RunError for another model."""
+    rows = []
+    for step in run.of("train").values():
+        weights = load((run.directory / (step.artefact or "") / WEIGHTS).read_bytes())
+        if weights.get("head.w", np.empty(0)).shape != (2, len(PAIRS[0])):
+            raise RunError(f"{run.directory}: rules are found in linear models over equal_pairs of 25 columns alone")
+        w = weights["head.w"][1]
+        length = float(np.linalg.norm(w)) or 1.0
+        rows.append(np.linalg.lstsq(rule_vectors().T, w / length, rcond=None)[0])
+    return np.array(rows)
+
+
+def write_rules(arms: Mapping[str, Sequence[Run]], destination: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """(the SVG, a row by arm: F1 over the last queries and the rules' weights at the end, with intervals)."""
+    rows = []
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for colour, (arm, runs) in zip(COLOURS, arms.items(), strict=False):
+            f1 = _even([_smooth(run.curve("label.explanation_f1")[1]) for run in runs])
+            parts = np.stack([decomposed(run) for run in runs])
+            _band(left, np.arange(1, f1.shape[1] + 1), f1, colour, arm, "-")
+            for rule, style in ((0, "-"), (1, "--")):
+                _band(right, np.arange(parts.shape[1]), parts[:, :, rule], colour, f"{arm}, rule {rule}", style)
+            ends = {f"rule {rule}": interval(parts[:, -1, rule]) for rule in (0, 1)}
+            rows.append({"arm": arm, f"F1 of the last {WINDOW}": interval(f1[:, -1])} | ends)
+        for axis, name in ((left, f"F1 of the shown pixels, mean of {WINDOW} queries"), (right, "rule in w / |w|")):
+            axis.set_xlabel("round")
+            axis.set_ylabel(name, fontsize=8)
+            axis.legend(frameon=False, fontsize=7)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(destination, format="svg", metadata={"Date": None})
+    return destination, rows
+
+
+def _smooth(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    kept = np.array(values, np.float64)
+    return np.array([kept[max(0, place - WINDOW + 1) : place + 1].mean() for place in range(len(kept))])
+
+
+def _even(curves: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    shortest = min(map(len, curves))
+    return np.stack([curve[:shortest] for curve in curves])
+
+
+def _band(axis: Any, x: Any, values: npt.NDArray[np.float64], colour: str, name: str, style: str) -> None:
+    points = [interval(column) for column in values.T]
+    mean, half = np.array([point.mean for point in points]), np.array([point.half for point in points])
+    axis.plot(x, mean, style, color=colour, label=name, linewidth=1.6)
+    if len(values) > 1:
+        axis.fill_between(x, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
