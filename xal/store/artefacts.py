@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from xal.types import Explanations
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
 SYNTHETIC, KEPT = "synthetic.parquet", "explained"
+SMALL = 2**18  # bytes of a file
 SPARSE = ("data", "indices", "indptr", "shape")
 
 
@@ -94,9 +96,17 @@ def write_items(path: Path, items: pa.Table) -> None:
 
 
 def read_items(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """What `write_items` wrote."""
+    """What `write_items` wrote. Small files are kept in memory, since every round reads those of all rounds before."""
     name, filesystem = arrow(path)
+    if not remote(path) and (status := path.stat()).st_size <= SMALL:
+        table = _kept(str(path), status.st_mtime_ns, status.st_size)
+        return table if columns is None else table.select(list(columns))
     return pq.read_table(name, columns=columns, filesystem=filesystem)
+
+
+@lru_cache(maxsize=1024)
+def _kept(path: str, changed: int, size: int) -> pa.Table:
+    return pq.read_table(path)
 
 
 def copy_folder(source: Path, destination: Path) -> None:
