@@ -1,14 +1,17 @@
 """Arms, seeds, schedules, fine-tuning, and what a run directory refuses."""
 
+import copy
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from tests.recipes import CLASSES, small, write_pool
+from xal.campaign.claim import as_now
 from xal.campaign.experiment import run_experiment
 from xal.campaign.labels import import_labels
-from xal.campaign.recipe import Recipe
+from xal.campaign.recipe import Recipe, runs
+from xal.config import differences
 from xal.errors import ConfigError, DataError, LabelError, RunError
 from xal.progress import Reporter
 from xal.report.runs import read_run
@@ -252,3 +255,16 @@ def test_stopped_while_taking_over_round_0(tmp_path: Path, monkeypatch: pytest.M
     for path in run_directories(tmp_path / "whole"):
         ours, theirs = read_run(path), read_run(tmp_path / "stopped" / path.name)
         assert ours.queried == theirs.queried and ours.curve() == theirs.curve() and theirs.state == "finished"
+
+
+def test_a_run_of_an_older_xal_is_the_same_recipe(tmp_path: Path) -> None:
+    """What has become configurable since is at its default; all else is as it was."""
+    recipe = small(write_pool(tmp_path / "pool"), feedback="counterexamples", explainer="lime", strategy="entropy")
+    identity = runs(recipe, tmp_path)[0].identity()
+    older = copy.deepcopy(identity)
+    del older["train"]["flip"], older["feedback"]["group"], older["explainer"]["keep"]
+    assert as_now(older) == identity and older != identity
+    older["model"]["hidden"] = 9
+    assert differences(identity, as_now(older)) == ["model.hidden: 9 there, 8 here"]
+    older["model"]["name"] = "gone"
+    assert as_now(older) == older

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import yaml
 
-from xal.campaign.recipe import RunSpec
-from xal.config import differences
+from xal.campaign.recipe import Recipe, RunSpec
+from xal.config import differences, parse
 from xal.data.pool import Pool
-from xal.errors import RunError
+from xal.errors import ConfigError, RunError
 from xal.models.model import Shape
 from xal.store.ledger import Ledger
+
+
+def as_now(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored identity as this xal would write it: what has become configurable since is at its default."""
+    rest = {key: value for key, value in stored.items() if key not in ("engine", "seed")}
+    try:
+        recipe = parse(Recipe, rest)
+    except ConfigError:  # of a component that is not here any more, or not this xal's: as it stands
+        return stored
+    arm = next(iter(recipe.strategies))
+    now = RunSpec(recipe=recipe, arm=arm, seed=stored["seed"], directory=Path()).identity()
+    return now | {"engine": stored["engine"]}
 
 
 def claim(spec: RunSpec, ledger: Ledger, pool: Pool, classes: tuple[str, ...], shape: Callable[[], Shape]) -> None:
@@ -31,7 +45,7 @@ def claim(spec: RunSpec, ledger: Ledger, pool: Pool, classes: tuple[str, ...], s
             if ledger.fact(name) is None:
                 ledger.record_fact(name, value)
         ledger.record_fact("recipe", identity)
-    elif changed := differences(yaml.safe_load(identity), yaml.safe_load(stored)):
+    elif changed := differences(yaml.safe_load(identity), as_now(yaml.safe_load(stored))):
         raise RunError(
             f"{spec.directory} holds a run of another recipe; choose another --out, or undo:\n"
             + "\n".join(f"  - {line}" for line in changed)

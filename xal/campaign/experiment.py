@@ -10,6 +10,7 @@ import yaml
 
 from xal.campaign.campaign import Outcome, run_campaign
 from xal.campaign.checks import checked
+from xal.campaign.claim import as_now
 from xal.campaign.recipe import Recipe, RunSpec, runs
 from xal.config import differences
 from xal.engine.engine import Session
@@ -76,6 +77,7 @@ def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
         ledger.close()
         if stored is None:
             continue
+        stored = as_now(stored)
         known = other in ours  # else an arm, or a seed, that this command does not run, with an explainer of its own
         free = ("strategy", "seed:") if known else ("strategy", "seed:", "explainer", "feedback")
         lines = differences(ours[other] if known else specs[0].identity(), stored)
