@@ -14,7 +14,7 @@ import pytest
 from tests.recipes import CLASSES, RUN_ENGINES, small, text_pool, write_pool
 from xal.campaign.experiment import run_experiment
 from xal.campaign.labels import import_labels
-from xal.campaign.recipe import Recipe
+from xal.campaign.recipe import Recipe, load
 from xal.config import parse
 from xal.data.confounded import build_colors, colors, rules
 from xal.data.images import decode
@@ -347,3 +347,34 @@ def test_the_right_pixels_are_corrected(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zero, np.array(made["label"].to_pylist()) == "positive")  # still true to the rule
     figures = run.of("evaluate")[3].figures
     assert {"explanation_f1", "explanation_recall", "on_irrelevant"} <= figures.keys()
+
+
+def test_no_counterexample_is_a_test_item_and_weights_count(tmp_path: Path) -> None:
+    recipe = told_recipe(tmp_path, feedback={"name": "counterexamples", "shown": 20, "weight": 0.5})
+    run_experiment(recipe, tmp_path / "first", QUIET)
+    first = only(tmp_path / "first")
+    made = read_items(first.directory / (first.of("train")[2].artefact or "") / "counterexamples.parquet")
+    assert set(made["weight"].to_pylist()) == {0.5}
+    tests = write_pool(tmp_path / "tests", 60, seed=5, image=made["image"].to_pylist()[:1] * 60)
+    again = replace(recipe, pool=replace(recipe.pool, test=str(tests)))
+    run_experiment(again, tmp_path / "second", QUIET)
+    second = only(tmp_path / "second")
+    found = second.of("train")[2].figures["synthetic_items"]
+    assert found == len(made) - 1  # the one that is a test item is left out
+    heavy = replace(recipe, feedback=replace(recipe.feedback, weight=1.0))  # type: ignore[type-var]
+    run_experiment(heavy, tmp_path / "heavy", QUIET)
+    third = only(tmp_path / "heavy")
+    files = [run.directory / (run.of("train")[2].artefact or "") / "model.safetensors" for run in (first, third)]
+    assert third.of("train")[2].figures["synthetic_items"] > 0 and files[0].read_bytes() != files[1].read_bytes()
+
+
+def test_a_recipe_with_feedback_is_caipis_loop(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("feedback: counterexamples\nmodel: perceptron\n")
+    recipe = load(path)
+    assert [each.name for each in recipe.strategies.values()] == ["margin"]
+    assert recipe.explainer is not None and recipe.explainer.name == "lime" and recipe.explainer.repeats == 5  # type: ignore[attr-defined]
+    path.write_text("feedback: counterexamples\nmodel: perceptron\nstrategy: entropy\nexplainer: gradient_shap\n")
+    recipe = load(path)
+    assert [each.name for each in recipe.strategies.values()] == ["entropy"] and recipe.explainer is not None
+    assert recipe.explainer.name == "gradient_shap"

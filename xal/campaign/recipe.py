@@ -77,7 +77,8 @@ class Recipe:
     """Other explainers for single arms, by the arm's name: to compare settings of one strategy."""
     annotator: Annotator = field(default_factory=Oracle)
     feedback: Feedback | None = None
-    """What becomes of corrections of explanations; null: none are asked for."""
+    """What becomes of corrections of explanations; null: none are asked for. A recipe file with feedback has as
+    strategy margin and as explainer lime with 5 repeats, unless it names others."""
     feedbacks: dict[str, Feedback] = field(default_factory=dict)
     """Others for single arms, by the arm's name."""
     judge: Annotated[int, Field(ge=0)] = 0
@@ -270,6 +271,10 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
         raise ConfigError(["expected a mapping of sections"], str(path))
     mapping = dict(mapping)
     override(mapping, settings or [])
+    if mapping.get("feedback"):  # CAIPI's loop: closest to the margin, LIME with repeats
+        if not mapping.get("arms"):
+            mapping.setdefault("strategy", "margin")
+        mapping.setdefault("explainer", {"name": "lime", "repeats": 5})
     recipe: Recipe = parse(Recipe, mapping, str(path))
     return recipe
 
