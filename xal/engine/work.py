@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load
+from threadpoolctl import ThreadpoolController
 
 from xal.chance import Chance
 from xal.data.units import Block
@@ -315,7 +317,8 @@ def check_failures(failed: Sequence[tuple[str, str]], most: int) -> None:
 
 
 class threads:
-    """Fix torch's CPU threads for a while: rounding, and so a query, must not depend on the machine's cores."""
+    """Fix torch's and numpy's CPU threads for a while: rounding, and so a query, must not depend on the machine's
+    cores, and processes side by side must not fight for them."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -323,6 +326,16 @@ class threads:
     def __enter__(self) -> None:
         self.before = torch.get_num_threads()
         torch.set_num_threads(self.number)
+        self.blas = _blas().limit(limits=self.number, user_api="blas")
 
     def __exit__(self, *_: object) -> None:
+        self.blas.restore_original_limits()
         torch.set_num_threads(self.before)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """What is loaded now: looking for it takes longer than many a batch."""
+    import scipy.linalg  # noqa: F401 (has a BLAS of its own)
+
+    return ThreadpoolController()
