@@ -271,7 +271,7 @@ def _loss(
         loss = (cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
     if teacher is not None and penalty is not None:
         loss = teacher.combine(loss, penalty)
-    own = model.regularizer(network, inputs, labels)
+    own = model.regularizer(getattr(network, "module", network), inputs, labels)  # what DDP wraps
     return loss if own is None else loss + own
 
 
