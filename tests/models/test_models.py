@@ -12,11 +12,17 @@ from xal.engine.work import threads
 from xal.errors import DataError, XalError
 from xal.models import Model, Network
 from xal.models.convnet import Convnet
+from xal.models.perceptron import Perceptron
 from xal.models.residual import Residual
 from xal.models.torchvision import Torchvision
 
 GREY, COLOUR, CLASSES = (1, 28, 28), (3, 64, 64), 5
-SMALL = {"convnet": Convnet(filters=4, hidden=16), "residual": Residual(width=4), "torchvision": Torchvision()}
+SMALL = {
+    "convnet": Convnet(filters=4, hidden=16),
+    "residual": Residual(width=4),
+    "torchvision": Torchvision(),
+    "perceptron": Perceptron(hidden=(16,)),
+}
 CASES = [
     pytest.param(model, shape, id=f"{name}-{shape[0]}x{shape[1]}x{shape[2]}")
     for name, model in SMALL.items()
@@ -60,7 +66,7 @@ def same(one, other, but=()):
 
 def test_every_registered_model_is_tested():
     shallow = {"linear_svm", "logistic_regression", "mlp"}  # test_shallow.py
-    assert set(Model.registry) == {*SMALL, *shallow, "linear"}
+    assert set(Model.registry) == {*SMALL, *shallow, "linear", "senn"}  # test_losses.py has senn
 
 
 def test_linear_is_a_softmax_of_features():
@@ -113,7 +119,9 @@ class TestNetwork:
         net = network(model, shape)
         found = net.conv_layers()
         assert len(set(found)) == len(found) == sum(isinstance(layer, nn.Conv2d) for layer in net.module.modules())
-        assert found and all(isinstance(net.module.get_submodule(name), nn.Conv2d) for name in found)
+        assert (found or isinstance(model, Perceptron)) and all(
+            isinstance(net.module.get_submodule(name), nn.Conv2d) for name in found
+        )
 
     def test_weights_follow_from_the_seed_alone(self, model, shape):
         torch.manual_seed(1)
