@@ -64,7 +64,7 @@ def cali(repeats: int) -> dict[str, float]:
                     "finetune_epochs": 2,
                 },
                 "explainer": "self_explaining",
-                "annotator": {"name": "simulated", "signed": True, "corrects": "always"},
+                "annotator": {"name": "simulated", "corrects": "always"},
                 "strategy": "margin",
                 "feedback": {"name": "cali_ranking", "shown": None, "most": 4},
                 "budget": {"initial": LABELS, "balanced": True, "per_round": 1, "rounds": STEPS},

@@ -41,6 +41,9 @@ class Explanations:
     output: Floats | None = None  # (b,) explained output of the item; complete: base + attributions.sum(1) == output
     segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image
     npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None: another explainer
+    concepts: Any = (
+        None  # (b,) True: the features are the model's own concepts, and no part of the item; None: they are
+    )
 
     def __len__(self) -> int:
         return len(self.explained_class)
@@ -104,6 +107,10 @@ def _joined(pieces: Sequence[Any]) -> Any:
         widest = max(piece.shape[1] for piece in pieces)
         pieces = [np.pad(piece, ((0, 0), (0, widest - piece.shape[1])), constant_values=np.nan) for piece in pieces]
     return np.concatenate(pieces)
+
+
+SAID = ("wrong", "missed", "against")
+"""What a correction says of components."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,18 +184,18 @@ def answer(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_corrections_by_file(tmp_path: Path) -> None:
     recipe, directory, truth = by_file(tmp_path)
     rows = batch(directory, 1)
-    assert all(len(row["shown"].split("; ")) == 3 and row["wrong"] == row["missed"] == "" for row in rows)
-    answers = [{"id": row["id"], "label": truth[row["id"]], "wrong": "", "missed": ""} for row in rows]
+    assert all(len(row["shown"].split("; ")) == 3 and row["wrong"] == "" for row in rows)
+    assert "missed" not in rows[0]  # counterexamples learn nothing from it
+    answers = [{"id": row["id"], "label": truth[row["id"]], "wrong": ""} for row in rows]
     first = rows[0]["shown"].split("; ")
     answers[0]["wrong"] = f"{first[0].upper()}; {first[2]}"
-    other = next(word for word in rows[1]["text"].split() if word not in rows[1]["shown"].split("; "))
-    answers[1]["missed"] = other
+    answers[1]["wrong"] = rows[1]["shown"].split("; ")[1]
     assert import_labels(directory, answer(tmp_path / "second.csv", answers), "me") == (5, 0)
     assert import_labels(directory, tmp_path / "second.csv", "me") == (0, 0)  # the same again is no change
     run_experiment(recipe, tmp_path / "runs", QUIET)
     run = read_run(directory)
     figures = run.of("train")[1].figures
-    assert run.state == "finished" and figures["synthetic_items"] in (0, 1)
+    assert run.state == "finished" and figures["synthetic_items"] in (0, 1, 2)
     held = figures["validation_items"]
     assert figures["train_items"] == 25 - held
     ledger = open_ledger(directory)
@@ -204,8 +204,10 @@ def test_corrections_by_file(tmp_path: Path) -> None:
     assert kept.keys() == {rows[0]["id"], rows[1]["id"]} and len(kept[rows[0]["id"]].correction.wrong) == 2
     folder = directory / (run.of("train")[1].artefact or "")
     if figures["synthetic_items"]:
-        made = read_items(folder / "counterexamples.parquet")["text"][0].as_py().split()
-        assert made == [word for word in rows[0]["text"].split() if word not in (first[0], first[2])]
+        made = read_items(folder / "counterexamples.parquet").to_pylist()
+        by_source = {each["source"]: each["text"].split() for each in made}
+        whole = [word for word in rows[0]["text"].split() if word not in (first[0], first[2])]
+        assert by_source.get(rows[0]["id"], whole) == whole
 
 
 def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> None:
@@ -217,7 +219,8 @@ def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> 
     answers = [
         {"id": rows[0]["id"], "label": truth[rows[0]["id"]], "wrong": "nosuchword"},
         {"id": rows[1]["id"], "label": truth[rows[1]["id"]], "wrong": hidden},
-        {"id": rows[2]["id"], "label": "", "wrong": shown[2]},
+        {"id": rows[2]["id"], "label": truth[rows[2]["id"]], "wrong": f"{shown[2]}; {shown[2]}"},
+        {"id": rows[2]["id"] + "x", "label": "", "wrong": shown[2]},
         {"id": rows[3]["id"], "label": truth[rows[3]["id"]], "wrong": shown[3], "missed": shown[3]},
         {"id": rows[4]["id"], "label": truth[rows[4]["id"]], "wrong": shown[4]},
         {"id": earlier, "label": truth[earlier], "wrong": "good"},
@@ -231,8 +234,9 @@ def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> 
         "nothing was imported",
         "has no component 'nosuchword'",
         f"'{hidden}' was not shown as relevant; shown: {rows[1]['shown'].replace('; ', ', ')}",
-        f"'{rows[2]['id']}' has a correction and no label",
-        f"said twice of {shown[3]}",
+        f"'{rows[2]['id']}x' has a correction and no label",
+        "missed: counterexamples learns from wrong; leave it empty",
+        f"said twice of {shown[2]}",
         f"'{earlier}': no explanation of it was shown",
         "'stranger' was not queried",
     ):

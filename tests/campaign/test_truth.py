@@ -47,6 +47,13 @@ def test_a_row_of_a_table() -> None:
     assert on_irrelevant(opposite, given) == pytest.approx(0.7) and f1(opposite, given, 1) == 0.0
 
 
+def test_a_category_matters_as_a_whole() -> None:
+    truth = Truth(payload=np.zeros(6), components=frozenset({1, 4, 5}), relevant=True)
+    assert truth.together(1) is truth and truth.together(2).components == {0, 1, 4, 5}
+    assert dataclasses.replace(truth, relevant=False).together(2).components == {4, 5}
+    assert dataclasses.replace(truth, payload="a b").together(2).components == {1, 4, 5}
+
+
 def test_patches_of_an_image_count_with_their_pixels() -> None:
     image = np.zeros((1, 2, 3))
     truth = Truth(payload=image, components=frozenset({2, 5}), relevant=False)  # the right column
@@ -147,8 +154,8 @@ def test_lime_against_the_exact_explanation(tmp_path: Path) -> None:
         feedback={"name": "cali_ranking", "shown": None, "most": 2},
         judge=10,
     )
-    signed = {"annotator": {"name": "simulated", "signed": True, "corrects": "always"}}
-    recipe = dataclasses.replace(recipe, annotator=parse(Recipe, signed).annotator)
+    always = {"annotator": {"name": "simulated", "corrects": "always"}}
+    recipe = dataclasses.replace(recipe, annotator=parse(Recipe, always).annotator)
     run_experiment(recipe, tmp_path / "runs", QUIET)
     run = read_run(next((tmp_path / "runs").glob("*-seed*")))
     assert run.of("label")[1].figures["corrected_components"] == 10

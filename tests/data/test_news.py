@@ -50,12 +50,29 @@ def test_gold_words_of_both_classes(tmp_path: Path) -> None:
         assert words.column(own) in row["relevant"] and words.column(other) not in row["relevant"]
     again, same = build_news(source, tmp_path / "test", "test")
     assert same == gold and again <= 40
+    texts = [
+        set(pq.read_table(tmp_path / name / "part-00000.parquet")["text"].to_pylist()) for name in ("pool", "test")
+    ]
+    assert not texts[0] & texts[1]
     with pytest.raises(DataError, match="some of split 'none'"):
         build_news(source, tmp_path / "none", "none")
     (tmp_path / "bad.jsonl").write_text("not json\n")
     with pytest.raises(DataError, match="expected JSON lines"):
         build_news(tmp_path / "bad.jsonl", tmp_path / "none", "train")
     assert not (tmp_path / "none").exists()
+    with gzip.open(source, "rt", encoding="utf-8") as handle:
+        lines = [json.loads(line) for line in handle]
+    for line in lines:  # labels of the test posts are in no word's weight
+        if line["split"] == "test":
+            line["group"] = {"alt.atheism": "soc.christian", "soc.christian": "alt.atheism"}[line["group"]]
+    (tmp_path / "swapped.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    build_news(tmp_path / "swapped.jsonl", tmp_path / "swapped", "train")
+    files = [(tmp_path / name / "part-00000.parquet").read_bytes() for name in ("pool", "swapped")]
+    assert files[0] == files[1]
+    lonely = [line for line in lines if line["split"] == "test" or line["group"] == "alt.atheism"]
+    (tmp_path / "lonely.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lonely))
+    with pytest.raises(DataError, match="both groups of split 'train'"):
+        build_news(tmp_path / "lonely.jsonl", tmp_path / "none", "test")
 
 
 def test_a_fifth_of_the_words_is_gold() -> None:

@@ -1,5 +1,7 @@
 """What corrections speak of: shown components, their names, and the part of an item that they are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -44,17 +46,28 @@ def test_names_go_both_ways() -> None:
     assert Naming(image, pixels, ()).name(4) == "1,1"
 
 
+def test_columns_are_named_so_that_a_list_says_which() -> None:
+    for names in (("a", "a ", "b"), ("a", "b;c", "d"), ("A", "a", "b")):
+        assert Naming(np.zeros(3), None, names).name(1) == "column 1"
+
+
+def test_concepts_are_no_part_of_an_item() -> None:
+    found = dataclasses.replace(explained(np.array([[0.5, -0.2]])), concepts=np.array([True]))
+    assert Naming(np.zeros((1, 2, 3)), found, ()).name(1) == "concept 1" and 2 not in Naming(np.zeros(3), found, ())
+    assert not mask_of((0, 1), (1, 2, 3), found).any() and mask_of((0, 1), (3,), found).shape == (3,)
+
+
 def test_masks_are_the_features_pixels() -> None:
     image = np.zeros((3, 2, 3))
     patches = explained(np.zeros((1, 2)), np.array([[[0, 0, 1], [0, 0, 1]]]))
-    np.testing.assert_array_equal(mask_of((1,), image, patches), [[False, False, True]] * 2)
-    np.testing.assert_array_equal(mask_of((0, 5), image, None), [[True, False, False], [False, False, True]])
-    np.testing.assert_array_equal(mask_of((2,), np.zeros(4), None), [False, False, True, False])
+    np.testing.assert_array_equal(mask_of((1,), image.shape, patches), [[False, False, True]] * 2)
+    np.testing.assert_array_equal(mask_of((0, 5), image.shape, None), [[True, False, False], [False, False, True]])
+    np.testing.assert_array_equal(mask_of((2,), (4,), None), [False, False, True, False])
     with pytest.raises(XalError, match="no mask"):
-        mask_of((2,), "some text", None)
+        mask_of((2,), (), None)
     relevant = np.array([[True, True, False], [True, False, False]])
-    assert judged((0, 1), relevant, patches, image) == [True, False]
-    assert judged((0, 4), relevant, None, image) == [True, False]
+    assert judged((0, 1), relevant, patches) == [True, False]
+    assert judged((0, 4), relevant, None) == [True, False]
 
 
 def test_a_text_without_words() -> None:

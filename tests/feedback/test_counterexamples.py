@@ -83,15 +83,45 @@ def test_copies_depend_on_the_item_alone() -> None:
     assert (plan.copies(lesson, 6)[0] != plan.copies(lesson, 5)[0]).any()
 
 
-def test_a_constant_cannot_be_changed() -> None:
+def test_what_has_no_other_value_yet_stays_and_says_nothing() -> None:
     lesson = table()
-    lesson.known[:, 0] = 7
-    for how in ("random", "alternative"):
-        with pytest.raises(XalError, match=r"cannot change component 0: all 40 labelled items .* take how: class"):
-            Counterexamples(how=how).copies(lesson, 1)  # type: ignore[arg-type]
+    lesson.known[:, 0] = lesson.payload[:, 0] = 7
+    lesson.wrong[2:4, 1:] = False
+    others = lesson.wrong[:, 1:].any(axis=1)
+    assert 0 < others.sum() < 6
+    for how in ("random", "alternative", "class"):
+        made, source = Counterexamples(how=how).copies(lesson, 1)  # type: ignore[arg-type]
+        assert source.tolist() == np.flatnonzero(others).tolist() and (made[:, 0] == 7).all()
     lesson.payload[:] = lesson.known[:] = 7
-    with pytest.raises(XalError, match="no labelled item of the class of 'item-0' differs"):
-        Counterexamples(how="class").copies(lesson, 1)
+    for how in ("random", "alternative", "class"):
+        made, source = Counterexamples(how=how).copies(lesson, 1)  # type: ignore[arg-type]
+        assert made.shape == (0, 5) and not len(source)
+
+
+def test_the_one_item_of_a_class_that_differs_is_found() -> None:
+    n = 3000
+    known = np.zeros((n, 2), np.float32)
+    known[n - 1, 1] = 5
+    lesson = Lesson(
+        ids=["x"], payload=known[:1], labels=np.array([0]), wrong=np.array([[False, True]]), known=known,
+        known_labels=np.zeros(n, np.int64),
+    )  # fmt: skip
+    made, _ = Counterexamples(how="class", copies_of=2).copies(lesson, 0)
+    assert made.tolist() == [[0, 5], [0, 5]]
+
+
+def test_random_words_are_any_but_those_that_go() -> None:
+    texts = np.array(["one two", "three four", "five"], object)
+    lesson = Lesson(
+        ids=["x"], payload=texts[:1], labels=np.array([1]), wrong=[(words.column("two"), words.column("five"))],
+        known=texts, known_labels=np.array([1, 0, 0]),
+    )  # fmt: skip
+    made, _ = Counterexamples(how="random", copies_of=200).copies(lesson, 0)
+    assert {text.split()[1] for text in made} == {"one", "three", "four"}
+    made, _ = Counterexamples(how="class", copies_of=20).copies(lesson, 0)
+    assert set(made) == {"one one"}
+    alone = replace(lesson, payload=np.array(["two"], object), known=np.array(["two", "three four", "five"], object))
+    assert not len(Counterexamples(how="class").copies(alone, 0)[0])  # no word is left to take
 
 
 def test_texts_lose_or_change_their_wrong_words() -> None:

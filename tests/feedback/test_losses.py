@@ -116,6 +116,15 @@ def test_omega_by_finite_differences(classes: int, phi: str) -> None:
         norms.append(np.linalg.norm(moved))
     found = omega(module, x.clone().requires_grad_(), chosen)
     assert found.item() == pytest.approx(np.mean(norms), rel=1e-5)
+    found.backward()
+    for parameter in module.w.parameters():  # and so is its gradient, which training follows
+        place = tuple(0 for _ in parameter.shape)
+        values = []
+        for step in (1e-6, -2e-6, 1e-6):
+            with torch.no_grad():
+                parameter[place] += step
+            values.append(omega(module, x.clone().requires_grad_(), chosen).item())
+        assert parameter.grad[place].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-7)
     constant: Any = Senn(layers=1).create((5,), classes, seed=1).double()
     nn.init.zeros_(constant.w[0].weight)
     assert omega(constant, x.clone().requires_grad_(), chosen).item() < 1e-5  # w does not depend on x

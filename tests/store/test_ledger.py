@@ -163,12 +163,28 @@ class TestLabels:
             "UPDATE labels SET label = 'dog'",
             "UPDATE labels SET annotator = 'me' WHERE id = 'a'",
             "DELETE FROM labels",
+            "INSERT INTO labels VALUES ('a', 'dog', 'me', 0) ON CONFLICT (id) DO UPDATE SET label = 'dog'",
         ],
     )
     def test_the_database_refuses_to_change_one(self, ledger, statement):
         ledger.add_labels({"a": "cat"}, "anna")
         with pytest.raises(sa.exc.DBAPIError, match="append-only"), ledger._engine.begin() as connection:
             connection.exec_driver_sql(statement)
+        assert {item.id: item.label for item in ledger.queried()} == {"a": "cat", "b": None, "c": None}
+
+    @pytest.mark.parametrize("older", [False, True])
+    def test_sqlite_refuses_to_replace_one(self, ledger, opened, older):
+        ledger.add_labels({"a": "cat"}, "anna")
+        if ledger._engine.dialect.name != "sqlite":
+            return  # it has no such statement
+        if older:  # schema 3 had no such trigger
+            with ledger._engine.begin() as connection:
+                for table in ("labels", "corrections"):
+                    connection.exec_driver_sql(f"DROP TRIGGER {table}_no_replacement")
+                connection.exec_driver_sql("UPDATE facts SET value = '3' WHERE name = 'schema'")
+            ledger = opened()
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"), ledger._engine.begin() as connection:
+            connection.exec_driver_sql("INSERT OR REPLACE INTO labels VALUES ('a', 'dog', 'me', 0)")
         assert {item.id: item.label for item in ledger.queried()} == {"a": "cat", "b": None, "c": None}
 
     def test_come_in_parts(self, ledger):

@@ -27,7 +27,6 @@ from xal.store.ledger import Queried
 from xal.types import Correction, Explanations
 
 CLASSES = "classes.txt"
-SAID = ("wrong", "missed", "against")
 BETWEEN = "; "
 
 
@@ -107,7 +106,8 @@ class File(Annotator, name="file"):
     def _export(self, request: Request, folder: Path) -> None:
         kind = request.pool.kind
         shown = self._draw(request, folder) if kind == "image" else self._write(request)
-        asked = ["shown", *SAID] if request.feedback is not None else []
+        said = request.feedback.asks if request.feedback is not None else ()
+        asked = ["shown", *said] if said else []
         components = self._shown(request) if request.feedback is not None else {}
         columns = ["id", "label", *asked, "prediction", "confidence", "score", "why", kind, "explanation"]
         rows: list[dict[str, Any]] = [
@@ -124,7 +124,7 @@ class File(Annotator, name="file"):
             for item in request.items
         ]
         if asked:
-            rows = [row | {"shown": components.get(row["id"], "")} | dict.fromkeys(SAID, "") for row in rows]
+            rows = [row | {"shown": components.get(row["id"], "")} | dict.fromkeys(said, "") for row in rows]
         with (folder / "batch.csv").open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()

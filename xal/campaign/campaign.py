@@ -23,7 +23,7 @@ from xal.campaign.drawn import background, holdout
 from xal.campaign.queried import keep_query
 from xal.campaign.recipe import RunSpec
 from xal.campaign.synthetic import write_copies
-from xal.campaign.teaching import Judge, Teaching, trust
+from xal.campaign.teaching import Judge, Taught, Teaching, trust
 from xal.campaign.truth import knows
 from xal.chance import Chance
 from xal.data.payloads import payload_of
@@ -197,11 +197,11 @@ class Campaign:
         given = {item.id for item in items if item.label is not None}
         answers = self.recipe.annotator.annotate(request) if len(given) < len(items) else {}
         new = {item: label for item, label in answers.items() if item not in given}
+        corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
         waiting = len(items) - len(given) - len(new)
         if waiting:
-            self.ledger.add_labels(new, self.recipe.annotator.name)
+            self.ledger.add_labels(new, self.recipe.annotator.name, corrections)
             return waiting
-        corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
         figures, corrected = self._trust(request, new, corrections)
         self._commit(
             round,
@@ -236,7 +236,9 @@ class Campaign:
         held = frozenset(self._holdout(items))
         with self._artefact(round, "train") as folder:
             augmented = self._augment(round, held, folder)
-            counterexamples, guidance = self._taught(items, held, folder)
+            taught = (
+                self._teaching.write(folder, items, self.ledger.corrections(), held) if self._teaching else Taught()
+            )
             job = TrainJob(
                 model=self.recipe.model,
                 shape=self.shape,
@@ -247,9 +249,9 @@ class Campaign:
                 settings=self.recipe.train,
                 seed=self.chance.of("train", round).number,
                 start=self._path(round - 1, "train") / WEIGHTS if finetune else None,
-                synthetic=(*([augmented] if augmented else []), *counterexamples),
+                synthetic=(*([augmented] if augmented else []), *taught.counterexamples),
                 feedback=self.recipe.feedback,
-                guidance=guidance,
+                guidance=taught.guidance,
                 validation=self.validation,
                 class_index=self.index,
             )
@@ -261,14 +263,11 @@ class Campaign:
             f"psi {figures['psi']:g}" if "psi" in figures else f"epoch {figures['best_epoch']} of {figures['epochs']}"
         )
         summary = f"{figures['train_items']} items{copies}, best {best}"
+        if taught.idle:
+            figures["idle_corrections"] = taught.idle
+            summary += f"; {taught.idle} corrections changed nothing"
         self._commit(round, "train", started, figures, summary, artefact=True)
         return 0
-
-    def _taught(self, items: list[Queried], held: frozenset[str], folder: Path) -> tuple[tuple[Path, ...], Path | None]:
-        """(counterexamples, guidance) of all corrections so far."""
-        if self._teaching is None:
-            return (), None
-        return self._teaching.write(folder, items, self.ledger.corrections(), held)
 
     @cached_property
     def _teaching(self) -> Teaching | None:

@@ -44,6 +44,10 @@ def against_exact(
     run = latest(directory)
     if "self_explaining" not in run.ref.model.offers:
         raise RunError(f"{directory} has no self-explaining model (senn), so LIME cannot be held against the exact one")
+    if "concepts" in run.ref.model.offers:
+        raise RunError(
+            f"{directory}: its model explains concepts, LIME parts of items; there is no exact one to compare"
+        )
     pool = measured_pool(run)
     rows = np.sort(np.random.default_rng(0).permutation(len(pool))[:items])
     payload, _ = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, run.shape)

@@ -35,9 +35,9 @@ def run_experiment(
     _refuse_strangers(specs, directory)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors
-        if (
-            len(recipe.strategies) > 1 and not recipe.feedbacks
-        ):  # round 0 is the same in all arms of a seed: it is run, and labelled, once
+        judged = recipe.judge and recipe.explainers  # by each arm's own explainer
+        if len(recipe.strategies) > 1 and not recipe.feedbacks and not judged:  # round 0 is the same in all arms of a
+            # seed: it is run, and labelled, once
             first = {spec.seed: spec for spec in reversed(specs)}
             begun = _run_all([replace(spec, until=0) for spec in first.values()], session, reporter, side_by_side)
             waiting = [outcome for outcome in begun if not outcome.finished]

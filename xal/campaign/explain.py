@@ -221,6 +221,8 @@ def explain_labelled(
         evidence = coordinator.collect(rows, needs, "explain")
     if evidence is None or evidence.probabilities is None or evidence.explanations is None:
         raise DataError(f"no image of {on} can be read")
+    if evidence.explanations.concepts is not None:
+        raise RunError(f"{directory} explains by concepts of the model's own; this study is about pixels")
     table = pool.read(evidence.rows, ["id", "image"] + (["label"] if known is None else []))
     labels = table["label"].to_pylist() if known is None else [known[item] for item in table["id"].to_pylist()]
     strangers = set(labels) - set(run.classes)
@@ -267,6 +269,6 @@ def off_reasons(explained: Explained) -> tuple[Floats, npt.NDArray[np.bool_]]:
     found = truths(explained.pool, explained.rows, explained.images)
     each = [explained.explanations.take(slice(place, place + 1)) for place in range(len(found))]
     shares = [on_irrelevant(truth, explanation) for truth, explanation in zip(found, each, strict=True)]
-    masks = [mask_of(tuple(truth.components), truth.payload, None) for truth in found]
+    masks = [mask_of(tuple(truth.components), np.shape(truth.payload), None) for truth in found]
     where = [~mask if truth.relevant else mask for truth, mask in zip(found, masks, strict=True)]
     return np.array(shares), np.stack(where)

@@ -11,18 +11,23 @@ from typing import Any
 
 import yaml
 
-from xal.campaign.annotators import SAID, explanations_in
+from xal.campaign.annotators import explanations_in
+from xal.campaign.recipe import PoolSection
 from xal.component import nearest
 from xal.config import parse
 from xal.data.payloads import payload_of
-from xal.data.pool import KINDS
+from xal.data.pool import Pool
 from xal.errors import LabelError, RunError
 from xal.feedback import Feedback
-from xal.feedback.components import Naming, shown_components
+from xal.feedback.components import Mask, Naming, mask_of, shown_components
+from xal.models.model import Shape
 from xal.store.artefacts import ITEMS, read_items
 from xal.store.directory import held, is_run
 from xal.store.ledger import Ledger
-from xal.types import Correction
+from xal.types import SAID, Correction
+
+Named = tuple[str, str]
+"""An item, and what one of its components is called."""
 
 
 @dataclass(kw_only=True)
@@ -105,7 +110,7 @@ def _take(answers: Answers, number: int, row: Mapping[Any, Any], classes: Sequen
 
 def _listed(value: object) -> tuple[str, ...]:
     """Names of components: a JSON list, or text with `;` between them."""
-    parts = value if isinstance(value, list) else str(value or "").split(";")
+    parts = value if isinstance(value, list) else [] if value is None else str(value).split(";")
     return tuple(name for name in (str(part).strip() for part in parts) if name)
 
 
@@ -120,14 +125,15 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
     feedback: Feedback = parse(Feedback, recipe["feedback"])
     columns = yaml.safe_load(ledger.fact("names") or "[]")
     shape = tuple(yaml.safe_load(ledger.fact("shape") or "[]"))
+    pool = parse(PoolSection, recipe["pool"]).open()
     corrections: dict[str, Correction] = {}
     problems: list[str] = []
+    masks: dict[Named, Mask] = {}
     rounds = {item.id: item.round for item in ledger.queried()}
     for round in sorted({rounds[item] for item in said if item in rounds}):
         artefact = directory / f"round-{round:03d}" / "query"
         table = read_items(artefact / ITEMS)
-        kind = next(kind for kind in KINDS if kind in table.column_names)
-        payload, _ = payload_of(table[kind], kind, shape)
+        payload, _ = payload_of(table[pool.kind], pool.kind, shape)
         explained = explanations_in(artefact)
         for item, each in zip(table["id"].to_pylist(), payload, strict=True):
             if item not in said:
@@ -138,18 +144,48 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
                 continue
             k = feedback.shown_to_people
             shown = None if k is None or explanation is None else shown_components(explanation, k)
-            found, wrong = _numbers(item, said[item], Naming(each, explanation, columns), shown)
+            naming = Naming(each, explanation, columns)
+            found, wrong = _numbers(item, said[item], naming, shown, feedback)
             problems += wrong
             corrections[item] = found
+            if feedback.takes_values(pool.kind):
+                size = feedback.together if len(shape) == 1 else 1
+                for one in found.wrong:
+                    whole = range(one // size * size, one // size * size + size)
+                    masks[item, naming.name(one)] = mask_of(whole, shape, explanation)
+    fixed = constants(pool, shape, masks)
+    problems += [
+        f"'{item}': wrong: '{name}' is the same in all items of the pool, so {feedback.name} cannot change it; leave "
+        "it out, or begin a run with another feedback"
+        for item, name in fixed
+    ]
     return corrections, problems
 
 
+def constants(pool: Pool, shape: Shape, masks: Mapping[Named, Mask]) -> list[Named]:
+    """Of which parts, (h, w) or (d,) masks, all items of the pool have the same; reads on until none is left."""
+    left, first = dict(masks), None
+    for _, table in pool.scan([pool.kind]) if masks else ():
+        payload, good = payload_of(table[pool.kind], pool.kind, shape)
+        known = payload[good]
+        first = known[:1] if first is None else first
+        differs = (known != first).any(axis=0)
+        differs = differs.any(axis=0) if differs.ndim == 3 else differs
+        left = {name: mask for name, mask in left.items() if not (differs & mask).any()}
+        if not left:
+            break
+    return list(left)
+
+
 def _numbers(
-    item: str, said: Mapping[str, Sequence[str]], naming: Naming, shown: Sequence[int] | None
+    item: str, said: Mapping[str, Sequence[str]], naming: Naming, shown: Sequence[int] | None, feedback: Feedback
 ) -> tuple[Correction, list[str]]:
     problems = []
     numbers: dict[str, list[int]] = {name: [] for name in SAID}
     for name, components in said.items():
+        if components and name not in feedback.asks:
+            problems.append(f"'{item}': {name}: {feedback.name} learns from {', '.join(feedback.asks)}; leave it empty")
+            continue
         for component in components:
             number = naming.number(component)
             if number is None:

@@ -21,6 +21,7 @@ from xal.engine import Engine, RayEngine
 from xal.errors import ConfigError, DataError
 from xal.explainers import Ebano, Explainer
 from xal.feedback import Feedback
+from xal.feedback.unused import Unused
 from xal.models import Model
 from xal.models.convnet import Convnet
 from xal.models.model import Shape
@@ -41,6 +42,10 @@ class PoolSection:
     """A labelled pool to choose the best epoch by; null: a share of the labelled items, train.validation."""
     classes: tuple[str, ...] | None = None
     """Class names in order; null: as the pool says."""
+
+    def open(self) -> Pool:
+        """The pool; DataError where there is none."""
+        return demo_pool() if self.source == "demo" else Pool.open(self.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,7 @@ class Recipe:
     annotator: Annotator = field(default_factory=Oracle)
     feedback: Feedback | None = None
     """What becomes of corrections of explanations; null: none are asked for. A recipe file with feedback has as
-    strategy margin and as explainer lime with 5 repeats, unless it names others."""
+    strategy margin and as explainer lime with 5 repeats (of cali_ranking: self_explaining), unless it names others."""
     feedbacks: dict[str, Feedback] = field(default_factory=dict)
     """Others for single arms, by the arm's name."""
     judge: Annotated[int, Field(ge=0)] = 0
@@ -104,6 +109,7 @@ class Recipe:
                 problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
             explainer = self.explainers.get(name, self.explainer)
             problems += [f"explainer: {line}" for line in self._misfits(strategy, explainer)]
+            problems += self._unteachable(self.feedbacks.get(name, self.feedback), explainer)
             lacking = explainer.wants - self.model.offers if explainer is not None else None
             if explainer is not None and lacking:
                 problems.append(
@@ -124,8 +130,6 @@ class Recipe:
                 )
             if feedback is not None and feedback.shown == "gold" and not isinstance(self.annotator, Simulated):
                 problems.append("feedback.shown: how many truly matter is known in simulations alone; give a number")
-            if feedback is not None and feedback.shown is not None and self.explainer is None:
-                problems.append(f"feedback: '{feedback.name}' asks about explanations; name an explainer")
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
@@ -139,10 +143,33 @@ class Recipe:
                 continue
             if explainer is None:
                 return [f"strategy '{strategy.name}' needs explanations; name an explainer"]
+            if "represented" in step.needs | step.prepare_needs and self.explains_concepts(explainer):
+                lines.append(f"strategy '{step.name}' compares items by their parts; take senn with phi: identity")
             if explainer.space not in step.spaces:
                 how = "ebano's" if "own" in step.spaces else "those of any other"
                 lines.append(f"strategy '{step.name}' cannot read explanations by '{explainer.name}', but {how}")
         return lines
+
+    def explains_concepts(self, explainer: Explainer | None) -> bool:
+        """Whether what is explained are concepts of the model's own, and no parts of an item."""
+        return explainer is not None and "self_explaining" in explainer.wants and "concepts" in self.model.offers
+
+    def _unteachable(self, feedback: Feedback | None, explainer: Explainer | None) -> list[str]:
+        """Why corrections of the explainer's explanations do not serve the feedback."""
+        if feedback is None:
+            return []
+        if explainer is None:
+            return [f"feedback: '{feedback.name}' asks about explanations; name an explainer"] if feedback.shown else []
+        exact = "self_explaining" in explainer.wants
+        if "self_explaining" in feedback.wants:
+            lines = [f"train.flip: '{feedback.name}' corrects pixels where they were shown; set it to false"]
+            lines = lines if self.train.flip else []
+            if not exact:
+                lines.append(f"explainer: '{feedback.name}' corrects what the model says itself; take self_explaining")
+            return lines
+        if self.explains_concepts(explainer) and not isinstance(feedback, Unused):
+            return [f"feedback: '{feedback.name}' changes parts of items, and concepts are none; take cali_ranking"]
+        return []
 
     @property
     def strategies(self) -> dict[str, Strategy]:
@@ -186,7 +213,7 @@ class Recipe:
 
     def open_pool(self) -> Pool:
         """The pool; raises DataError, or ConfigError where the budget is over it."""
-        pool = demo_pool() if self.pool.source == "demo" else Pool.open(self.pool.source)
+        pool = self.pool.open()
         if self.budget.total > len(pool):
             raise ConfigError(
                 [
@@ -271,12 +298,21 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
         raise ConfigError(["expected a mapping of sections"], str(path))
     mapping = dict(mapping)
     override(mapping, settings or [])
-    if mapping.get("feedback"):  # CAIPI's loop: closest to the margin, LIME with repeats
+    if mapping.get("feedback"):  # CAIPI's loop: closest to the margin, LIME with repeats; CALI's explains itself
         if not mapping.get("arms"):
             mapping.setdefault("strategy", "margin")
-        mapping.setdefault("explainer", {"name": "lime", "repeats": 5})
+        exact = "self_explaining" in _wants(mapping["feedback"])
+        mapping.setdefault("explainer", "self_explaining" if exact else {"name": "lime", "repeats": 5})
     recipe: Recipe = parse(Recipe, mapping, str(path))
     return recipe
+
+
+def _wants(feedback: Any) -> frozenset[str]:
+    try:
+        found: Feedback = parse(Feedback, feedback)
+    except ConfigError:  # which the recipe's own parsing will say
+        return frozenset()
+    return found.wants
 
 
 def runs(recipe: Recipe, directory: Path, seeds: tuple[int, ...] | None = None) -> list[RunSpec]:

@@ -24,6 +24,7 @@ from xal.campaign.annotators import Oracle
 from xal.campaign.campaign import run_campaign
 from xal.campaign.recipe import Budget, PoolSection, Recipe, RunSpec
 from xal.campaign.search_space import Search
+from xal.campaign.simulated import Simulated
 from xal.chance import Chance
 from xal.config import override, parse, unparse
 from xal.data.pool import METADATA_KEY, Pool
@@ -73,6 +74,8 @@ def checked_search(recipe: Recipe) -> Search:
     if recipe.arms is not None:
         raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in their place"])
     problems: list[str] = []
+    if recipe.feedback is not None and (search.mode == "replay" or not isinstance(recipe.annotator, Simulated)):
+        problems.append("feedback: trials have nobody to correct them; take mode: oracle with annotator: simulated")
     for path, span in search.space.items():
         for value in span.ends:
             try:
@@ -82,6 +85,11 @@ def checked_search(recipe: Recipe) -> Search:
     if problems:
         raise ConfigError(problems, "search.space")
     return search
+
+
+def simulation(recipe: Recipe) -> Recipe:
+    """The recipe with somebody to label who does not keep a search waiting."""
+    return recipe if isinstance(recipe.annotator, Simulated) else replace(recipe, annotator=Oracle())
 
 
 def with_theta(recipe: Recipe, theta: Mapping[str, Any]) -> Recipe:
@@ -143,7 +151,7 @@ def prepared(
     )
     train = replace(recipe.train, threads=1)
     return Objective(
-        recipe=replace(recipe, pool=section, budget=budget, engine=engine, train=train, seeds=None, annotator=Oracle()),
+        recipe=replace(simulation(recipe), pool=section, budget=budget, engine=engine, train=train, seeds=None),
         search=search,
         directory=directory,
     )

@@ -22,7 +22,11 @@ NEAR = 1e-6  # of an attribution to what it should be
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated(Annotator, name="simulated"):
-    """Answers from the pool's `label`, and from its `relevant` or `irrelevant`."""
+    """Answers from the pool's `label`, and from its `relevant` or `irrelevant`.
+
+    Says which of the shown components do not matter; asked for what was missed, too (by cali_ranking), what the
+    attribution of any component should be: 1 or -1 where it matters, 0 elsewhere.
+    """
 
     wrong_labels: Rate = 0.0
     """Share of labels that are another class's."""
@@ -32,9 +36,6 @@ class Simulated(Annotator, name="simulated"):
     """Share of components judged the wrong way round."""
     corrects: Literal["right", "always"] = "right"
     """Explanations of right predictions alone, as CAIPI has it, or all."""
-    signed: bool = False
-    """Say of any component what its attribution should be: 1 or -1 where it matters, 0 elsewhere (CALI); else only
-    which of the shown ones do not matter."""
 
     def annotate(self, request: Request) -> Mapping[str, str]:
         """As the oracle, but for wrong labels."""
@@ -70,7 +71,8 @@ class Simulated(Annotator, name="simulated"):
             right = item.prediction is None or item.prediction == labels[item.id]
             if gone or not (right or self.corrects == "always") or (explanation is None and feedback.shown):
                 continue
-            if self.signed:
+            truth = truth.together(feedback.together)
+            if "missed" in feedback.asks:
                 found = self._signed(truth, explanation, feedback, request.classes.index(labels[item.id]))
             else:
                 found = self._shown(truth, explanation, feedback, request, item.id)

@@ -32,6 +32,15 @@ from xal.types import Correction, Explanations
 COUNTEREXAMPLES, GUIDANCE = "counterexamples.parquet", "guidance.parquet"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """What a round's corrections became."""
+
+    counterexamples: tuple[Path, ...] = ()
+    guidance: Path | None = None
+    idle: int = 0  # corrections of which no counterexample could be made
+
+
 @dataclass(kw_only=True)
 class Teaching:
     """Turns a run's corrections into what a training job takes."""
@@ -43,9 +52,8 @@ class Teaching:
     shape: Shape
     classes: tuple[str, ...]
     chance: Chance
-    _read: set[int] = field(default_factory=set)  # rounds, whose artefacts never change
-    _payload: dict[str, Any] = field(default_factory=dict)
-    _explained: dict[str, Explanations] = field(default_factory=dict)
+    _payload: dict[int, dict[str, Any]] = field(default_factory=dict)  # by round, whose artefacts never change
+    _explained: dict[int, dict[str, Explanations]] = field(default_factory=dict)
 
     def write(
         self,
@@ -53,22 +61,23 @@ class Teaching:
         items: Sequence[Queried],
         corrections: Mapping[str, Corrected],
         held: frozenset[str],
-    ) -> tuple[tuple[Path, ...], Path | None]:
-        """(files of counterexamples, guidance for a loss) made of the corrections of items that are not held out."""
+    ) -> Taught:
+        """Write what the corrections of items that are not held out become."""
         known = [item for item in items if item.label is not None and item.id not in held]
-        taught = {item: found.correction for item, found in corrections.items() if item not in held}
-        taught = {item.id: taught[item.id] for item in known if item.id in taught}
+        taught = {item.id: corrections[item.id].correction for item in known if item.id in corrections}
         if not taught or not (self.feedback.guides or isinstance(self.feedback, Counterexamples)):
-            return (), None
-        payload, shown = self._shown(known, taught)
+            return Taught()
+        shown = self._shown(known, taught)
         if self.feedback.guides:
-            wrong = {item: mask_of(said.wrong, payload[item], shown.get(item)) for item, said in taught.items()}
+            wrong = {item: mask_of(said.wrong, self.shape, shown.get(item)) for item, said in taught.items()}
             write_guidance(folder / GUIDANCE, taught, wrong, shown)
-            return (), folder / GUIDANCE
+            return Taught(guidance=folder / GUIDANCE)
         labels = {item.id: item.label or "" for item in known}
-        made, sources = self._copies(known, taught, payload, shown, labels)
+        asked = [item for item, said in taught.items() if said.wrong]
+        made, sources = self._copies(known, asked, taught, shown, labels) if asked else (np.empty(0), [])
+        idle = len(taught) - len(set(sources))
         if not len(made):
-            return (), None
+            return Taught(idle=idle)
         write_synthetic(
             folder / COUNTEREXAMPLES,
             self.pool.kind,
@@ -78,37 +87,42 @@ class Teaching:
             classes=[self.classes.index(labels[item]) for item in sources],
             weight=getattr(self.feedback, "weight", 1.0),
         )
-        return (folder / COUNTEREXAMPLES,), None
+        return Taught(counterexamples=(folder / COUNTEREXAMPLES,), idle=idle)
 
-    def _shown(
-        self, known: Sequence[Queried], taught: Mapping[str, Correction]
-    ) -> tuple[dict[str, Any], dict[str, Explanations]]:
-        """(payload of every known item, the explanations that were corrected), by id."""
-        for round in sorted({item.round for item in known} - self._read):
-            self._read.add(round)
-            artefact = self.directory / f"round-{round:03d}" / "query"
-            table = read_items(artefact / ITEMS, ["id", self.pool.kind])
-            values, _ = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
-            self._payload.update(zip(table["id"].to_pylist(), values, strict=True))
-            if any(item.round == round and item.id in taught for item in known):
-                self._explained.update(explanations_in(artefact))
-        return self._payload, self._explained
+    def _shown(self, known: Sequence[Queried], taught: Mapping[str, Correction]) -> dict[str, Explanations]:
+        """The explanations that were corrected, by id."""
+        rounds = sorted({item.round for item in known if item.id in taught})
+        for round in rounds:
+            if round not in self._explained:
+                self._explained[round] = explanations_in(self._queried(round))
+        return {item: each for round in rounds for item, each in self._explained[round].items() if item in taught}
+
+    def _payloads(self, known: Sequence[Queried]) -> dict[str, Any]:
+        """Of every known item, by id."""
+        rounds = sorted({item.round for item in known})
+        for round in rounds:
+            if round not in self._payload:
+                table = read_items(self._queried(round) / ITEMS, ["id", self.pool.kind])
+                values, _ = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
+                self._payload[round] = dict(zip(table["id"].to_pylist(), values, strict=True))
+        return {item: each for round in rounds for item, each in self._payload[round].items()}
+
+    def _queried(self, round: int) -> Path:
+        return self.directory / f"round-{round:03d}" / "query"
 
     def _copies(
         self,
         known: Sequence[Queried],
+        ids: list[str],
         taught: Mapping[str, Correction],
-        payload: Mapping[str, Any],
         shown: Mapping[str, Explanations],
         labels: Mapping[str, str],
     ) -> tuple[Any, list[str]]:
-        """(counterexamples, ids of the items that they were made from), none equal to a test item or to its source."""
-        ids = [item for item, said in taught.items() if said.wrong]
-        if not ids:
-            return np.empty(0), []
+        """(counterexamples of `ids`, the item that each was made from), none equal to a test item."""
+        payload = self._payloads(known)
         text = self.pool.kind == "text"
         wrong: Any = [
-            taught[item].wrong if text else mask_of(taught[item].wrong, payload[item], shown.get(item)) for item in ids
+            taught[item].wrong if text else mask_of(taught[item].wrong, self.shape, shown.get(item)) for item in ids
         ]
         number = {name: place for place, name in enumerate(self.classes)}
         lesson = Lesson(
@@ -120,10 +134,7 @@ class Teaching:
             known_labels=np.array([number[labels[item.id]] for item in known], np.int64),
         )
         made, source = self.feedback.copies(lesson, self.chance.of("counterexamples").number)
-        same = [digest(each) == digest(payload[ids[place]]) for each, place in zip(made, source, strict=True)]
-        good = np.array(
-            [not alike and digest(each) not in self._tested for each, alike in zip(made, same, strict=True)], bool
-        )
+        good = np.array([digest(each) not in self._tested for each in made], bool)
         return made[good], [ids[place] for place in source[good]]
 
     @cached_property
@@ -186,14 +197,14 @@ class Judge:
         found: dict[str, list[float]] = {}
         for number, (truth, place) in enumerate(zip(truths(self.pool, rows[order], payload), order, strict=True)):
             explanation = shown.get(ids[place])
-            if explanation is None:
+            if explanation is None or explanation.concepts is not None:  # of concepts nobody knows whether they matter
                 continue
             each = {
                 "explanation_f1": f1(truth, explanation, self.k),
                 "explanation_recall": recall(truth, explanation),
                 "on_irrelevant": on_irrelevant(truth, explanation),
             }
-            if exact:
+            if exact and labels[number] in self.classes:
                 each["explanation_loss"] = distance(truth, explanation, self.classes.index(labels[number]))
             for name, value in each.items():
                 found.setdefault(name, []).append(value)

@@ -6,7 +6,8 @@ strategy and no model ever sees it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -29,8 +30,16 @@ class Truth:
         """Whether components of an explanation are relevant."""
         if isinstance(self.payload, str):
             return [(component in self.components) == self.relevant for component in components]
-        mask = mask_of(tuple(self.components), self.payload, None)
-        return judged(components, mask if self.relevant else ~mask, explanation, self.payload)
+        mask = mask_of(tuple(self.components), np.shape(self.payload), None)
+        return judged(components, mask if self.relevant else ~mask, explanation)
+
+    def together(self, size: int) -> Truth:
+        """Where every `size` columns of a table are one thing: it matters if one of its columns does."""
+        if size == 1 or np.ndim(self.payload) != 1:
+            return self
+        groups = [frozenset(range(first, first + size)) for first in range(0, len(self.payload), size)]
+        some = [bool(group & self.components) if self.relevant else group <= self.components for group in groups]
+        return replace(self, components=frozenset().union(*compress(groups, some)))
 
     def all(self, explanation: Explanations | None) -> list[int]:
         """Every component of the explanation, or without one of the payload."""

@@ -11,7 +11,7 @@ import yaml
 
 from xal.campaign.annotators import Oracle
 from xal.campaign.recipe import Recipe
-from xal.campaign.search import bought, prepared
+from xal.campaign.search import bought, prepared, simulation
 from xal.campaign.search_space import Span
 from xal.config import differences, unparse
 from xal.engine import RayEngine, Serial
@@ -71,7 +71,7 @@ def _in_one_process(recipe: Recipe) -> Recipe:
     """The recipe without its search, on one process: a small campaign is over before actors have started."""
     own = recipe.engine
     engine = Serial(batch=own.batch, threads=own.threads, precision=own.precision, compiled=own.compiled)
-    return replace(recipe, search=None, seeds=None, engine=engine)
+    return replace(simulation(recipe), search=None, seeds=None, engine=engine)
 
 
 def _replaying(recipe: Recipe, trial: Recipe) -> Recipe:

@@ -23,6 +23,7 @@ from xal.errors import DataError
 WORD = re.compile(r"[a-z]{3,}")
 GOLD = 0.2  # of the words
 FEWEST = 3  # posts of a word
+TRAINING = "train"  # the split
 
 
 def content(post: str) -> str:
@@ -56,7 +57,8 @@ def gold_words(texts: Sequence[str], positive: npt.NDArray[np.bool_]) -> dict[st
 def build_news(source: Path, destination: Path, split: str) -> tuple[int, int]:
     """A pool of one split of the posts (JSON lines of split, group, id, text); returns (posts, gold words).
 
-    Gold words come of the posts of all splits, so that they are the same in each pool.
+    Gold words come of the training posts alone, and are the same in each pool: no test label is in them. A text that
+    comes twice is taken once, for training if it is there.
     """
     try:
         with binary(source) as handle:
@@ -68,8 +70,12 @@ def build_news(source: Path, destination: Path, split: str) -> tuple[int, int]:
     if len(groups) != 2 or not any(post[0] == split for post in posts):
         raise DataError(f"{source}: expected posts of two groups, some of split '{split}', got {groups}")
     posts = [post for post in posts if post[3]]
-    weights = gold_words([post[3] for post in posts], np.array([post[1] == groups[1] for post in posts]))
-    seen: set[str] = set()
+    training = [post for post in posts if post[0] == TRAINING]
+    if len({post[1] for post in training}) != 2:
+        raise DataError(f"{source}: expected posts of both groups of split '{TRAINING}', to find gold words in")
+    weights = gold_words([post[3] for post in training], np.array([post[1] == groups[1] for post in training]))
+    seen = set() if split == TRAINING else {post[3] for post in training}
+    before = len(seen)
     with PoolFile(destination, "text", "relevant") as pool:
         for name, group, identity, text in posts:
             if name != split or text in seen:
@@ -79,4 +85,4 @@ def build_news(source: Path, destination: Path, split: str) -> tuple[int, int]:
             relevant = {words.column(word) for word in text.split() if sign * weights.get(word, 0.0) > 0}
             pool.add(f"{group}/{identity}", text, group, sorted(relevant))
         pool.finish(groups)
-    return len(seen), len(weights)
+    return len(seen) - before, len(weights)

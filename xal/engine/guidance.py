@@ -16,6 +16,18 @@ from xal.types import Correction, Explanations
 
 TARGETS = {"wrong": 0.0, "missed": 1.0, "against": -1.0}
 """What the attribution of a corrected component should be."""
+_NUMBERS, _REALS = pa.list_(pa.int32()), pa.list_(pa.float32())
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "wrong": _NUMBERS,
+        "said": _NUMBERS,
+        "target": _REALS,
+        "shown": _REALS,
+        "explained": pa.int32(),
+        "width": pa.int32(),
+    }
+)
 
 
 def write_guidance(
@@ -42,18 +54,15 @@ def write_guidance(
                 "width": wrong[item].size if attributions is None else len(attributions),
             }
         )
-    numbers, reals = pa.list_(pa.int32()), pa.list_(pa.float32())
-    schema = [("id", pa.string()), ("wrong", numbers), ("said", numbers), ("target", reals), ("shown", reals)]
-    schema += [("explained", pa.int32()), ("width", pa.int32())]
-    write_items(path, pa.Table.from_pylist(rows, pa.schema(schema)))
+    write_items(path, pa.Table.from_pylist(rows, SCHEMA))
 
 
-def read_guidance(path: Path, ids: Sequence[str], examples: Examples, width: int | None) -> Guidance:
-    """For examples whose first ones have `ids`; the others are synthetic, and not corrected.
+def read_guidance(path: Path | None, ids: Sequence[str], examples: Examples, width: int | None) -> Guidance:
+    """For examples whose first ones have `ids`; the others are synthetic, and not corrected. None: none is.
 
     width: features of the explanations that are wanted; None: all.
     """
-    table = read_items(path)
+    table = SCHEMA.empty_table() if path is None else read_items(path)
     place = {item: number for number, item in enumerate(ids)}
     n = len(examples)
     shape = tuple(examples.images.shape[2:]) or tuple(examples.images.shape[1:])

@@ -42,7 +42,7 @@ class TrainJob:
     start: Path | None = None  # weights to fine-tune; None: from scratch
     synthetic: tuple[Path, ...] = ()  # Parquet files of items that are no labels: payload, class_index, weight
     feedback: Feedback | None = None  # what learns from corrections
-    guidance: Path | None = None  # what the corrections say, for a loss
+    guidance: Path | None = None  # what the corrections say, for a loss; None: there are none yet
     validation: Pool | None = None  # a pool of its own to choose the epoch by, instead of `holdout`
     class_index: Mapping[str, int] | None = None  # by label, for that pool
 
@@ -77,7 +77,7 @@ class TrainJob:
                 workers=workers,
                 wrap=wrap,
                 progress=progress,
-                teacher=self.feedback if self.guidance is not None else None,
+                teacher=self.feedback if self.feedback is not None and self.feedback.guides else None,
             )
             module.load_state_dict(fitted.state)
             right = evaluate_hits(self.model, module, train, len(train) - synthetic)
@@ -155,8 +155,8 @@ class TrainJob:
             synthetic += len(part)
         held = torch.tensor([item in self.holdout for item in ids] + [False] * synthetic)
         train = Examples.concatenate(parts)
-        if self.guidance is not None:
-            width = None if self.feedback is None or "self_explaining" in self.feedback.wants else 0
+        if self.feedback is not None and self.feedback.guides:
+            width = None if "self_explaining" in self.feedback.wants else 0
             train = replace(train, guidance=read_guidance(self.guidance, ids, train, width))
         del parts  # or images would be held twice
         validation = train.take(held) if self.validation is None else self._validation(self.validation)

@@ -80,8 +80,14 @@ def marked_html(text: str, explanation: Explanations) -> str:
 def strongest_words(
     payload: Any, explanation: Explanations, names: Sequence[str] = (), most: int = 5
 ) -> list[tuple[str, float]]:
-    """The words of a text, or the columns of a table (`names`), of largest attribution, with it."""
-    if isinstance(payload, str):
+    """The words of a text, columns of a table (`names`), or concepts, of largest attribution, with it."""
+    if explanation.concepts is not None:
+        values, concepts = dense(explanation.attributions)[0].tolist(), dense(explanation.represented)[0].tolist()
+        found = {
+            f"concept {name} = {number:.3g}": value
+            for name, (number, value) in enumerate(zip(concepts, values, strict=True))
+        }
+    elif isinstance(payload, str):
         row = explanation.attributions[[0]]
         by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
         found = {word: by_column.get(words.column(word), 0.0) for word in words.tokens(payload)}
@@ -103,14 +109,16 @@ def page_of(payload: Any, explanation: Explanations, title: str, names: Sequence
     if isinstance(payload, str):
         shown = f"<p>{marked_html(payload, explanation)}</p>"
     else:
-        rows = strongest_words(payload, explanation, names, most=len(payload))
+        rows = strongest_words(payload, explanation, names, most=explanation.attributions.shape[1])
         cells = (f"<tr><td>{html.escape(name)}</td><td>{value:+.4f}</td></tr>" for name, value in rows)
         shown = f"<table>{''.join(cells)}</table>"
     return PAGE.format(title=html.escape(title), shown=shown)
 
 
 def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:
-    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices."""
+    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices; concepts as bars."""
+    if explanation.concepts is not None:
+        return _bars(image, explanation, classes)
     ebano = explanation.npirp is not None
     figure = Figure(figsize=(9.2 if ebano else 7.0, 2.9), dpi=110, layout="constrained")
     axes = figure.subplots(1, 4 if ebano else 3, width_ratios=[1, 1, 1, 1.1] if ebano else [1, 1, 1])
@@ -128,6 +136,26 @@ def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
     else:
         _outline(axes[1], explanation.segments[0])
         figure.suptitle(title, fontsize=10)
+    return _png(figure)
+
+
+def _bars(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:
+    figure = Figure(figsize=(6.2, 2.9), dpi=110, layout="constrained")
+    shown, bars = figure.subplots(1, 2, width_ratios=[1, 1.3])
+    shown.imshow(displayable(image), interpolation="nearest")
+    shown.set_axis_off()
+    names, values = zip(*reversed(strongest_words(image, explanation, most=8)), strict=True)
+    bars.barh(names, values, color=["#d64541" if value > 0 else "#3b67b2" for value in values])
+    bars.axvline(0, color="grey", linewidth=0.6)
+    bars.tick_params(labelsize=7)
+    bars.set_title("weights of the model's concepts", fontsize=9)
+    figure.suptitle(
+        f"{classes[int(explanation.explained_class[0])]}, p = {explanation.probability[0]:.2f}", fontsize=10
+    )
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -33,7 +33,7 @@ class SelfExplaining(Explainer, name="self_explaining"):
         with torch.no_grad():
             inputs = network.model.preprocess(payload)
             logits, weights = module(inputs, explained=True)
-            concepts = module.phi(inputs.flatten(1)).double()
+            represented = module.phi(inputs.flatten(1)).double()
             probabilities = torch.softmax(logits, dim=1)
             explained = explained_classes(probabilities, classes)
             each = torch.arange(len(explained), device=explained.device)
@@ -41,19 +41,21 @@ class SelfExplaining(Explainer, name="self_explaining"):
             bias = module.bias.double()
             base = torch.stack([-bias[0], bias[0]])[explained] if module.classes == 2 else bias[explained]
             output = logits.double()[each, explained] * (2 if module.classes == 2 else 1)
-        image = payload.ndim == 4 and w.shape[1] == payload.shape[2] * payload.shape[3]
-        segments = None
-        if image:
+        segments = concepts = None
+        if "concepts" in network.model.offers:
+            concepts = np.ones(len(w), bool)
+        elif payload.ndim == 4:
             h, wide = payload.shape[2:]
             segments = np.arange(h * wide, dtype=np.int32).reshape(1, h, wide).repeat(len(w), axis=0)
         return Explanations(
             attributions=w.cpu().numpy(),
-            represented=concepts.cpu().numpy(),
+            represented=represented.cpu().numpy(),
             explained_class=explained.cpu().numpy(),
             probability=probabilities[each, explained].double().cpu().numpy(),
             base=base.cpu().numpy(),
             output=output.cpu().numpy(),
             segments=segments,
+            concepts=concepts,
         )
 
     def check(self, explanations: Explanations) -> None:

@@ -29,6 +29,7 @@ class CaliRanking(Feedback, name="cali_ranking"):
 
     kinds: ClassVar[Kinds] = frozenset({"image", "features"})
     wants: ClassVar[frozenset[str]] = frozenset({"self_explaining"})
+    asks: ClassVar[tuple[str, ...]] = ("wrong", "missed", "against")
     guides: ClassVar[bool] = True
 
     label_share: Annotated[float, Field(gt=0, le=1)] = 0.5

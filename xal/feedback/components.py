@@ -1,11 +1,13 @@
 """The components that a correction speaks of: which were shown, what they are called, which part of an item they are.
 
-A component is a column of an explanation's attributions: a word, a table's column, a pixel, a patch, or a feature that
-EBAnO found. Of an item that no explanation was shown of, components are those of its payload.
+A component is a column of an explanation's attributions: a word, a table's column, a pixel, a patch, a feature that
+EBAnO found, or a concept of the model's own, which is no part of the item. Of an item that no explanation was shown of,
+components are those of its payload.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,14 +38,16 @@ class Naming:
     """What the components of one item are called, both ways."""
 
     def __init__(self, payload: Any, explanation: Explanations | None, names: Sequence[str]) -> None:
-        if isinstance(payload, str):
+        if explanation is not None and explanation.concepts is not None:
+            self._names = {number: f"concept {number}" for number in range(explanation.attributions.shape[1])}
+        elif isinstance(payload, str):
             self._names = {words.column(word): word for word in words.tokens(payload)}
         elif explanation is not None and explanation.segments is not None:
             h, w = explanation.segments.shape[1:]
             found = np.unique(explanation.segments[0]).tolist()
             self._names = _pixels(h, w) if len(found) == h * w else {number: str(number) for number in found}
         elif np.ndim(payload) == 1:
-            self._names = dict(enumerate(names or [f"column {number}" for number in range(len(payload))]))
+            self._names = dict(enumerate(_columns(names, len(payload))))
         else:
             self._names = _pixels(*np.shape(payload)[1:])
         self._numbers = {name: number for number, name in self._names.items()}
@@ -60,29 +64,33 @@ class Naming:
         return self._numbers.get(name, self._numbers.get(name.lower()))
 
 
+def _columns(names: Sequence[str], d: int) -> Sequence[str]:
+    """A table's own names, where each says which column is meant, also in a list with `;` between them."""
+    clear = len({name.strip().lower() for name in names}) == d and not any(";" in name for name in names)
+    return names if clear else [f"column {number}" for number in range(d)]
+
+
 def _pixels(h: int, w: int) -> dict[int, str]:
     return {row * w + column: f"{row},{column}" for row in range(h) for column in range(w)}
 
 
-def mask_of(components: Sequence[int], payload: Any, explanation: Explanations | None) -> Mask:
-    """Which part of an item the components are: (h, w) pixels of an image (c, h, w), (d,) columns of features.
+def mask_of(components: Sequence[int], shape: Sequence[int], explanation: Explanations | None) -> Mask:
+    """Which part of an item of a shape, (c, h, w) or (d,), the components are: (h, w) pixels, or (d,) columns.
 
-    Raises XalError for a text, whose words have no fixed place.
+    Concepts are no part of it. Raises XalError for a text, whose words have no fixed place.
     """
-    if isinstance(payload, str):
+    if not shape:
         raise XalError("the words of a text have no mask")
+    size = tuple(shape[-2:])
+    if explanation is not None and explanation.concepts is not None:
+        return np.zeros(size, bool)
     chosen = np.array(sorted(components), np.int64)
-    if np.ndim(payload) == 1:
-        mask = np.zeros(len(payload), bool)
-        mask[chosen] = True
-        return mask
-    h, w = np.shape(payload)[1:]
-    if explanation is None or explanation.segments is None:
-        return np.isin(np.arange(h * w), chosen).reshape(h, w)
-    return np.isin(explanation.segments[0], chosen)
+    if explanation is not None and explanation.segments is not None:
+        return np.isin(explanation.segments[0], chosen)
+    return np.isin(np.arange(math.prod(size)), chosen).reshape(size)
 
 
-def judged(components: Sequence[int], relevant: Mask, explanation: Explanations | None, payload: Any) -> list[bool]:
+def judged(components: Sequence[int], relevant: Mask, explanation: Explanations | None) -> list[bool]:
     """Whether each component of an image or a table is relevant: most of its pixels are."""
     if explanation is None or explanation.segments is None:
         flat = relevant.ravel()

@@ -3,12 +3,14 @@ relevant is something else, with the same label. They teach any model that the l
 
 The components become random values; an alternative, a value that they do not have here and do have in other labelled
 items; or those of another labelled item of the class. A word of a text is left out (alternative, after Zaidan et al.
-2007), or becomes a random word of all labelled texts, or of another text of the class. Copies join the training as
-synthetic items and are no labels.
+2007), or becomes a random word of all labelled texts, or of another text of the class. A component of which no other
+value is known yet stays as it is, and a copy in which nothing changed is none. Copies join the training as synthetic
+items and are no labels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from zlib import crc32
@@ -22,6 +24,8 @@ from xal.feedback.components import without
 from xal.feedback.feedback import Feedback, Lesson
 from xal.hints import Field
 
+TRIES = 20  # items of a class that are looked at one by one, before all are
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counterexamples(Feedback, name="counterexamples"):
@@ -30,20 +34,32 @@ class Counterexamples(Feedback, name="counterexamples"):
     how: Literal["random", "alternative", "class"] = "random"
     """What the components become: random values, another value than they have, or those of an item of the class."""
     copies_of: Annotated[int, Field(ge=1)] = 1
-    """c: copies of a corrected item."""
+    """c: copies of a corrected item; of a text that loses words, one."""
     group: Annotated[int, Field(ge=1)] = 1
-    """Columns of a table that belong together, as the indicators of a category do: they change as one, to values that
-    labelled items have."""
+    """Columns of a table that belong together, as the indicators of a category do: they matter, and change, as one, to
+    values that labelled items have. Whoever marks one column as wrong says it of all."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Of a copy in the loss, where a labelled item has 1: below 1 where corrections are noisy."""
 
-    def copies(self, lesson: Lesson, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
-        """(copies, the item each was made from); draws depend on the item's id alone, and on what is labelled.
+    @property
+    def together(self) -> int:
+        """`group`."""
+        return self.group
 
-        Raises XalError where a component has no other value.
+    def takes_values(self, kind: str) -> bool:
+        """All but random pixels and words do."""
+        return kind == "features" or (kind == "image" and self.how != "random")
+
+    def copies(self, lesson: Lesson, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
+        """(copies, the item each was made from), each other than its item.
+
+        Draws depend on the item's id alone, and on what is labelled. Raises XalError for columns that are not groups.
         """
-        make = _texts if lesson.payload.dtype == object else _arrays
-        return make(self, lesson, seed)
+        if lesson.payload.dtype == object:
+            return _texts(self, lesson, seed)
+        made, source = _arrays(self, lesson, seed)
+        changed = (made != lesson.payload[source]).reshape(len(made), -1).any(axis=1)
+        return made[changed], source[changed]
 
 
 def _generator(seed: int, item: str) -> np.random.Generator:
@@ -58,34 +74,41 @@ def _arrays(plan: Counterexamples, lesson: Lesson, seed: int) -> tuple[Any, npt.
     known = _grouped(lesson.known, plan.group)
     wrong = lesson.wrong.reshape(len(lesson.ids), -1)
     wrong = wrong if image else wrong.reshape(len(wrong), -1, plan.group).any(axis=2)
-    touched = np.flatnonzero(wrong.any(axis=0))
-    values = {}
+    values: dict[int, npt.NDArray[Any]] = {}
     if plan.how != "class" and not (image and plan.how == "random"):
-        values = {int(column): np.unique(known[:, :, column], axis=0) for column in touched}
-        constant = [column for column, each in values.items() if len(each) < 2]
-        if constant:
-            raise XalError(
-                f"counterexamples cannot change component {constant[0]}: all {len(known)} labelled items have the same "
-                "value there; label more, or take how: class or another feedback"
-            )
+        each = {int(column): np.unique(known[:, :, column], axis=0) for column in np.flatnonzero(wrong.any(axis=0))}
+        values = {column: found for column, found in each.items() if len(found) > 1}
+    members = {int(label): np.flatnonzero(lesson.known_labels == label) for label in np.unique(lesson.known_labels)}
     for number, item in enumerate(lesson.ids):
         generator = _generator(seed, item)
-        rows, columns = slice(number * plan.copies_of, (number + 1) * plan.copies_of), np.flatnonzero(wrong[number])
+        copies = flat[number * plan.copies_of : (number + 1) * plan.copies_of]  # a view, too
+        columns = np.flatnonzero(wrong[number])
         if plan.how == "class":
-            others = np.flatnonzero(lesson.known_labels == lesson.labels[number])
-            others = others[(known[others][:, :, columns] != flat[rows][0][:, columns]).any(axis=(1, 2))]
-            if not len(others):
-                raise XalError(
-                    f"counterexamples: no labelled item of the class of '{item}' differs from it where it was "
-                    "corrected; label more, or take how: random"
-                )
-            flat[rows][:, :, columns] = known[generator.choice(others, plan.copies_of)][:, :, columns]
+            for copy in copies:
+                copy[:, columns] = _of_class(members[int(lesson.labels[number])], known, copy, columns, generator)
         elif image and plan.how == "random":
-            flat[rows][:, :, columns] = generator.integers(0, 256, (plan.copies_of, flat.shape[1], len(columns)))
+            copies[:, :, columns] = generator.integers(0, 256, (plan.copies_of, flat.shape[1], len(columns)))
         else:
             for column in columns.tolist():
-                flat[rows, :, column] = _other(plan, values[column], flat[rows][0, :, column], generator)
+                if column in values:
+                    copies[:, :, column] = _other(plan, values[column], copies[0, :, column], generator)
     return made, source
+
+
+def _of_class(
+    members: npt.NDArray[np.int64],
+    known: npt.NDArray[Any],
+    own: npt.NDArray[Any],
+    columns: npt.NDArray[np.int64],
+    generator: np.random.Generator,
+) -> npt.NDArray[Any]:
+    """(channels, columns) of a random item of the class that differs there; the item's own where none does."""
+    for member in generator.choice(members, min(TRIES, len(members)), replace=False):
+        found: npt.NDArray[Any] = known[member][:, columns]
+        if (found != own[:, columns]).any():
+            return found
+    differ = members[(known[members][:, :, columns] != own[:, columns]).any(axis=(1, 2))]
+    return np.asarray(known[generator.choice(differ)][:, columns] if len(differ) else own[:, columns])
 
 
 def _grouped(payload: npt.NDArray[Any], group: int) -> npt.NDArray[Any]:
@@ -111,19 +134,19 @@ def _other(
 def _texts(plan: Counterexamples, lesson: Lesson, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
     made: list[str] = []
     source: list[int] = []
+    everything = _Vocabulary(lesson.known if plan.how == "random" else ())
+    of_class = {
+        int(label): _Vocabulary(lesson.known[lesson.known_labels == label])
+        for label in (np.unique(lesson.known_labels) if plan.how == "class" else ())
+    }
     for number, (item, text) in enumerate(zip(lesson.ids, lesson.payload, strict=True)):
-        generator = _generator(seed, item)
+        gone, generator = frozenset(lesson.wrong[number]), _generator(seed, item)
         if plan.how == "alternative":
             new = [without(text, lesson.wrong[number])]  # leaving out can be done once
         else:
-            mine = lesson.known_labels == lesson.labels[number] if plan.how == "class" else slice(None)
-            pool = sorted({word for other in lesson.known[mine] for word in words.tokens(other)})
-            gone = set(lesson.wrong[number])
-            pool = [word for word in pool if words.column(word) not in gone]
-            if not pool:
-                raise XalError(f"counterexamples: no word of a labelled text can replace those of '{item}'; label more")
-            new = [_replaced(text, gone, pool, generator) for _ in range(plan.copies_of)]
-        kept = [each for each in new if each.strip()]
+            draw = of_class.get(int(lesson.labels[number]), everything).drawing(gone, generator)
+            new = [] if draw is None else [_replaced(text, gone, draw) for _ in range(plan.copies_of)]
+        kept = [each for each in new if each.strip() and each != text]
         made += kept
         source += [number] * len(kept)
     copies = np.empty(len(made), object)
@@ -131,10 +154,33 @@ def _texts(plan: Counterexamples, lesson: Lesson, seed: int) -> tuple[Any, npt.N
     return copies, np.array(source, np.int64)
 
 
-def _replaced(text: str, gone: set[int], pool: list[str], generator: np.random.Generator) -> str:
+class _Vocabulary:
+    """The words of texts, to draw from."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._words = sorted({word for text in texts for word in words.tokens(text)})
+        self._places: dict[int, list[int]] = {}
+        for place, word in enumerate(self._words):
+            self._places.setdefault(words.column(word), []).append(place)
+
+    def drawing(self, gone: frozenset[int], generator: np.random.Generator) -> Callable[[], str] | None:
+        """Draws one of the words that are not of these columns; None: there is none."""
+        barred = sorted(place for column in gone for place in self._places.get(column, ()))
+        left = len(self._words) - len(barred)
+
+        def draw() -> str:
+            place = int(generator.integers(left))
+            for each in barred:
+                place += place >= each
+            return self._words[place]
+
+        return draw if left else None
+
+
+def _replaced(text: str, gone: frozenset[int], draw: Callable[[], str]) -> str:
     pieces, at = [], 0
     for start, end in words.spans(text):
         if words.column(text[start:end].lower()) in gone:
-            pieces += [text[at:start], str(generator.choice(pool))]
+            pieces += [text[at:start], draw()]
             at = end
     return "".join([*pieces, text[at:]])

@@ -40,6 +40,8 @@ class Feedback(Component, ABC, family="feedback"):
     """What its pools may hold."""
     wants: ClassVar[frozenset[str]] = frozenset()
     """What it needs of a model: gradients, layers of convolutions, or weights that explain (self_explaining)."""
+    asks: ClassVar[tuple[str, ...]] = ("wrong",)
+    """What it learns from, of wrong, missed and against: nothing else is asked for."""
     guides: ClassVar[bool] = False
     """Whether it acts on the loss, by `forward` and `combine`."""
 
@@ -56,6 +58,15 @@ class Feedback(Component, ABC, family="feedback"):
     def shown_to_people(self) -> int | None:
         """`shown`; a recipe with `gold` is refused unless its annotator is simulated."""
         return None if self.shown == "gold" else self.shown
+
+    @property
+    def together(self) -> int:
+        """So many columns of a table each are one thing, as the indicators of a category are: it matters as a whole."""
+        return 1
+
+    def takes_values(self, kind: str) -> bool:
+        """Whether it gives components of such items values of other items, so that it cannot change a constant."""
+        return False
 
     def copies(self, lesson: Lesson, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
         """(payload of further training items, (m,) the corrected item each was made from); by default none."""

@@ -7,9 +7,9 @@ w(x) is a fully connected network of `layers` layers whose last is 2 sigma - 1, 
 linear in w and has no minimum otherwise. phi is the identity, a network learned besides, or given: a frozen module
 `package.module:function` of the number of inputs. The regulariser
 
-    Omega = || grad_x f(x) - w(x)' J_phi(x) ||    (of the label's f, mean over the batch)
+    Omega = || grad_x w(x)' phi(x) - w(x)' J_phi(x) ||    (w of the label, of two classes z's; mean over the batch)
 
-keeps w slow in terms of phi; the subtracted term is the gradient with w held fixed, so J_phi is never built.
+keeps w slow in terms of phi; the subtracted term is a vector-Jacobian product, so J_phi is never built.
 Departure: the paper has no bias b; without one a network of phi(x) = 0 can answer nothing but 1/2.
 """
 
@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from xal.errors import XalError
+from xal.errors import ConfigError, XalError
 from xal.hints import Field
 from xal.models.model import Kind, Model, Shape
 
@@ -52,12 +52,15 @@ class Senn(Model, name="senn"):
 
     @property
     def offers(self) -> frozenset[str]:
-        """Gradients, and weights that explain."""
-        return frozenset({"gradients", "self_explaining"})
+        """Gradients, and weights that explain: of the item's parts, or of concepts."""
+        return frozenset({"gradients", "self_explaining"} | (set() if self.phi == "identity" else {"concepts"}))
 
     def shape(self, pool: Shape) -> Shape:
-        """(c, h, w), or (d,)."""
-        return super().shape(pool) if self.of == "image" else pool
+        """(c, h, w), or (d,); ConfigError for colour images explained by their pixels."""
+        shape = super().shape(pool) if self.of == "image" else pool
+        if len(shape) == 3 and shape[0] > 1 and self.phi == "identity":
+            raise ConfigError(["model: senn explains grey pixels; set model.channels to 1, or take phi: learned"])
+        return shape
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         """Its module; raises XalError for a phi that is none."""
@@ -87,8 +90,8 @@ def omega(module: Any, inputs: Tensor, classes: Tensor) -> Tensor:
     x = inputs.flatten(1)
     weights, concepts = module.weights(x), module.phi(x)
     w = weights[torch.arange(len(x), device=x.device), classes]
-    whole = torch.autograd.grad((w * concepts).sum(), inputs, create_graph=True, allow_unused=True)[0]
-    fixed = torch.autograd.grad((w.detach() * concepts).sum(), inputs, create_graph=True, allow_unused=True)[0]
+    whole = torch.autograd.grad((w * concepts).sum(), inputs, create_graph=True)[0]
+    fixed = torch.autograd.grad(concepts, inputs, grad_outputs=w, create_graph=True)[0]  # w' J_phi, of w itself
     difference = (whole - fixed).flatten(1)
     return (difference.square().sum(dim=1) + 1e-12).sqrt().mean()  # the root has no gradient at 0
 

@@ -61,6 +61,6 @@ def corrected_view(
 ) -> npt.NDArray[np.uint8]:
     """(h, w, 3) the image, green where it was said not to matter."""
     view = displayable(image).astype(np.float64)
-    wrong = mask_of(correction.wrong, image, explanation)
+    wrong = mask_of(correction.wrong, image.shape, explanation)
     view[wrong] = 0.35 * view[wrong] + 0.65 * MARK
     return np.asarray(view, np.uint8)

@@ -29,17 +29,15 @@ from xal.store.schema import (
     SCHEMA_VERSION,
     STEPS,
     UNREADABLE,
+    protect,
 )
-from xal.types import Correction
+from xal.types import SAID, Correction
 
 SQLITE = "ledger.sqlite"
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
 """A minute after a node is lost, PostgreSQL sees that its client is gone, and frees the lock."""
 SECRETS = ("password", "sslpassword", "passfile")  # that a URL's query may hold
 _HELD = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :process")
-
-
-SAID = ("wrong", "missed", "against")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +327,7 @@ class Ledger:
             for statement in MIGRATIONS[version]:
                 connection.execute(sa.text(statement))
         METADATA.create_all(connection)
+        protect(connection)
         connection.execute(FACTS.update().where(FACTS.c.name == "schema").values(value=str(SCHEMA_VERSION)))
 
     @contextmanager

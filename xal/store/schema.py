@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 METADATA = MetaData()
 FACTS = Table("facts", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
 STEPS = Table(
@@ -63,9 +63,14 @@ def _protected(table: str) -> dict[str, list[str]]:
     """What keeps a table append-only, by dialect."""
     return {
         "sqlite": [
-            f"CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table} "
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change.lower()} BEFORE {change} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
             for change in ("UPDATE", "DELETE")
+        ]
+        + [  # INSERT OR REPLACE deletes without a trigger
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_replacement BEFORE INSERT ON {table} "
+            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id) "
+            f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
         ],
         "postgresql": [
             f"CREATE OR REPLACE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
@@ -88,4 +93,13 @@ MIGRATIONS = {  # from a version to the next
         "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read'",
     ],
     2: [],  # the table of corrections, which is created where it is missing
+    3: [],  # triggers against replacement, by `protect`
 }
+
+
+def protect(connection: sa.Connection) -> None:
+    """Make what keeps tables append-only where it is missing, in a SQLite database of an older schema."""
+    if connection.dialect.name == "sqlite":
+        for table in (LABELS, CORRECTIONS):
+            for statement in _protected(table.name)["sqlite"]:
+                connection.execute(sa.text(statement))
