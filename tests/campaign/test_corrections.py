@@ -181,6 +181,7 @@ def answer(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("database")
 def test_corrections_by_file(tmp_path: Path) -> None:
     recipe, directory, truth = by_file(tmp_path)
     rows = batch(directory, 1)
@@ -210,6 +211,7 @@ def test_corrections_by_file(tmp_path: Path) -> None:
         assert by_source.get(rows[0]["id"], whole) == whole
 
 
+@pytest.mark.usefixtures("database")
 def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> None:
     _, directory, truth = by_file(tmp_path)
     rows = batch(directory, 1)
@@ -282,6 +284,26 @@ def test_corrections_where_none_are_asked_for(tmp_path: Path) -> None:
         ({"model": "perceptron", "feedback": "cali_ranking"}, "'cali_ranking' needs self_explaining"),
         ({"strategy": "margin", "explainer": None, "feedback": "counterexamples"}, "asks about explanations"),
         ({"feedbacks": {"x": "rrr"}}, "feedbacks: 'x' is no arm"),
+        (
+            {"model": {"name": "senn", "of": "image"}, "feedback": "cali_ranking"},
+            "'cali_ranking' corrects what the model says itself; take self_explaining",
+        ),
+        (
+            {"model": "senn", "explainer": "self_explaining", "feedback": "cali_ranking", "train": {"flip": True}},
+            "'cali_ranking' corrects pixels where they were shown; set it to false",
+        ),
+        (
+            {"model": {"name": "senn", "phi": "learned"}, "explainer": "self_explaining", "feedback": "rrr"},
+            "'rrr' changes parts of items, and concepts are none",
+        ),
+        (
+            {
+                "model": {"name": "senn", "phi": "learned"},
+                "explainer": "self_explaining",
+                "strategy": "explanation_disagreement",
+            },
+            "compares items by their parts",
+        ),
     ],
 )
 def test_feedback_that_does_not_fit(sections: dict[str, Any], problem: str) -> None:

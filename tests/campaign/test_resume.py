@@ -12,6 +12,7 @@ from xal.report.runs import Run, read_run
 from xal.store.artefacts import WEIGHTS
 from xal.store.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("database")  # SQLite, and PostgreSQL
 SEED = 20261124
 RUN = "ebano_uncertainty-seed0"
 

@@ -19,6 +19,7 @@ from xal.store.artefacts import EXPLANATIONS, read_explanations
 from xal.store.directory import held, run_directories
 from xal.store.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("database")  # SQLite, and PostgreSQL
 QUIET = Reporter(quiet=True)
 
 
