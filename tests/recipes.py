@@ -57,7 +57,9 @@ def small(path: Path, /, **sections: Any) -> Recipe:
         "engine": {"name": "serial", "batch": 16},
     }
     for name, section in sections.items():
-        mapping[name] = section if not isinstance(section, dict) else {**_mapping(mapping.get(name)), **section}
+        usual = _mapping(mapping.get(name))
+        same = isinstance(section, dict) and section.get("name", usual.get("name")) == usual.get("name")
+        mapping[name] = {**usual, **section} if same else section
     return parse(Recipe, mapping)
 
 

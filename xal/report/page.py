@@ -17,7 +17,7 @@ from PIL import Image
 
 from xal import __version__
 from xal.config import differences
-from xal.data.images import decode
+from xal.data.images import decode, shape_of
 from xal.data.pool import KINDS
 from xal.errors import RunError
 from xal.explainers.drawing import displayable, feature_map, heat_map, marked_html, summary
@@ -184,9 +184,10 @@ def _shown(
         return (), marked_html(payload, explanation), summary(payload, explanation)
     if kind == "features":
         return (), "", summary(payload, explanation, names)
-    shape = (3, *explanation.segments.shape[1:])
-    images, _ = decode([payload], shape)
+    images, _ = decode([payload], shape := _shape(payload, explanation))
     views = [displayable(images[0])]
+    if explanation.concepts is not None:
+        return (_data_url(views[0]),), "", summary(images[0], explanation)
     if explanation.npirp is None:
         note = ""
     else:
@@ -205,8 +206,16 @@ def _corrected(
     """(the payload decoded, a picture of what was corrected in an image)."""
     if kind != "image":
         return payload if kind == "text" else np.asarray(payload), ()
-    image = decode([payload], (3, *explanation.segments.shape[1:]))[0][0]
+    image = decode([payload], _shape(payload, explanation))[0][0]
+    if explanation.concepts is not None:
+        return image, ()
     return image, (_data_url(corrected_view(image, correction, explanation)),)
+
+
+def _shape(payload: bytes, explanation: Explanations) -> tuple[int, int, int]:
+    """(3, h, w) as the network saw an image, or of concepts, which have no place, as it is."""
+    h, w = shape_of(payload)[1:] if explanation.segments is None else explanation.segments.shape[1:]
+    return 3, h, w
 
 
 def _copies(run: Run, round: int) -> dict[str, bytes]:
