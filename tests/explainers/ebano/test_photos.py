@@ -32,9 +32,12 @@ def test_the_weights_are_those_of_the_data_folder(network: Network) -> None:
     assert (predicted == classes).float().mean() > 0.55
 
 
-def test_inertia_and_masks_are_those_of_scikit_learn(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
-    """20 photos: inertia over all pixels at most 1% over scikit-learn's with 10 restarts, median; ARI beside it."""
-    images, _ = load_photos(20)
+@pytest.mark.parametrize("photos", [8, pytest.param(20, marks=pytest.mark.slow)])
+def test_inertia_and_masks_are_those_of_scikit_learn(
+    network: Network, photos: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inertia over all pixels at most 1% over scikit-learn's with 10 restarts, median; ARI beside it."""
+    images, _ = load_photos(photos)
     engine = Ebano()
     parts = [engine.segment(network, part) for part in images.split(8)]
     columns = torch.cat([part.columns for part in parts]).flatten(2)
