@@ -1,5 +1,7 @@
 """Training on Ray Train workers with DDP: the same job as in process."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,17 @@ from safetensors.torch import load_file
 from tests.recipes import CLASSES, write_pool
 from xal.data.pool import Pool
 from xal.engine import RayEngine, Serial
+from xal.engine.guidance import write_guidance
 from xal.engine.training import TrainJob
+from xal.feedback import Feedback
+from xal.feedback.cali_ranking import CaliRanking
+from xal.feedback.rrr import Rrr, RrrGradCam
 from xal.models.convnet import Convnet
+from xal.models.model import Model
+from xal.models.senn import Senn
 from xal.models.training import TrainSettings
 from xal.store.artefacts import write_items
+from xal.types import Correction
 
 
 def job(folder: Path) -> TrainJob:
@@ -41,14 +50,38 @@ def test_ray_in_process_gives_the_serial_weights(tmp_path: Path, ray_session: No
     assert (tmp_path / "serial.safetensors").read_bytes() == (tmp_path / "ray.safetensors").read_bytes()
 
 
+def taught(folder: Path, feedback: Feedback, model: Model) -> TrainJob:
+    """The same with every second item corrected in its upper half."""
+    plain = job(folder)
+    half = np.arange(144).reshape(12, 12) < 72
+    corrected = list(plain.labels)[::2]
+    corrections = dict.fromkeys(corrected, Correction(wrong=tuple(range(72))))
+    write_guidance(folder / "guidance.parquet", corrections, dict.fromkeys(corrected, half), {})
+    settings = replace(plain.settings, lr=0.01)
+    return replace(plain, model=model, feedback=feedback, guidance=folder / "guidance.parquet", settings=settings)
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_two_workers_average_their_gradients(tmp_path: Path, ray_session: None) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        job,
+        lambda folder: taught(folder, Rrr(), Convnet(filters=4, hidden=8)),
+        lambda folder: taught(folder, RrrGradCam(), Convnet(filters=4, hidden=8)),
+        lambda folder: taught(folder, CaliRanking(variant="squared"), Senn(of="image", layers=2, width=8, alpha=0.05)),
+    ],
+    ids=["labels", "rrr", "rrr_gradcam", "cali_ranking"],
+)
+def test_two_workers_average_their_gradients(
+    tmp_path: Path, ray_session: None, make: Callable[[Path], TrainJob]
+) -> None:
     """48 items in batches of 16 on two workers of 8: the mean of two means is the mean, so the weights agree."""
+    given = make(tmp_path)
     with Serial().open() as session:
-        one = session.train(job(tmp_path), tmp_path / "serial.safetensors")
+        one = session.train(given, tmp_path / "serial.safetensors")
     with RayEngine(actors=1, actor_cpus=0, train_workers=2, train_cpus=1).open() as session:
-        other = session.train(job(tmp_path), tmp_path / "two.safetensors")
+        other = session.train(given, tmp_path / "two.safetensors")
     assert other["train_items"] == one["train_items"] == 48
     expected, found = load_file(tmp_path / "serial.safetensors"), load_file(tmp_path / "two.safetensors")
     for name, value in expected.items():
