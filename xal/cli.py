@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import os
 import re
 import sys
@@ -259,10 +260,12 @@ def list_components() -> None:
     from xal.encoders import Encoder
     from xal.engine import Engine
     from xal.explainers import Explainer
+    from xal.feedback import Feedback
     from xal.models import Model
     from xal.strategies import Strategy
 
-    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Engine]
+    importlib.import_module("xal.campaign.simulated")  # registers itself
+    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, Engine]
     for family in families:
         table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)
         for column in ("name", "what", "fields"):

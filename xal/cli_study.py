@@ -93,12 +93,21 @@ def study_lime(
     from xal.campaign.exact import against_exact
     from xal.report.results import table_lines
 
-    header = ["epochs", "samples", "repeats", f"recall at {k}", "spread", "LIME, ms an item", "exact, ms an item"]
+    header = [
+        "run",
+        "epochs",
+        "samples",
+        "repeats",
+        f"recall at {k}",
+        "spread",
+        "LIME, ms an item",
+        "exact, ms an item",
+    ]
     rows = []
     for run in runs:
         for row in against_exact(one(run), _numbers(samples), _numbers(repeats), items, k):
             measures = [f"{row.recall:.3f}", f"{row.spread:.3f}", f"{row.ms:.2f}", f"{row.exact_ms:.4f}"]
-            rows.append([str(row.epochs), str(row.samples), str(row.repeats), *measures])
+            rows.append([run.name, str(row.epochs), str(row.samples), str(row.repeats), *measures])
     table = Table(show_edge=False)
     for column in header:
         table.add_column(column, justify="right")

@@ -22,7 +22,7 @@ from xal.config import parse
 from xal.data.build import PoolWriter
 from xal.data.confounded import build_colors
 from xal.data.pool import Pool
-from xal.errors import ConfigError, LabelError, RunError
+from xal.errors import ConfigError, LabelError, RunError, XalError
 from xal.models.senn import Senn
 from xal.report.page import write_report
 from xal.report.runs import read_run
@@ -224,3 +224,41 @@ def test_concepts_are_shown_and_corrected_by_their_number(tmp_path: Path) -> Non
         against_exact(run.directory, [10], [1], 5, 2)
     with pytest.raises(ConfigError, match="senn explains grey pixels"):
         Senn(of="image").shape((3, 8, 8))
+
+
+def test_a_misspelt_column_takes_no_label(tmp_path: Path) -> None:
+    path = answer(tmp_path / "a.csv", [{"id": "x", "label": "a", "wrnog": "good", "note": "mine", "Missed": ""}])
+    found = read_labels(path, ["a"])
+    assert found.problems == ["column 'Missed'; did you mean 'missed'?", "column 'wrnog'; did you mean 'wrong'?"]
+
+
+def test_a_simulated_annotator_marks_only_what_was_shown(tmp_path: Path) -> None:
+    build_colors(tmp_path / "pool", items=120, rule=0, encoding="onehot")
+    for shown in (4, None):
+        recipe = parse(Recipe, {
+            "pool": {"source": str(tmp_path / "pool"), "test": str(tmp_path / "pool")},
+            "model": {"name": "senn", "layers": 1}, "explainer": "self_explaining", "strategy": "margin",
+            "train": {"epochs": 2, "validation": 0, "threads": 1}, "judge": 10,
+            "annotator": {"name": "simulated", "corrects": "always"},
+            "feedback": {"name": "cali_ranking", "shown": shown},
+            "budget": {"initial": 20, "per_round": 5, "rounds": 1}, "engine": "serial",
+        })  # fmt: skip
+        run_experiment(recipe, tmp_path / f"runs-{shown}", QUIET)
+        run = only(tmp_path / f"runs-{shown}")
+        ledger = open_ledger(run.directory)
+        kept = [found.correction for found in ledger.corrections().values()]
+        ledger.close()
+        assert kept and all(each.missed or each.against for each in kept)
+        assert all((len(each.wrong) <= 4) == (shown == 4) for each in kept)
+        assert ("explanation_f1" in run.of("evaluate")[1].figures) == (shown == 4)  # of all it says nothing
+
+
+def test_a_phi_that_is_none_is_said_before_labels_are_asked_for(tmp_path: Path) -> None:
+    build_colors(tmp_path / "pool", items=40, rule=0, encoding="onehot")
+    recipe = parse(Recipe, {
+        "pool": {"source": str(tmp_path / "pool"), "test": str(tmp_path / "pool")}, "strategy": "margin",
+        "model": {"name": "senn", "phi": "dense"}, "explainer": "self_explaining",
+        "budget": {"initial": 9, "rounds": 0},
+    })  # fmt: skip
+    with pytest.raises(XalError, match="expected identity, learned, or package.module:function"):
+        checked(recipe)

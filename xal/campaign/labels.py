@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from xal.store.directory import held, is_run
 from xal.store.ledger import Ledger
 from xal.types import SAID, Correction
 
+GIVEN = ("id", "label", "shown", "prediction", "confidence", "score", "why", "image", "text", "features", "explanation")
+"""Other columns of a batch."""
 Named = tuple[str, str]
 """An item, and what one of its components is called."""
 
@@ -85,6 +88,10 @@ def read_labels(path: Path, classes: Sequence[str]) -> Answers:
         rows = list(enumerate(csv.DictReader(text.splitlines()), 2))
     else:
         raise LabelError(f"{path}: expected a .csv or .jsonl file with columns id and label")
+    columns = {str(name) for _, row in rows if isinstance(row, Mapping) for name in row}
+    for name in sorted(columns - {*SAID, *GIVEN}):
+        if meant := get_close_matches(name.strip().lower(), SAID, n=1, cutoff=0.75):
+            answers.problems.append(f"column '{name}'; did you mean '{meant[0]}'?")
     for number, row in rows:
         if not isinstance(row, Mapping) or row.get("id") in (None, "") or "label" not in row:
             answers.problems.append(f"line {number}: needs both `id` and `label`")
@@ -111,7 +118,7 @@ def _take(answers: Answers, number: int, row: Mapping[Any, Any], classes: Sequen
 def _listed(value: object) -> tuple[str, ...]:
     """Names of components: a JSON list, or text with `;` between them."""
     parts = value if isinstance(value, list) else [] if value is None else str(value).split(";")
-    return tuple(name for name in (str(part).strip() for part in parts) if name)
+    return tuple(name for name in (str(part).strip() for part in parts if part is not None) if name)
 
 
 def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:
@@ -189,7 +196,10 @@ def _numbers(
         for component in components:
             number = naming.number(component)
             if number is None:
-                problems.append(f"'{item}': {name}: it has no component '{component}'")
+                meant = get_close_matches(component, naming.names, n=1, cutoff=0.7)
+                there = ", ".join(naming.name(each) for each in shown or ())
+                hint = f"; did you mean '{meant[0]}'?" if meant else f"; shown: {there}" if there else ""
+                problems.append(f"'{item}': {name}: it has no component '{component}'{hint}")
             elif name == "wrong" and shown is not None and number not in shown:
                 there = ", ".join(naming.name(each) for each in shown) or "nothing"
                 problems.append(f"'{item}': wrong: '{component}' was not shown as relevant; shown: {there}")

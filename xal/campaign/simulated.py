@@ -101,6 +101,8 @@ class Simulated(Annotator, name="simulated"):
         sign = 1.0 if int(explanation.explained_class[0]) == label else -1.0
         goals = np.where(truth.of(explanation, components.tolist()), sign, 0.0)
         distance = np.abs(dense(explanation.attributions)[0, components] - goals)
+        if feedback.shown is not None:  # of others only what was missed can be said
+            distance[(goals == 0) & ~np.isin(components, shown_of(truth, explanation, feedback.shown))] = 0
         chosen = np.argsort(-distance, kind="stable")[: feedback.most]
         chosen = chosen[distance[chosen] > NEAR]
         by_goal = {goal: _plain(components[chosen[goals[chosen] == goal]]) for goal in (0.0, 1.0, -1.0)}

@@ -183,9 +183,9 @@ class Judge:
     ) -> dict[str, float]:
         """Means over the items that are explained; {} where the pool does not know what matters.
 
-        explanation_f1: of the k components shown; explanation_recall: at k = how many matter; on_irrelevant: share of
-        the attribution that lies elsewhere; explanation_loss: of weights that explain themselves, the squared distance
-        to the truth.
+        explanation_f1: of the k components shown, unless all are; explanation_recall: at k = how many matter;
+        on_irrelevant: share of the attribution that lies elsewhere; explanation_loss: of weights that explain
+        themselves, the squared distance to the truth.
         """
         if not knows(self.pool) or not any(item in shown for item in ids):
             return {}
@@ -200,10 +200,11 @@ class Judge:
             if explanation is None or explanation.concepts is not None:  # of concepts nobody knows whether they matter
                 continue
             each = {
-                "explanation_f1": f1(truth, explanation, self.k),
                 "explanation_recall": recall(truth, explanation),
                 "on_irrelevant": on_irrelevant(truth, explanation),
             }
+            if self.k is not None:  # of all components it says nothing
+                each["explanation_f1"] = f1(truth, explanation, self.k)
             if exact and labels[number] in self.classes:
                 each["explanation_loss"] = distance(truth, explanation, self.classes.index(labels[number]))
             for name, value in each.items():

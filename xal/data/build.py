@@ -73,7 +73,8 @@ class PoolWriter:
         self, identity: str, payload: bytes | str, label: str | None = None, truth: Sequence[int] | None = None
     ) -> None:
         """Append one item; truth: the components that matter, or do not, where the pool says so."""
-        self._rows.append((identity, payload, label) if truth is None else (identity, payload, label, truth))
+        given = (label,) if "label" in self.schema.names else ()
+        self._rows.append((identity, payload, *given) if truth is None else (identity, payload, *given, truth))
         self._bytes += len(payload)
         fewest = 1 if self._bytes >= LARGEST else FEWEST if self._bytes >= GROUP_BYTES else MOST
         if len(self._rows) >= fewest:
@@ -90,7 +91,7 @@ class PoolWriter:
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns: list[Any] = list(zip(*self._rows, strict=True))[: len(self.schema) - len(self._words)]
+        columns: list[Any] = list(zip(*self._rows, strict=True))
         if self._words:  # once here, and never again in a pass
             found = presence(columns[1])
             columns.append(pa.ListArray.from_arrays(pa.array(found.indptr, pa.int32()), pa.array(found.indices)))
@@ -216,8 +217,10 @@ def _write(source: Source, folder: Path, files: int, progress: Callable[[int, in
             part = min(position * files // max(source.total, 1), files - 1)
             if part not in writers:
                 path = folder / f"part-{part:05d}.parquet"
-                writers[part] = PoolWriter(path, source.kind, labelled=source.labelled, width=source.width)
-            writers[part].add(item.id, payload, label)
+                writers[part] = PoolWriter(
+                    path, source.kind, labelled=source.labelled, width=source.width, truth=source.truth
+                )
+            writers[part].add(item.id, payload, label, item.truth if source.truth else None)
         progress(source.total, source.total)
     finally:  # the classes are known only now, so all files stay open till here
         classes = sorted(labels) if source.classes is None else source.classes

@@ -51,7 +51,7 @@ class Pool:
         """Read the footers of a Parquet file, or of every `*.parquet` in a folder."""
         path = location(path).resolve()
         if not path.exists():
-            raise DataError(f"no pool at {path}; build one with `xal pool build`")
+            raise DataError(f"no pool at {path}; build one with `xal pool build` (`xal pool --help` lists other ways)")
         files = [path] if path.is_file() else sorted(path.glob("[!.]*.parquet"), key=lambda file: file.name)
         if not files:
             raise DataError(f"{path} holds no *.parquet files; build a pool with `xal pool build`")

@@ -22,6 +22,7 @@ class Item:
     raw: Any = None
     label: str | None = None
     why: str = ""
+    truth: tuple[int, ...] = ()  # components that matter, or do not, where the source says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Source:
     channels: int | None = None
     width: int = 0  # number of features
     names: tuple[str, ...] = ()  # of the features
+    truth: str | None = None  # relevant or irrelevant: what the items' truth is; None: they have none
     slow: bool = False  # preparing is worth a thread
     notes: list[str] = field(default_factory=list)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from xal import words
+from xal.data.pool import TRUTHS
 from xal.data.source import UNREADABLE, Item, Source, binary
 from xal.errors import DataError
 
@@ -27,6 +29,7 @@ class _Roles:
     label: str | None
     text: str | None
     numbers: tuple[str, ...] = ()
+    truth: str | None = None
 
 
 def _roles(
@@ -45,11 +48,12 @@ def _roles(
         notes.append(f"no column `{id_column}`: the row number, from 0, is the id")
     label = label_column if label_column in types else None
     text = text_column or ("text" if "text" in types else None)
-    rest = [name for name in types if name not in (identity, label, text)]
+    truth = next((name for name in TRUTHS if name in types and not _is_number(types[name])), None)
+    rest = [name for name in types if name not in (identity, label, text, truth)]
     if text is not None:
         if rest:
             notes.append(f"columns left out: {', '.join(rest)}")
-        return _Roles(identity, label, text)
+        return _Roles(identity, label, text, truth=truth)
     odd = [name for name in rest if not _is_number(types[name])]
     if odd or not rest:
         raise DataError(
@@ -57,11 +61,36 @@ def _roles(
             f"{', '.join(f'{name} ({types[name]})' for name in odd) or 'no other column'}; "
             "drop such columns or name the text with --text-column"
         )
-    return _Roles(identity, label, None, tuple(rest))
+    return _Roles(identity, label, None, tuple(rest), truth)
 
 
 def _is_number(kind: Any) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+    return kind is not None and bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def _components(raw: Any, text: Any, names: Sequence[str]) -> tuple[int, ...]:
+    """Of names of words or columns, a list or with `;` between them; DataError where the item has no such."""
+    listed = raw if isinstance(raw, list) else str("" if raw is None else raw).split(";")
+    wanted = [str(name).strip() for name in listed if str(name).strip()]
+    there = {word: words.column(word) for word in words.tokens(str(text))} if not names else {}
+    there |= {name: number for number, name in enumerate(names)}
+    strange = [name for name in wanted if name not in there and name.lower() not in there]
+    if strange:
+        what = f"no columns of the table: {', '.join(strange)}" if names else f"no words of it: {', '.join(strange)}"
+        raise DataError(f"what matters names {what}")
+    return tuple(sorted({there.get(name, there.get(name.lower(), 0)) for name in wanted}))
+
+
+def _told(item: Item, raw: Any, roles: _Roles) -> Item:
+    """The item with what matters in it, if the source says so."""
+    if roles.truth is None:
+        return item
+    try:
+        return replace(item, truth=_components(raw, item.raw, roles.numbers))
+    except DataError as error:
+        return replace(item, why=str(error))
 
 
 def _text(raw: Any) -> str:
@@ -97,10 +126,11 @@ def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: 
                 numbers = [batch.column(name).cast(pa.float32(), safe=False) for name in roles.numbers]
                 matrix = np.column_stack([column.to_numpy(zero_copy_only=False) for column in numbers])
                 raws = [values.tobytes() for values in matrix]
-            for identity, raw, label in zip(ids, raws, labels, strict=True):
+            truths = batch.column(roles.truth).to_pylist() if roles.truth else nones
+            for identity, raw, label, truth in zip(ids, raws, labels, truths, strict=True):
                 name = f"{row:0{digits}d}" if roles.id is None else identity
                 row += 1
-                yield Item(name, raw, label) if name else Item(f"row {row - 1}", why="no id")
+                yield _told(Item(name, raw, label), truth, roles) if name else Item(f"row {row - 1}", why="no id")
 
     return Source(
         kind="text" if roles.text else "features",
@@ -110,6 +140,7 @@ def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: 
         total=total,
         width=len(roles.numbers),
         names=roles.numbers,
+        truth=roles.truth,
         notes=notes,
     )
 
@@ -149,7 +180,7 @@ def csv_table(path: Path, id_column: str, label_column: str | None, text_column:
     except (pa.ArrowException, *UNREADABLE) as error:
         raise DataError(f"cannot read {path} as CSV in UTF-8 with a header line: {error}") from error
     # strings stay as they are written ("007"), and a column that starts with whole numbers may go on with others
-    wanted = {name: pa.string() for name in (roles.id, roles.label, roles.text) if name}
+    wanted = {name: pa.string() for name in (roles.id, roles.label, roles.text, roles.truth) if name}
     wanted |= {name: pa.float64() for name in roles.numbers}
 
     def batches() -> Iterator[Any]:
@@ -182,7 +213,7 @@ def parquet_table(path: Path, id_column: str, label_column: str | None, text_col
     roles = _roles(path, types, id_column, label_column, text_column, notes)
 
     def batches() -> Iterator[Any]:
-        wanted = [name for name in (roles.id, roles.label, roles.text, *roles.numbers) if name]
+        wanted = [name for name in (roles.id, roles.label, roles.text, roles.truth, *roles.numbers) if name]
         with pq.ParquetFile(path) as parquet:
             yield from parquet.iter_batches(columns=wanted)
 
@@ -229,7 +260,8 @@ def json_lines(
             if identity is None or identity == "":
                 yield Item(f"line {number}", why="no id")
             else:
-                yield Item(str(identity), record.get(roles.text or "text"), None if label is None else str(label))
+                item = Item(str(identity), record.get(roles.text or "text"), None if label is None else str(label))
+                yield _told(item, record.get(roles.truth) if roles.truth else None, roles)
 
     return Source(
         kind="text",
@@ -237,5 +269,6 @@ def json_lines(
         prepare=_text,
         labelled=roles.label is not None,
         total=total,
+        truth=roles.truth,
         notes=notes,
     )

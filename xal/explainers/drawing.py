@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from xal import words
 from xal.types import Explanations, dense
@@ -182,7 +183,8 @@ def _outline(axis: Any, segments: npt.NDArray[Any]) -> None:
         return
     for patch in patches.tolist():
         rows, columns = np.nonzero(segments == patch)
-        style = {"color": "#f59e0b", "fontsize": 5, "ha": "center", "va": "center"}
+        dark = [withStroke(linewidth=1.6, foreground="black")]  # to be read on light and dark alike
+        style = {"color": "#fbbf24", "fontsize": 6.5, "ha": "center", "va": "center", "path_effects": dark}
         axis.text(columns.mean(), rows.mean(), str(patch), **style)
     for row in np.flatnonzero((segments[1:] != segments[:-1]).any(axis=1)):
         axis.axhline(row + 0.5, color="white", linewidth=0.6)

@@ -52,6 +52,11 @@ class Naming:
             self._names = _pixels(*np.shape(payload)[1:])
         self._numbers = {name: number for number, name in self._names.items()}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all its components."""
+        return tuple(self._numbers)
+
     def name(self, component: int) -> str:
         """Of one of the item's components."""
         return self._names[component]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -60,11 +61,13 @@ class Senn(Model, name="senn"):
         shape = super().shape(pool) if self.of == "image" else pool
         if len(shape) == 3 and shape[0] > 1 and self.phi == "identity":
             raise ConfigError(["model: senn explains grey pixels; set model.channels to 1, or take phi: learned"])
+        if self.phi not in ("identity", "learned"):
+            _given(self.phi, math.prod(shape))  # or it would be found out when labels are there
         return shape
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         """Its module; raises XalError for a phi that is none."""
-        inputs = int(torch.tensor(shape).prod())
+        inputs = math.prod(shape)
         if self.phi == "identity":
             phi: nn.Module = nn.Identity()
         elif self.phi == "learned":

@@ -29,6 +29,14 @@ from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanation
 from xal.types import Correction, Explanations
 
 SHOWN = 12  # items of each round in the gallery
+JUDGED_IN = {
+    "explanation_f1_queries": "F1, queries",
+    "explanation_f1_test": "F1, test",
+    "explanation_recall_test": "recall, test",
+    "on_irrelevant_queries": "elsewhere, queries",
+    "on_irrelevant_test": "elsewhere, test",
+}
+"""Columns of the table of corrections."""
 TILE = 112  # pixels
 
 
@@ -53,6 +61,8 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
     arms = arms_of([read_run(path) for path in directories])
     runs = [run for group in arms.values() for run in group]
     first = runs[0]
+    galleries = {arm: _gallery(group[0]) for arm, group in arms.items()}
+    cards = [card for rounds in galleries.values() for _, each in rounds for card in each]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("xal.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -70,7 +80,14 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},
         trust={arm: trust_table(group) for arm, group in arms.items()},
-        galleries={arm: _gallery(group[0]) for arm, group in arms.items()},
+        galleries=galleries,
+        shown={
+            "pictures": any(card.pictures for card in cards),
+            "corrected": any(card.said for card in cards),
+            "ebano": any((run.recipe["explainer"] or {}).get("name") == "ebano" for run in runs),
+            "explainers": sorted({run.recipe["explainer"]["name"] for run in runs if run.recipe["explainer"]}),
+        },
+        judged=JUDGED_IN,
         unreadable=dict(sorted(pair for run in runs for pair in run.unreadable.items())),
     )
     destination.parent.mkdir(parents=True, exist_ok=True)
