@@ -12,11 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from tests.campaign.test_resume import RUN, outcome
 from tests.end_to_end.test_command_line import write_recipe
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
+from xal.cli import app
+from xal.errors import XalError
 from xal.progress import Reporter
 from xal.report.runs import read_run
 
@@ -121,11 +124,6 @@ def test_it_goes_on_when_its_client_is_killed(
     [
         ({"RAY_AUTH_TOKEN": "wrong-token-wrong-token-wrong-token"}, [], "RAY_AUTH_TOKEN"),
         ({}, ["--address", "http://127.0.0.1:9"], "Ray Jobs server at http://127.0.0.1:9"),
-        ({}, ["--out", "relative"], "an absolute path that all nodes see"),
-        ({}, ["--set", "budget.rounds=-1"], "budget.rounds"),
-        ({}, ["--with", "/no/such/file"], "no file or folder /no/such/file"),
-        ({}, ["--with", "/no/recipe.yaml"], "each needs a name of its own"),
-        ({}, ["--set", "pool.source=pool/", "--set", "pool.test=s3://bucket/test"], "pool.source: pool/ is a path of"),
     ],
 )
 def test_mistakes(
@@ -135,6 +133,22 @@ def test_mistakes(
     command = submit(recipe, "--address", address, "--out", "/nowhere/runs", *options)
     done = subprocess.run(command, env=environment | change, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "relative"], "an absolute path that all nodes see"),
+        (["--set", "budget.rounds=-1"], "budget.rounds"),
+        (["--with", "/no/such/file"], "no file or folder /no/such/file"),
+        (["--with", "/no/recipe.yaml"], "each needs a name of its own"),
+        (["--set", "pool.source=pool/", "--set", "pool.test=s3://bucket/test"], "pool.source: pool/ is a path of"),
+    ],
+)
+def test_mistakes_that_no_cluster_is_asked_about(recipe: Path, options: list[str], message: str) -> None:
+    command = ["submit", str(recipe), "--address", "http://127.0.0.1:9", "--out", "/nowhere/runs", *options]
+    raised = CliRunner().invoke(app, command).exception
+    assert isinstance(raised, XalError) and message in str(raised)
 
 
 def test_a_failing_job_is_said_to_fail(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:

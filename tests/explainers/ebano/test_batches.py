@@ -64,9 +64,15 @@ def compared(one: Explanations, other: Explanations) -> tuple[int, float, float,
     )
 
 
+@pytest.fixture(scope="module")
+def usual(images: Tensor, network: Network) -> Explanations:
+    return Ebano().explain(network, images)
+
+
 @pytest.mark.parametrize("micro_batch", [1, 37, 1000])
-def test_micro_batches(images: Tensor, network: Network, micro_batch: int, capsys: pytest.CaptureFixture[str]) -> None:
-    usual = Ebano().explain(network, images)
+def test_micro_batches(
+    images: Tensor, network: Network, usual: Explanations, micro_batch: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     Ebano().check(usual)
     assert (usual.npir[np.arange(1000), usual.strongest] > 0.05).mean() > 0.3  # the network reacts
     moved, npir, npirp, weak = compared(usual, Ebano(micro_batch=micro_batch).explain(network, images))
