@@ -134,6 +134,10 @@ def test_what_is_the_same_in_the_whole_pool_cannot_be_corrected(tmp_path: Path) 
     with pytest.raises(LabelError, match="wrong: 'c' is the same in all items of the pool, so counterexamples cannot"):
         import_labels(directory, answer(tmp_path / "first.csv", first), "me")
     assert all(item.label is None for item in read_run(directory).queried)
+    moved = (tmp_path / "pool.parquet").rename(tmp_path / "moved.parquet")  # out of reach: training will leave it out
+    with pytest.raises(LabelError, match="it has no component 'e'"):
+        import_labels(directory, answer(tmp_path / "e.csv", [first[0] | {"wrong": "c; e"}]), "me")
+    moved.rename(tmp_path / "pool.parquet")
     first[0]["wrong"] = "d"
     assert import_labels(directory, answer(tmp_path / "first.csv", first), "me") == (20, 0)
 

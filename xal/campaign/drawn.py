@@ -33,7 +33,10 @@ def background(
 
 
 def holdout(items: Sequence[str], chance: Chance, share: float) -> list[str]:
-    """A share of the labelled ids: by a hash, so that an item never changes sides; never all of them."""
+    """A share of the labelled ids, by a hash: who is below the share stays there; never all of them.
+
+    Where none is below it, as may be among few, the nearest is held out, until one is.
+    """
     ids = np.array(items, dtype=object)
     draws = chance.of("validation").uniform(ids)
     held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted

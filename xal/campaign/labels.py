@@ -17,8 +17,8 @@ from xal.campaign.recipe import PoolSection
 from xal.component import nearest
 from xal.config import parse
 from xal.data.payloads import payload_of
-from xal.data.pool import Pool
-from xal.errors import LabelError, RunError
+from xal.data.pool import KINDS, Pool
+from xal.errors import DataError, LabelError, RunError
 from xal.feedback import Feedback
 from xal.feedback.components import Mask, Naming, mask_of, shown_components
 from xal.models.model import Shape
@@ -132,7 +132,6 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
     feedback: Feedback = parse(Feedback, recipe["feedback"])
     columns = yaml.safe_load(ledger.fact("names") or "[]")
     shape = tuple(yaml.safe_load(ledger.fact("shape") or "[]"))
-    pool = parse(PoolSection, recipe["pool"]).open()
     corrections: dict[str, Correction] = {}
     problems: list[str] = []
     masks: dict[Named, Mask] = {}
@@ -140,7 +139,8 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
     for round in sorted({rounds[item] for item in said if item in rounds}):
         artefact = directory / f"round-{round:03d}" / "query"
         table = read_items(artefact / ITEMS)
-        payload, _ = payload_of(table[pool.kind], pool.kind, shape)
+        kind = next(kind for kind in KINDS if kind in table.column_names)
+        payload, _ = payload_of(table[kind], kind, shape)
         explained = explanations_in(artefact)
         for item, each in zip(table["id"].to_pylist(), payload, strict=True):
             if item not in said:
@@ -155,26 +155,36 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
             found, wrong = _numbers(item, said[item], naming, shown, feedback)
             problems += wrong
             corrections[item] = found
-            if feedback.takes_values(pool.kind):
+            if feedback.takes_values(kind):
                 size = feedback.together if len(shape) == 1 else 1
                 for one in found.wrong:
                     whole = range(one // size * size, one // size * size + size)
                     masks[item, naming.name(one)] = mask_of(whole, shape, explanation)
-    fixed = constants(pool, shape, masks)
     problems += [
         f"'{item}': wrong: '{name}' is the same in all items of the pool, so {feedback.name} cannot change it; leave "
         "it out, or begin a run with another feedback"
-        for item, name in fixed
+        for item, name in (_never_changing(parse(PoolSection, recipe["pool"]), shape, masks) if masks else ())
     ]
     return corrections, problems
+
+
+def _never_changing(section: PoolSection, shape: Shape, masks: Mapping[Named, Mask]) -> list[Named]:
+    """As `constants`; none where the pool is out of reach from here: training leaves such corrections out."""
+    try:
+        pool = section.open()
+    except DataError:
+        return []
+    return constants(pool, shape, masks)
 
 
 def constants(pool: Pool, shape: Shape, masks: Mapping[Named, Mask]) -> list[Named]:
     """Of which parts, (h, w) or (d,) masks, all items of the pool have the same; reads on until none is left."""
     left, first = dict(masks), None
-    for _, table in pool.scan([pool.kind]) if masks else ():
+    for _, table in pool.scan([pool.kind]):
         payload, good = payload_of(table[pool.kind], pool.kind, shape)
         known = payload[good]
+        if not len(known):
+            continue
         first = known[:1] if first is None else first
         differs = (known != first).any(axis=0)
         differs = differs.any(axis=0) if differs.ndim == 3 else differs

@@ -39,7 +39,7 @@ class TrainSettings:
     finetune_epochs: Annotated[int, Field(ge=1)] | None = None
     """Epochs of the rounds that fine-tune; null: epochs."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of the labelled items held out, by a hash of the id: once held out, always held out."""
+    """Share of the labelled items held out, by a hash of the id: once below the share, always held out."""
     plateau_patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a lower validation loss before lr is multiplied by plateau_factor; null: never."""
     finetune_plateau_patience: Annotated[int, Field(ge=1)] | None = None
