@@ -41,9 +41,7 @@ class Explanations:
     output: Floats | None = None  # (b,) explained output of the item; complete: base + attributions.sum(1) == output
     segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image
     npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None: another explainer
-    concepts: Any = (
-        None  # (b,) True: the features are the model's own concepts, and no part of the item; None: they are
-    )
+    concepts: Any = None  # (b,) True: features are concepts of the model's own; None: they are parts of the item
 
     def __len__(self) -> int:
         return len(self.explained_class)

@@ -66,6 +66,7 @@ class PoolWriter:
             use_dictionary=["label"] if labelled else False,
             write_statistics=["id"],  # those of payloads would fill the footer with pieces of them
         )
+        self._labelled = labelled
         self._rows: list[tuple[Any, ...]] = []
         self._bytes = 0
 
@@ -73,7 +74,7 @@ class PoolWriter:
         self, identity: str, payload: bytes | str, label: str | None = None, truth: Sequence[int] | None = None
     ) -> None:
         """Append one item; truth: the components that matter, or do not, where the pool says so."""
-        given = (label,) if "label" in self.schema.names else ()
+        given = (label,) if self._labelled else ()
         self._rows.append((identity, payload, *given) if truth is None else (identity, payload, *given, truth))
         self._bytes += len(payload)
         fewest = 1 if self._bytes >= LARGEST else FEWEST if self._bytes >= GROUP_BYTES else MOST
