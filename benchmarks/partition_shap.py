@@ -6,13 +6,16 @@ Text: SST-5 sentences, linear SVM over TF-IDF; images: Fashion-MNIST, the convne
 given our tree and masker, so its values are the same: the largest difference stands beside, in float64. Both use the
 machine's cores as torch does. The bare model calls are the same coalitions, in batches, with nothing around them: of
 texts cut into words beforehand, of images composed beforehand. captum has no Owen values; its KernelShap is given as
-many evaluations.
+many evaluations. Cores: texts on Ray by one actor and by two; and, for what a second core of the machine is worth, by
+one and by two plain processes that are given their texts beforehand.
 """
 
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -224,8 +227,23 @@ def compared(
     }
 
 
+def plain(texts: list[str]) -> int:
+    """Texts explained in a process of its own, as an actor does: on one thread, 256 at a time."""
+    if not PLAIN:
+        keep_freed_memory()
+        torch.set_num_threads(1)
+        model, weights = svm()
+        PLAIN.append(model.network(weights, (), len(CLASSES)))
+    for at in range(0, len(texts), 256):
+        ShapPartition().explain(PLAIN[0], np.array(texts[at : at + 256], object))
+    return len(texts)
+
+
+PLAIN: list[Any] = []
+
+
 def cores(repeats: int) -> dict[str, float]:
-    """10,000 texts explained and scored on Ray, by one actor and by two."""
+    """10,000 texts explained and scored by one actor and by two, and by plain processes."""
     model, weights = svm()
     texts = [text for split in ("train", "test") for text in sentences(split)[0]][:CANDIDATES]
     with tempfile.TemporaryDirectory() as scratch:
@@ -245,22 +263,32 @@ def cores(repeats: int) -> dict[str, float]:
             needs=strategy.needs, model=ref, explainer=explainer, strategy=strategy, chance=Chance(0), keep=100,
             state=strategy.prepare(labelled, None),
         )  # fmt: skip
-        times: dict[int, list[float]] = {1: [], 2: []}
+        times: dict[tuple[str, int], list[float]] = {}
         with ExitStack() as stack:
             sessions = {
-                actors: stack.enter_context(RayEngine(actors=actors, actor_cpus=0.3).open()) for actors in times
+                actors: stack.enter_context(RayEngine(actors=actors, actor_cpus=0.3).open()) for actors in (1, 2)
             }
-            for repeat in range(repeats + 1):
+            pools = {
+                number: stack.enter_context(ProcessPoolExecutor(number, mp_context=get_context("spawn")))
+                for number in (1, 2)
+            }
+            for _ in range(repeats + 1):
                 for actors, session in sessions.items():
                     started = perf_counter()
                     passes = session.run(pool, work, shape=(), rows=np.arange(len(pool)))
                     items = sum(partial.items for partial in passes)
-                    if repeat:
-                        times[actors].append(perf_counter() - started)
-        taken = {actors: float(np.median(values)) for actors, values in times.items()}
-    rows = [[f"{actors} actor{'s' * (actors > 1)}", time, items / time] for actors, time in taken.items()]
-    show(f"{items:,} texts explained on Ray, {os.cpu_count()} cores", ["", "seconds", "items/s"], rows)
-    return {"two_core_speedup": taken[1] / taken[2]}
+                    times.setdefault(("actors", actors), []).append(perf_counter() - started)
+                for number, processes in pools.items():
+                    started = perf_counter()
+                    assert sum(processes.map(plain, [texts[at::number] for at in range(number)])) == items
+                    times.setdefault(("plain processes", number), []).append(perf_counter() - started)
+        taken = {key: float(np.median(values[1:])) for key, values in times.items()}
+    rows = [[f"{name}: {number}", time, items / time] for (name, number), time in taken.items()]
+    show(f"{items:,} texts explained, {os.cpu_count()} cores", ["", "seconds", "items/s"], rows)
+    return {
+        "two_core_speedup": taken["actors", 1] / taken["actors", 2],
+        "two_plain_processes_speedup": taken["plain processes", 1] / taken["plain processes", 2],
+    }
 
 
 if __name__ == "__main__":

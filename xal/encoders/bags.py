@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -103,7 +104,7 @@ class Tfidf(Encoder, name="tfidf"):
             return _unit(counts)
 
         def columns(texts: Texts) -> Columns:
-            return np.fromiter((known.get(word, -1) for word in texts.flat), np.int32, len(texts.flat))
+            return np.fromiter(map(known.get, texts.flat, repeat(-1)), np.int32, len(texts.flat))
 
         return Bag(width=len(names), columns=columns, weigh=weigh)
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -43,7 +44,7 @@ class Texts:
     @cached_property
     def flat(self) -> list[str]:
         """(m,) all words, one text after another."""
-        return [word for text in self.tokens for word in text]
+        return list(chain.from_iterable(self.tokens))
 
     @cached_property
     def columns(self) -> npt.NDArray[np.int32]:

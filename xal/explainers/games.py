@@ -32,7 +32,7 @@ Absent = Literal["blur", "grey", "black", "labelled"]
 Masks = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
-TOGETHER = 2**16  # coalitions of items that are asked about in turns, about
+TOGETHER = 2**17  # coalitions of items that are asked about in turns, about
 TABLED = 64  # images whose tables are kept at once: of the convnet's, 1.4 MB each
 PIXELS = 256 * 28 * 28  # of the images that go through the network together on a CPU; 16 times as many on a GPU
 

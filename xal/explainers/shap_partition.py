@@ -16,7 +16,8 @@ G. Owen 1977, "Values of games with a priori unions"; S. Lundberg's `shap` 0.51,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -108,32 +109,37 @@ def _whole(
 ) -> tuple[Values, Values]:
     """Of a run of items whose trees are opened whole."""
     counts = np.array([tree.evaluations + 1 for tree in trees])
-    ends = np.cumsum(counts)
-    masks = np.zeros((ends[-1], max(int(tree.high[0]) for tree in trees)), bool)
-    for tree, end, count in zip(trees, ends, counts, strict=True):
-        masks[end - count : end, : tree.high[0]] = tree.opened[0]
-    worth = finite(game.worth(np.repeat(items, counts), masks))[np.arange(ends[-1]), np.repeat(classes, counts)]
+    starts = np.cumsum(counts) - counts
+    masks = np.zeros((counts.sum(), max(int(tree.high[0]) for tree in trees)), bool)
+    alike = [np.array([row for row, _ in same]) for _, same in groupby(enumerate(trees), lambda each: id(each[1]))]
+    for rows in alike:
+        tree, first = trees[rows[0]], starts[rows[0]]
+        block = masks[first : first + len(rows) * counts[rows[0]]].reshape(len(rows), counts[rows[0]], masks.shape[1])
+        block[:, :, : tree.high[0]] = tree.opened[0]
+    worth = finite(game.worth(np.repeat(items, counts), masks))[np.arange(len(masks)), np.repeat(classes, counts)]
     values = np.zeros((len(items), masks.shape[1]))
-    for row, (tree, end, count) in enumerate(zip(trees, ends, counts, strict=True)):
-        values[row, : tree.high[0]] = tree.opened[1] @ np.append(worth[end - count : end], output[row])
-    return values, worth[ends - counts]
+    for rows in alike:
+        tree, first = trees[rows[0]], starts[rows[0]]
+        known = worth[first : first + len(rows) * counts[rows[0]]].reshape(len(rows), -1)
+        values[rows, : tree.high[0]] = (tree.opened[1] @ np.column_stack([known, output[rows]]).T).T
+    return values, worth[starts]
 
 
 @dataclass(eq=False)
 class _Groups:
-    """Groups that may be opened: n of them, over all items of a run."""
+    """Groups of players in contexts, item by item."""
 
     item: Items  # (n,) of the run
     node: Items  # (n,)
     without: Items  # (n,) number of the coalition that is the context
     with_it: Items  # (n,) that of the context and the group
-    weight: Values  # (n,)
 
     def take(self, index: Items) -> _Groups:
         return _Groups(*(part[index] for part in vars(self).values()))
 
-    def join(self, other: _Groups) -> _Groups:
-        return _Groups(*map(np.concatenate, zip(vars(self).values(), vars(other).values(), strict=True)))
+    def put(self, places: Items, groups: _Groups) -> None:
+        for part, other in zip(vars(self).values(), vars(groups).values(), strict=True):
+            part[places] = other
 
 
 @dataclass(eq=False)
@@ -147,85 +153,106 @@ class _Cut:
     output: Values
     room: int  # coalitions that each may ask for
     batch: int
-    credit: Values = field(init=False)
 
     def run(self) -> tuple[Values, Values]:
-        b = len(self.items)
-        distinct = list({id(tree): tree for tree in self.trees}.values())
-        width = max(int(tree.high[0]) for tree in distinct)
-        starts = np.cumsum([0, *(len(tree.low) for tree in distinct)])
-        place = {id(tree): start for tree, start in zip(distinct, starts, strict=False)}
-        self.left, self.right = (
-            np.concatenate([np.where(ends < 0, -1, ends + start) for ends, start in zip(each, starts, strict=False)])
-            for each in ([tree.left for tree in distinct], [tree.right for tree in distinct])
-        )
-        self.low, self.high = (np.concatenate([getattr(tree, name) for tree in distinct]) for name in ("low", "high"))
-        self.span = np.concatenate([np.pad(tree.spans, ((0, 0), (0, width - tree.high[0]))) for tree in distinct])
-        self.credit = np.zeros((b, width + 1))
+        """As `owen_values`, of these items."""
+        b, opened = len(self.items), -(-self.room // 2)
+        roots = self._plant()
+        width = self.span.shape[1]
         self.masks = np.zeros((b * (self.room + 3), width), bool)  # every coalition: none, all, what is asked about
         self.worth = np.zeros(len(self.masks))
         none = np.arange(b)
         base = self._ask(none, none)
         self.worth[b : 2 * b] = self.output
-        roots = np.array([place[id(tree)] for tree in self.trees])
-        groups, known = _Groups(none, roots, none, none + b, np.ones(b)), 2 * b
-        asked = np.zeros(b, np.int64)
-        while True:
-            chosen, rest = self._choose(groups, asked)
-            if not len(chosen.item):
-                break  # no item has room left
-            asked += 2 * np.bincount(chosen.item, minlength=b)
-            groups = rest.join(self._open(chosen, known))
-            known += 2 * len(chosen.item)
-        return np.cumsum(self.credit, axis=1)[:, :width], base
+        self.known = 2 * b
+        self.ended: list[tuple[Items, Items, Values]] = []  # items, nodes, and what their players share
+        self.rank = np.full((b, 3 * opened + 1), -1.0)  # |worth| x weight of the groups that may be opened, by item
+        self.groups = _Groups(*np.empty((4, self.rank.size), np.int64))
+        self.filled = np.zeros(b, np.int64)  # of each row
+        self._put(_Groups(none, roots, none, none + b), np.empty(0, np.int64))
+        left = np.full(b, opened)  # groups that each may open yet
+        while len(chosen := self._choose(left)):
+            left -= np.bincount(self.groups.item[chosen], minlength=b)
+            self._open(chosen)
+        rest = self.groups.take(np.flatnonzero(self.rank >= 0))
+        self.ended.append((rest.item, rest.node, self._worth_of(rest)))
+        item, node, share = map(np.concatenate, zip(*self.ended, strict=True))
+        low, high = self.low[node], self.high[node]
+        each = share / (high - low)
+        places = np.concatenate([item * (width + 1) + low, item * (width + 1) + high])
+        change = np.bincount(places, np.concatenate([each, -each]), b * (width + 1)).reshape(b, width + 1)
+        return np.asarray(np.cumsum(change, axis=1)[:, :width], np.float64), base
 
-    def _ask(self, items: Items, coalitions: Items) -> Values:
+    def _plant(self) -> Items:
+        """(b,) the root of each item's tree, in the nodes of all of them: `left`, `right`, `low`, `high`, ..."""
+        distinct = list({id(tree): tree for tree in self.trees}.values())
+        width = max(int(tree.high[0]) for tree in distinct)
+        starts = np.cumsum([0, *(len(tree.low) for tree in distinct)])
+        self.left, self.right = (
+            np.concatenate([np.where(ends < 0, -1, ends + start) for ends, start in zip(each, starts, strict=False)])
+            for each in ([tree.left for tree in distinct], [tree.right for tree in distinct])
+        )
+        self.low, self.high, self.weight = (
+            np.concatenate([getattr(tree, name) for tree in distinct]) for name in ("low", "high", "weights")
+        )
+        self.span = np.concatenate([np.pad(tree.spans, ((0, 0), (0, width - tree.high[0]))) for tree in distinct])
+        place = {id(tree): start for tree, start in zip(distinct, starts, strict=False)}
+        return np.array([place[id(tree)] for tree in self.trees])
+
+    def _ask(self, items: Items, coalitions: Items | slice) -> Values:
         """The worth of coalitions that stand in `masks`."""
         worth = finite(self.game.worth(self.items[items], self.masks[coalitions]))
         self.worth[coalitions] = worth[np.arange(len(items)), self.classes[items]]
         return self.worth[coalitions]
 
-    def _choose(self, groups: _Groups, asked: Items) -> tuple[_Groups, _Groups]:
-        """(groups to open now, the others); those that an item will have no room for are credited as they are."""
-        left = -(-(self.room - asked) // 2)  # groups that may be opened yet; whoever comes after so many, never will be
-        order = np.argsort(-np.abs(self.worth[groups.with_it] - self.worth[groups.without]) * groups.weight)
-        order = order[np.argsort(groups.item[order].astype(np.uint16), kind="stable")]  # a run holds 2^16 at most
-        ordered = groups.item[order]
-        rank = np.arange(len(order)) - np.searchsorted(ordered, np.arange(len(asked)))[ordered]
-        mine = left[ordered]
-        now = rank < np.minimum(-(-self.batch // 2), mine)
-        self._credit(groups, order[rank >= mine])
-        return groups.take(order[now]), groups.take(order[~now & (rank < mine)])
+    def _choose(self, left: Items) -> Items:
+        """Take the places of the groups to open now, item by item, given how many each item may open yet."""
+        rank, rows = self.rank[:, : self.filled.max()], np.arange(len(left))
+        chosen = []
+        for turn in range(-(-self.batch // 2)):
+            best = rank.argmax(axis=1)
+            now = np.flatnonzero((rank[rows, best] >= 0) & (turn < left))
+            rank[now, best[now]] = -1
+            chosen.append(now * self.rank.shape[1] + best[now])
+            if not len(now):
+                break
+        return np.sort(np.concatenate(chosen))
 
-    def _open(self, groups: _Groups, known: int) -> _Groups:
-        """The children of groups in both contexts; single players are credited at once.
-
-        known: how many coalitions there are so far.
-        """
+    def _open(self, places: Items) -> None:
+        """Put the children of groups, in both contexts, in their stead."""
+        groups, n = self.groups.take(places), len(places)
         left, right = self.left[groups.node], self.right[groups.node]
-        one = known + np.arange(len(left))
-        other = one + len(left)
         context = self.masks[groups.without]
-        self.masks[one], self.masks[other] = context | self.span[left], context | self.span[right]
-        self._ask(np.concatenate([groups.item] * 2), np.concatenate([one, other]))
-        opened = _Groups(
-            np.concatenate([groups.item] * 4),
-            np.concatenate([left, right, left, right]),
-            np.concatenate([groups.without, groups.without, other, one]),
-            np.concatenate([one, other, groups.with_it, groups.with_it]),
-            np.concatenate([groups.weight / 2] * 4),
+        one = np.arange(self.known, self.known + n)
+        other = one + n
+        np.bitwise_or(context, self.span[left], out=self.masks[one[0] : other[0]])
+        np.bitwise_or(context, self.span[right], out=self.masks[other[0] : other[0] + n])
+        self.known += 2 * n
+        self._ask(np.tile(groups.item, 2), slice(one[0], self.known))
+        children = _Groups(
+            np.repeat(groups.item, 4),
+            np.stack([left, right, left, right], axis=1).ravel(),
+            np.stack([groups.without, groups.without, other, one], axis=1).ravel(),
+            np.stack([one, other, groups.with_it, groups.with_it], axis=1).ravel(),
         )
-        single = self.left[opened.node] < 0
-        self._credit(opened, np.flatnonzero(single))
-        return opened.take(np.flatnonzero(~single))
+        self._put(children, places)
 
-    def _credit(self, groups: _Groups, index: Items) -> None:
-        """Share the worth of the groups at `index` evenly among their players."""
-        node, item = groups.node[index], groups.item[index]
-        low, high = self.low[node], self.high[node]
-        change = self.worth[groups.with_it[index]] - self.worth[groups.without[index]]
-        each = change * groups.weight[index] / (high - low)
-        width = self.credit.shape[1]
-        places = np.concatenate([item * width + low, item * width + high])
-        found = np.bincount(places, np.concatenate([each, -each]), self.credit.size)
-        self.credit += found.reshape(self.credit.shape)
+    def _put(self, groups: _Groups, free: Items) -> None:
+        """Give groups places in their items' rows, the free ones first; single players need none, they have ended."""
+        worth, single = self._worth_of(groups), self.left[groups.node] < 0
+        ended, lasting = np.flatnonzero(single), np.flatnonzero(~single)
+        self.ended.append((groups.item[ended], groups.node[ended], worth[ended]))
+        groups, b = groups.take(lasting), len(self.filled)
+        many, room = np.bincount(groups.item, minlength=b), np.bincount(self.groups.item[free], minlength=b)
+        over = np.arange(len(lasting)) - (np.cumsum(many) - many + room)[groups.item]  # of the item's free places
+        places = groups.item * self.rank.shape[1] + self.filled[groups.item] + over
+        reused = np.flatnonzero(over < 0)
+        places[reused] = free[np.cumsum(room)[groups.item[reused]] + over[reused]]
+        self.groups.put(places, groups)
+        self.rank.reshape(-1)[places] = np.abs(worth[lasting])
+        self.filled += np.maximum(many - room, 0)
+
+    def _worth_of(self, groups: _Groups) -> Values:
+        """In their contexts x weight: what their players share of the worth of all."""
+        change = self.worth[groups.with_it] - self.worth[groups.without]
+        return np.asarray(change * self.weight[groups.node])

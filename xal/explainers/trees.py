@@ -32,6 +32,15 @@ class Tree:
         return (players >= self.low[:, None]) & (players < self.high[:, None])
 
     @cached_property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """(nodes,) of what each node is worth in one of its contexts: half its parent's."""
+        weights = np.ones(len(self.low))
+        for node, (left, right) in enumerate(zip(self.left, self.right, strict=True)):  # parents come first
+            if left >= 0:
+                weights[[left, right]] = weights[node] / 2
+        return weights
+
+    @cached_property
     def opened(self) -> tuple[npt.NDArray[np.bool_], Any]:
         """((e + 1, m) none, and the coalitions asked for when every node is opened, (m, e + 2) how values follow).
 
