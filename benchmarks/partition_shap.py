@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -92,9 +93,14 @@ def svm() -> tuple[LinearSvm, dict[str, torch.Tensor]]:
     return model, {name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()}
 
 
-def text(repeats: int) -> dict[str, float]:
+@cache
+def trained() -> Any:
     model, weights = svm()
-    network = model.network(weights, (), len(CLASSES))
+    return model.network(weights, (), len(CLASSES))
+
+
+def text(repeats: int) -> dict[str, float]:
+    network = trained()
     texts = [text for text in sentences("test")[0] if len(text.split()) > 1][:TEXTS]
     payload = np.array(texts, object)
     of = network.probabilities(payload).argmax(1).numpy()
@@ -229,17 +235,11 @@ def compared(
 
 def plain(texts: list[str]) -> int:
     """Texts explained in a process of its own, as an actor does: on one thread, 256 at a time."""
-    if not PLAIN:
-        keep_freed_memory()
-        torch.set_num_threads(1)
-        model, weights = svm()
-        PLAIN.append(model.network(weights, (), len(CLASSES)))
+    keep_freed_memory()
+    torch.set_num_threads(1)
     for at in range(0, len(texts), 256):
-        ShapPartition().explain(PLAIN[0], np.array(texts[at : at + 256], object))
+        ShapPartition().explain(trained(), np.array(texts[at : at + 256], object))
     return len(texts)
-
-
-PLAIN: list[Any] = []
 
 
 def cores(repeats: int) -> dict[str, float]:

@@ -111,16 +111,15 @@ def _whole(
     counts = np.array([tree.evaluations + 1 for tree in trees])
     starts = np.cumsum(counts) - counts
     masks = np.zeros((counts.sum(), max(int(tree.high[0]) for tree in trees)), bool)
-    alike = [np.array([row for row, _ in same]) for _, same in groupby(enumerate(trees), lambda each: id(each[1]))]
-    for rows in alike:
-        tree, first = trees[rows[0]], starts[rows[0]]
-        block = masks[first : first + len(rows) * counts[rows[0]]].reshape(len(rows), counts[rows[0]], masks.shape[1])
-        block[:, :, : tree.high[0]] = tree.opened[0]
+    alike = [[row for row, _ in same] for _, same in groupby(enumerate(trees), lambda each: id(each[1]))]
+    asked = [slice(starts[rows[0]], starts[rows[-1]] + counts[rows[-1]]) for rows in alike]
+    for rows, here in zip(alike, asked, strict=True):
+        tree = trees[rows[0]]
+        masks[here].reshape(len(rows), counts[rows[0]], masks.shape[1])[:, :, : tree.high[0]] = tree.opened[0]
     worth = finite(game.worth(np.repeat(items, counts), masks))[np.arange(len(masks)), np.repeat(classes, counts)]
     values = np.zeros((len(items), masks.shape[1]))
-    for rows in alike:
-        tree, first = trees[rows[0]], starts[rows[0]]
-        known = worth[first : first + len(rows) * counts[rows[0]]].reshape(len(rows), -1)
+    for rows, here in zip(alike, asked, strict=True):
+        tree, known = trees[rows[0]], worth[here].reshape(len(rows), -1)
         values[rows, : tree.high[0]] = (tree.opened[1] @ np.column_stack([known, output[rows]]).T).T
     return values, worth[starts]
 
@@ -170,9 +169,9 @@ class _Cut:
         self.groups = _Groups(*np.empty((4, self.rank.size), np.int64))
         self.filled = np.zeros(b, np.int64)  # of each row
         self._put(_Groups(none, roots, none, none + b), np.empty(0, np.int64))
-        left = np.full(b, opened)  # groups that each may open yet
-        while len(chosen := self._choose(left)):
-            left -= np.bincount(self.groups.item[chosen], minlength=b)
+        quota = np.full(b, opened)  # groups that each may open yet
+        while len(chosen := self._choose(quota)):
+            quota -= np.bincount(self.groups.item[chosen], minlength=b)
             self._open(chosen)
         rest = self.groups.take(np.flatnonzero(self.rank >= 0))
         self.ended.append((rest.item, rest.node, self._worth_of(rest)))
@@ -205,13 +204,13 @@ class _Cut:
         self.worth[coalitions] = worth[np.arange(len(items)), self.classes[items]]
         return self.worth[coalitions]
 
-    def _choose(self, left: Items) -> Items:
+    def _choose(self, quota: Items) -> Items:
         """Take the places of the groups to open now, item by item, given how many each item may open yet."""
-        rank, rows = self.rank[:, : self.filled.max()], np.arange(len(left))
+        rank, rows = self.rank[:, : self.filled.max()], np.arange(len(quota))
         chosen = []
         for turn in range(-(-self.batch // 2)):
             best = rank.argmax(axis=1)
-            now = np.flatnonzero((rank[rows, best] >= 0) & (turn < left))
+            now = np.flatnonzero((rank[rows, best] >= 0) & (turn < quota))
             rank[now, best[now]] = -1
             chosen.append(now * self.rank.shape[1] + best[now])
             if not len(now):
