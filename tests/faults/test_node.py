@@ -1,5 +1,6 @@
-"""A node lost in mid-pass, and one that an engine waits for."""
+"""A node lost in mid-pass, one that an engine waits for, and actors that never answer."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from tests.faults.test_kills import SEED
 from tests.recipes import write_pool
 from xal.engine import RayEngine
+from xal.engine.work import Work
 from xal.errors import ResourceError
 
 
@@ -50,3 +52,23 @@ def test_an_engine_waits_for_nodes_that_it_asked_for(ray_session: None, monkeypa
     with pytest.raises(ResourceError, match="3 GPUs are asked for, the cluster has 0"):
         RayEngine(actors=2, actor_gpus=1, train_gpus=3, wait_s=2).open()
     assert len(orders) >= 2 and orders[-1] == []
+
+
+@pytest.mark.ray
+def test_actors_that_never_answer_end_the_pass(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from xal.engine.ray import calls
+
+    @ray.remote(num_cpus=0)
+    class Mute:
+        async def run(self, *_: Any) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(calls, "SILENCE_S", 1)
+    actor = Mute.remote()
+    given = calls.Calls([actor], Work(needs=frozenset()))
+    assert list(given.give({"id": ["a"]})) == []
+    with pytest.raises(ResourceError, match="no scoring actor has answered for"):
+        list(given.finish())
+    ray.kill(actor)
