@@ -38,7 +38,8 @@ lock: .venv/bin/uv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
 
+# Compiled here, once: where byte code may not be written, each process would compile torch and Ray for itself.
 $(STAMP): .venv/bin/uv requirements.lock pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
