@@ -67,7 +67,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
     yield address, environment
     processes = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
     head.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=3)
     for process in alive:
         process.kill()
 
