@@ -112,6 +112,18 @@ def test_units_cover_everything_once_and_cut_alike() -> None:
         assert np.concatenate([unit.positions() for unit in units(length, rows, batch, batches)]).tolist() == list(rows)
 
 
+def test_the_last_units_are_small_so_that_lanes_end_together() -> None:
+    for rows in (None, np.arange(10_000) * 3):
+        cut = units(100_000 if rows is None else 10_000, rows, 256, 4, lanes=2)
+        sizes = [unit.stop - unit.start for unit in cut]
+        assert sizes[0] == 4 * 256 and all(size == 256 for size in sizes[-4:-1]) and 0 < sizes[-1] <= 256
+        assert sizes == sorted(sizes, reverse=True) and all(unit.start % 256 == 0 for unit in cut)
+        wanted = np.arange(100_000) if rows is None else rows
+        assert np.array_equal(np.concatenate([unit.positions() for unit in cut]), wanted)
+    assert [unit.stop - unit.start for unit in units(3, None, 4, 4, lanes=8)] == [3]
+    assert units(0, None, 4, 4, lanes=2) == []
+
+
 def test_nan_probabilities_are_refused_with_the_item(tmp_path: Path) -> None:
     ref = model(tmp_path, "nan", float("nan"))
     with pytest.raises(NumericalError, match=r"not finite for 15 of 15 items, first for id 'item-0000'"):

@@ -35,15 +35,19 @@ class Unit:
         return np.arange(self.start, self.stop) if self.rows is None else self.rows
 
 
-def units(length: int, rows: Rows | None, batch: int, batches: int) -> list[Unit]:
-    """Cut a pool of `length` rows, or the sorted `rows` of it, into units of `batches` batches of `batch` rows."""
-    step = batch * batches
-    if rows is None:
-        return [Unit(start=start, stop=min(start + step, length)) for start in range(0, length, step)]
-    return [
-        Unit(start=start, stop=min(start + step, len(rows)), rows=rows[start : start + step])
-        for start in range(0, len(rows), step)
-    ]
+def units(length: int, rows: Rows | None, batch: int, batches: int, lanes: int | None = None) -> list[Unit]:
+    """Cut a pool of `length` rows, or the sorted `rows` of it, into units of `batches` batches of `batch` rows.
+
+    lanes: how many units are worked on at once; then the last units are smaller, so that all lanes end together.
+    """
+    total, start, cut = length if rows is None else len(rows), 0, []
+    while start < total:
+        left = -(-(total - start) // batch)
+        size = batches if lanes is None else max(1, min(batches, left // (2 * lanes)))
+        stop = min(start + size * batch, total)
+        cut.append(Unit(start=start, stop=stop, rows=None if rows is None else rows[start:stop]))
+        start = stop
+    return cut
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,16 +26,13 @@ UNIT_BYTES = 64 * 2**20
 """Decoded payload of a unit, at most (but never less than a batch)."""
 UNITS_A_LANE = 32
 """Enough for progress and for lanes to end together; more only where units of 16 batches or UNIT_BYTES say so."""
+DEAR_BATCHES = 4
+"""Of a unit whose items are explained, at most: that may take a while, and a lost unit should not be much work."""
 S = TypeVar("S")
 
 
-def unit_batches(items: int, batch: int, lanes: int, item_bytes: int, dear: bool = False) -> int:
-    """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES.
-
-    dear: where an item may take a while, up to 4 batches, and 8 units a lane: a lost one is not much work.
-    """
-    if dear:
-        return max(1, min(4, items // (batch * lanes * 8)))
+def unit_batches(items: int, batch: int, lanes: int, item_bytes: int) -> int:
+    """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES."""
     wanted = max(16, items // (batch * lanes * UNITS_A_LANE))
     return max(1, min(wanted, UNIT_BYTES // (batch * item_bytes), items // (batch * lanes)))
 
@@ -84,7 +81,8 @@ class Session(ABC):
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and work.needs else 1
-        batches = unit_batches(total, batch, self.lanes, item_bytes, dear="explanations" in work.needs)
+        dear = "explanations" in work.needs
+        batches = DEAR_BATCHES if dear else unit_batches(total, batch, self.lanes, item_bytes)
         own_words = work.needs == {"represented"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
@@ -97,7 +95,8 @@ class Session(ABC):
         )
         total = max(total - len(exclude), 1) if rows is None else total
         done = 0
-        for partial in self.execute(reader, work, units(len(pool), rows, batch, batches)):
+        plan = units(len(pool), rows, batch, batches, self.lanes if dear else None)
+        for partial in self.execute(reader, work, plan):
             done += partial.items
             advance(min(done, total), total)
             yield partial

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from xal.data.units import Block
+from xal.data.units import Block, Reader, Unit
 from xal.engine.work import Partial, Work, check_failures
 from xal.errors import ResourceError, XalError
 
@@ -162,7 +163,7 @@ class Calls:
         if call.deaths < DEATHS:
             return [call]
         try:
-            columns = columns_of(ray.get(call.block))
+            columns = columns_of(call.block)
         except ObjectLostError:
             return [call]
         stop = len(columns["id"]) if call.stop is None else call.stop
@@ -175,9 +176,40 @@ class Calls:
         return [_half(call, call.start, middle), _half(call, middle, stop)]
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A block to be read: that of one unit of a plan."""
+
+    shared: Any
+    """Reference to (reader, plan): a process fetches it once, not with every unit."""
+    number: int
+
+    def read(self) -> Block:
+        """Read it, in this process."""
+        reader, plan = fetched(self.shared)
+        block: Block = reader(plan[self.number])
+        return block
+
+
+def unread(reader: Reader, plan: Sequence[Unit]) -> Iterator[Unread]:
+    """The blocks of the plan's units."""
+    shared = ray.put((reader, plan))
+    yield from (Unread(shared, number) for number in range(len(plan)))
+
+
+@lru_cache(maxsize=1)
+def fetched(reference: Any) -> tuple[Any, ...]:
+    """What is behind a reference, kept until another is asked for."""
+    found: tuple[Any, ...] = ray.get(reference)
+    return found
+
+
 def columns_of(block: Any) -> Block:
-    """The columns of a block of Ray Data, or of one read by the driver."""
-    columns: Block = block if isinstance(block, dict) else BlockAccessor.for_block(block).to_numpy()
+    """The columns of a block of Ray Data, or of a reference to it, or of one that is read here and now."""
+    if isinstance(block, Unread):
+        return block.read()
+    found = ray.get(block) if isinstance(block, ray.ObjectRef) else block
+    columns: Block = BlockAccessor.for_block(found).to_numpy()
     return columns
 
 

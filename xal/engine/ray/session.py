@@ -1,8 +1,9 @@
 """A Ray session: Ray Data reads and decodes units in tasks, long-lived actors do the work on the blocks.
 
-A few picked items are read here, before Ray Data would have started; what needs no model is done where it is read.
-The blocks' references go from Ray Data straight to the actors; only partial results come here. A lost block is read
-again by Ray; a lost actor is started again by Ray, and what it had in hand is given out again by us (`calls.py`).
+A few picked items are read by the actors themselves, before Ray Data would have started; what needs no model is done
+where it is read. The blocks' references go from Ray Data straight to the actors; only partial results come here. A lost
+block is read again by Ray; a lost actor is started again by Ray, and what it had in hand is given out again by us
+(`calls.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, Worker
 from xal import errors
 from xal.data.units import Block, Reader, Unit
 from xal.engine.engine import Advance, Session, silent
-from xal.engine.ray.calls import Calls, columns_of, plain_errors
+from xal.engine.ray.calls import Calls, Unread, columns_of, fetched, plain_errors, unread
 from xal.engine.ray.engine import RayEngine
 from xal.engine.ray.training import RETRIES, WorkerGroupError, train
 from xal.engine.training import TrainJob
@@ -43,7 +43,7 @@ from xal.models.memory import keep_freed_memory
 from xal.storage import remote
 
 S = TypeVar("S")
-READ_HERE_BYTES = 16 * 2**20  # decoded, of items picked out of a pool
+FEW_BYTES = 16 * 2**20  # decoded, of items picked out of a pool
 TEXT_BYTES = 1024  # of a text, about
 IDS_HERE = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
 
@@ -93,8 +93,7 @@ class RaySession(Session):
             return
         self.warm()
         calls = Calls(self._actors, work)
-        here = _few(reader, plan)
-        for block in (ray.put(reader(unit)) for unit in plan) if here else _blocks(reader, plan):
+        for block in unread(reader, plan) if _few(reader, plan) else _blocks(reader, plan):
             yield from calls.give(block)
         yield from calls.finish()
 
@@ -107,8 +106,8 @@ class RaySession(Session):
         shared, threads = ray.put((reader, work, plan)), self.engine.threads
 
         def score(index: int) -> Partial:
-            fetched, wanted, units = _fetched(shared)
-            return Worker("cpu", threads).run(wanted, fetched(units[index]))
+            read, wanted, units = fetched(shared)
+            return Worker("cpu", threads).run(wanted, read(units[index]))
 
         for _, partial in _in_tasks(score, range(len(plan)), int(ray.cluster_resources()["CPU"]), cpus=0.5):
             if isinstance(partial, XalError):
@@ -225,22 +224,20 @@ def _raise_error(columns: Block) -> None:
 
 
 def _few(reader: Reader, plan: list[Unit]) -> bool:
-    """Whether picked items are read here sooner than Ray Data starts: then its start is most of what they cost."""
+    """Whether picked items are read sooner than Ray Data starts: then its start is most of what they cost."""
     picked = sum(0 if unit.rows is None else len(unit.rows) for unit in plan)
     item = math.prod(reader.shape or (TEXT_BYTES,))
-    return 0 < picked * item <= READ_HERE_BYTES and not remote(reader.pool.folder)
+    return 0 < picked * item <= FEW_BYTES and not remote(reader.pool.folder)
 
 
 def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
     """References to the blocks of the plan's units, read by Ray Data with backpressure."""
-    shared = ray.put((reader, plan))  # a process fetches it once, not with every unit
+    shared = ray.put((reader, plan))
 
     def read(indices: Block) -> Block:
-        fetched, units = _fetched(shared)
         (index,) = indices["id"]
         try:
-            block: Block = fetched(units[int(index)])
-            return block
+            return Unread(shared, int(index)).read()
         except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
             return {"error": np.array([type(error).__name__, str(error)], object)}
 
@@ -250,12 +247,6 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
     with plain_errors():
         for bundle in dataset.iter_internal_ref_bundles():
             yield from bundle.block_refs
-
-
-@lru_cache(maxsize=1)
-def _fetched(reference: Any) -> tuple[Any, ...]:
-    found: tuple[Any, ...] = ray.get(reference)
-    return found
 
 
 def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
