@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.engine.test_agreement import model
@@ -15,6 +16,7 @@ from xal.data.pool import Pool
 from xal.engine import RayEngine, Serial
 from xal.engine.engine import Session
 from xal.engine.query import Coordinator
+from xal.engine.work import Score
 from xal.errors import DataError, RunError
 from xal.progress import Reporter
 from xal.report.page import write_report
@@ -98,6 +100,23 @@ def test_an_item_that_no_actor_survives(tmp_path: Path, on_ray: Session) -> None
     found, why = ask(on_ray, pool, tmp_path, Deadly(items=BAD[:1]))
     assert found == [item for item in everything if item != BAD[0]]
     assert why.keys() == {BAD[0]} and why[BAD[0]].startswith("3 scoring actors died on it")
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_an_item_that_no_actor_survives_among_picked_ones(tmp_path: Path, on_ray: Session) -> None:
+    """Picked items are read by the actors, and here for whoever is to blame."""
+    pool, strategy = Pool.open(write_pool(tmp_path / "pool", files=3)), Deadly(items=BAD[:1])
+    ref = model(tmp_path, tmp_path.name)
+    work = Score(needs=strategy.needs, model=ref, strategy=strategy, chance=Chance(0), keep=120)
+    rows = np.arange(1, 120, 2)
+    partials = list(on_ray.run(pool, work, shape=(1, 12, 12), rows=rows))
+    picked = set(pool.read(rows, ["id"])["id"].to_pylist())
+    ((item, why),) = [each for partial in partials for each in partial.unreadable]
+    assert item == BAD[0] and why.startswith("3 scoring actors died on it")
+    found = [item for partial in partials for item in partial.value.ids]
+    assert len(found) == len(rows) - 1 and set(found) == picked - {BAD[0]}
 
 
 def test_a_campaign_goes_on_without_them_and_says_so(tmp_path: Path) -> None:
