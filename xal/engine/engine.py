@@ -81,8 +81,8 @@ class Session(ABC):
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and work.needs else 1
-        dear = "explanations" in work.needs
-        batches = DEAR_BATCHES if dear else unit_batches(total, batch, self.lanes, item_bytes)
+        batches, dear = unit_batches(total, batch, self.lanes, item_bytes), "explanations" in work.needs
+        batches = min(batches, DEAR_BATCHES) if dear else batches
         own_words = work.needs == {"represented"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
