@@ -15,7 +15,7 @@ from xal.data.units import units
 from xal.engine import RayEngine, Serial
 from xal.engine.engine import Engine, Session
 from xal.engine.query import Coordinator
-from xal.engine.work import UNREADABLE, ModelRef
+from xal.engine.work import UNREADABLE, Collect, ModelRef
 from xal.errors import NumericalError, ResourceError
 from xal.explainers import Ebano
 from xal.models.convnet import Convnet
@@ -122,6 +122,18 @@ def test_the_last_units_are_small_so_that_lanes_end_together() -> None:
         assert np.array_equal(np.concatenate([unit.positions() for unit in cut]), wanted)
     assert [unit.stop - unit.start for unit in units(3, None, 4, 4, lanes=8)] == [3]
     assert units(0, None, 4, 4, lanes=2) == []
+
+
+@pytest.mark.parametrize(("side", "most"), [(12, 4), (1024, 1)])
+def test_units_of_explained_items_are_short_and_keep_to_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, most: int
+) -> None:
+    session, plans = Serial(batch=16).open(), []
+    monkeypatch.setattr(session, "execute", lambda reader, work, plan: iter(plans.append(plan) or ()))
+    pool = Pool.open(write_pool(tmp_path / "pool", n=320))
+    list(session.run(pool, Collect(needs=frozenset({"explanations"})), shape=(3, side, side)))
+    ((first, *_),) = plans
+    assert first.stop - first.start == most * 16
 
 
 def test_nan_probabilities_are_refused_with_the_item(tmp_path: Path) -> None:
