@@ -214,18 +214,21 @@ def explain(
         Path | None, typer.Option(help="Picture or page; NAME-why.png, or NAME-why.html, here by default.")
     ] = None,
     of: Annotated[str | None, typer.Option("--class", help="Class to explain; the predicted one by default.")] = None,
+    every: Annotated[bool, typer.Option("--every-class", help="Explain all classes, one below the other.")] = False,
 ) -> None:
     """Explain an image, a text, or an item of the pool by a run's latest model."""
     from xal.campaign.explain import explain_image, explain_item, explain_text
 
     if sum(given is not None for given in (image, text, item)) != 1:
         raise RunError("explain wants one of an image file, --text and --item")
+    if every and of is not None:
+        raise RunError("explain wants one of --class and --every-class")
     if image is not None:
-        content, line = explain_image(one(run), image, of)
+        content, line = explain_image(one(run), image, of, every)
     elif text is not None:
-        content, line = explain_text(one(run), text, of)
+        content, line = explain_text(one(run), text, of, every)
     else:
-        content, line = explain_item(one(run), item or "", of)
+        content, line = explain_item(one(run), item or "", of, every)
     name = "text" if text is not None else re.sub(r"[^\w-]+", "-", image.stem if image else item or "")
     picture = content.startswith(b"\x89PNG")
     destination = out or Path(f"{name}-why.{'png' if picture else 'html'}")

@@ -1,12 +1,14 @@
 """Every registered explainer through the invariants that strategies, reports and users rely on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from xal.encoders.bags import Tfidf
-from xal.errors import XalError
+from xal.errors import NumericalError, XalError
 from xal.explainers import Explainer
 from xal.explainers.explainer import Network as Explainable
 from xal.models import Network
@@ -52,6 +54,18 @@ def hooks(network):
     return [hook for layer in network.module.modules() for hook in layer._forward_hooks.values()]
 
 
+def refuses(explainer, found):
+    """Whether its check sees an attribution that is none, and, where it is complete, a sum that is off."""
+    attributions = dense(found.attributions).copy()
+    attributions[0, 0] = np.nan
+    with pytest.raises(NumericalError):
+        explainer.check(dataclasses.replace(found, attributions=attributions))
+    if explainer.tolerance is not None:
+        with pytest.raises(NumericalError, match="of 3 explanations 1 are not complete|of 5 explanations 1"):
+            off = np.where(np.arange(len(found)) == 1, 0.1, 0.0)
+            explainer.check(dataclasses.replace(found, base=found.base + off))
+
+
 def test_the_family_is_not_empty():
     assert {"ebano", "ebano_express"} <= set(Explainer.registry)
 
@@ -62,6 +76,7 @@ class TestExplainer:
         assert isinstance(network, Explainable)
         found = explainer.explain(network, images)
         explainer.check(found)
+        refuses(explainer, found)
         assert len(found) == 3 and found.segments.shape == (3, *SHAPE[1:])
         assert found.attributions.shape == found.represented.shape
         if found.npirp is None:
@@ -136,6 +151,7 @@ class TestTextsAndTables:
             return
         found = explainer.explain(network, items)
         explainer.check(found)
+        refuses(explainer, found)
         assert len(found) == 5 and equal(explainer.explain(network, items), found)
         assert np.array_equal(found.explained_class, network.probabilities(items).argmax(1).numpy())
         np.testing.assert_allclose(dense(explainer.represent(items)), dense(found.represented))

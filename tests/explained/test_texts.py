@@ -1,6 +1,7 @@
 """Campaigns on texts and tables: every strategy that explains, both engines, annotation by file, explanations kept."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,11 @@ def test_texts_through_every_strategy(tmp_path: Path, pools: tuple[Path, Path]) 
     assert same == explain_text(
         run.directory, Pool.open(pools[0]).read(*where(run, ids[0]), ["text"])["text"][0].as_py()
     )
+    both, lines = explain_text(run.directory, "so good & <fine> word3", every=True)
+    assert html in both.decode() and both.decode().count("<h3>") == 2
+    balance = [[float(part) for part in re.findall(r"[+-]?\d\.\d+", each.split(";")[-1])] for each in lines.split("\n")]
+    assert [line for line in lines.split("\n") if line.startswith("good: p = ")] == [line]
+    assert all(base + change == pytest.approx(output, abs=2e-3) for base, change, output in balance)
     with pytest.raises(DataError, match="has no item 'nobody'"):
         explain_item(run.directory, "nobody")
 

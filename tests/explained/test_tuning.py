@@ -1,11 +1,14 @@
 """xal tune: a search that fails here and there, is killed, goes on; its mistakes; replaying labels."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.explained.test_texts import recipe
 from tests.recipes import text_pool
@@ -13,7 +16,9 @@ from xal.campaign.annotators import File
 from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import PoolSection
 from xal.campaign.search import prepared, with_theta
+from xal.campaign.search import searched as spans
 from xal.campaign.tuning import run_search
+from xal.config import unparse
 from xal.data.pool import Pool
 from xal.engine import Serial
 from xal.errors import ConfigError, NumericalError, RunError
@@ -22,6 +27,7 @@ from xal.progress import Reporter
 from xal.report.runs import read_run
 
 ENGINE = {"name": "ray", "cpus": 2, "object_store_mb": 100}
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +59,48 @@ def searched(tmp_path: Path, **search: Any) -> Any:
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_a_search_survives_failing_trials_and_is_not_done_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_session: object
-) -> None:
-    said: list[str] = []
-    reporter = Reporter(quiet=True)
-    monkeypatch.setattr(reporter, "say", said.append)
-    given = searched(tmp_path)
-    page, best = run_search(given, tmp_path / "tune", None, (0, 1), reporter)
+def test_a_search_on_two_cores(tmp_path: Path) -> None:
+    """With a Ray of its own: trials fail or are stopped early, the search goes on; again, and nothing is computed."""
+    space = {
+        "explainer.max_evals": {"low": 12, "high": 200, "log": True},
+        "strategy.sample": {"choices": [4, 20]},
+    }
+    given = searched(tmp_path, space=space, trials=12, initial=4, per_round=4)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(unparse(given)), encoding="utf-8")
+    said = tuned(tmp_path)
     told = json.loads((tmp_path / "tune" / "search.json").read_text())
-    failed = [trial for trial in told["trials"] if trial["why"]]
-    assert len(told["trials"]) == 5 and best is not None and best["explainer.max_evals"] >= 20
-    assert all((trial["theta"]["explainer.max_evals"] < 20) == (trial["value"] is None) for trial in told["trials"])
+    trials, best = told["trials"], told["best"]
+    failed = [trial for trial in trials if trial["why"]]
+    whole = [trial for trial in trials if trial["value"] is not None and trial["round"] == 2]
+    early = [trial for trial in trials if trial["value"] is not None and trial["round"] == 1]
+    assert len(trials) == 12 and failed and early and whole
+    assert all((trial["theta"]["explainer.max_evals"] < 20) == (trial["value"] is None) for trial in trials)
     assert all("too few evaluations for me" in trial["why"] for trial in failed)
-    values = [trial["value"] for trial in told["trials"] if trial["value"] is not None and trial["round"] == 2]
-    assert max(values) == next(t["value"] for t in told["trials"] if t["theta"] == best)
-    assert "difference" in page.read_text() and len(told["held_out"]["best"]) == 2
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "tune" / "trials").rglob("model.safetensors")}
-    again, same = run_search(given, tmp_path / "tune", None, (0, 1), reporter)
-    assert same == best and again == page and "the search goes on where it stood" in said
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "tune" / "trials").rglob("model.safetensors")}
-    assert before == after
+    assert max(trial["value"] for trial in whole) == next(t["value"] for t in whole if t["theta"] == best)
+    assert all(early_one["value"] <= max(trial["value"] for trial in whole) for early_one in early)
+    assert all(len(values) == 2 for values in told["held_out"].values())
+    page = (tmp_path / "tune" / "report.html").read_text()
+    assert f"12 trials, {len(failed)} failed, {len(early)} stopped early" in page and "data:image/png" in page
+    table = [line.split("  ")[0].split(" ", 1)[1] for line in said if " of 12" in line]
+    assert table == [f"{done} of 12" for done in range(1, 13)]
+    assert sum("stopped early" in line for line in said) == len(early)
+    assert sum("failed" in line for line in said) == len(failed)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "tune").rglob("model.safetensors")}
+    again = tuned(tmp_path)
+    assert any("the search goes on where it stood" in line for line in again)
+    same = json.loads((tmp_path / "tune" / "search.json").read_text())
+    for each in (told, same):
+        each["trials"].sort(key=json.dumps)  # a restored search has them in another order
+    assert same == told
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "tune").rglob("model.safetensors")}
+
+
+def tuned(path: Path) -> list[str]:
+    """What `xal tune` says."""
+    command = [sys.executable, "-m", "xal.cli", "tune", str(path / "recipe.yaml"), "--out", str(path / "tune")]
+    done = subprocess.run([*command, "--seeds", "0-1"], capture_output=True, text=True, timeout=500, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (done.stdout + done.stderr).splitlines()
 
 
 def test_a_trial_is_computed_once(tmp_path: Path) -> None:
@@ -160,6 +187,20 @@ def parse_serial(given: Any) -> Any:
 def test_searches_that_cannot_run(tmp_path: Path, search: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         prepared(searched(tmp_path, **search), tmp_path / "tune", None)
+
+
+def test_numbers_are_whole_where_the_setting_is(tmp_path: Path) -> None:
+    space = {
+        "explainer.max_evals": {"low": 2, "high": 9, "log": True},
+        "strategy.sample": {"choices": [4, 8]},
+    }
+    given = searched(tmp_path, space=space)
+    assert spans(given, given.search) == {"explainer.max_evals": (2, 9, True, True), "strategy.sample": [4, 8]}
+    by_lime = recipe(
+        tmp_path / "pool.parquet", tmp_path / "test.parquet", arms=None, strategy="alex", explainer="lime",
+        search={"space": {"explainer.alpha": {"low": 0, "high": 1}}},
+    )  # fmt: skip
+    assert spans(by_lime, by_lime.search) == {"explainer.alpha": (0, 1, False, False)}
 
 
 @pytest.mark.parametrize(

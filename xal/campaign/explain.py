@@ -28,9 +28,9 @@ from xal.engine import Serial
 from xal.engine.engine import Advance, silent
 from xal.engine.query import Coordinator
 from xal.engine.work import ModelRef, Worker, payload_on
-from xal.errors import DataError, RunError
+from xal.errors import DataError, NumericalError, RunError
 from xal.explainers import Ebano, Explainer
-from xal.explainers.drawing import page_of, panel, summary
+from xal.explainers.drawing import page_of, panel, stacked, summary
 from xal.explainers.shap_partition import ShapPartition
 from xal.feedback.components import mask_of
 from xal.models import Model
@@ -118,13 +118,13 @@ def latest(directory: Path) -> Latest:
     )
 
 
-def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[bytes, str]:
-    """(PNG, one line of text): the explanation of the predicted class, or of class `of`.
+def explain_image(directory: Path, image: Path, of: str | None = None, every: bool = False) -> tuple[bytes, str]:
+    """(PNG, a line of text): the explanation of the predicted class, of class `of`, or of `every` class, a line each.
 
     Raises DataError for a file that is no image, RunError for a run without a model, and for an unknown class.
     """
     run = latest(directory)
-    wanted = _asked(run, of)
+    wanted = _asked(run, of, every)
     if run.ref.model.kind != "image":
         raise RunError(f"{directory} is a run on {run.ref.model.kind}; give what to explain with --text or --item")
     if not image.is_file():
@@ -132,19 +132,19 @@ def explain_image(directory: Path, image: Path, of: str | None = None) -> tuple[
     return _explained(run, image.read_bytes(), f"{image} cannot be read as an image", wanted)
 
 
-def explain_text(directory: Path, text: str, of: str | None = None) -> tuple[bytes, str]:
-    """(HTML with the words marked, one line of text), as `explain_image`."""
+def explain_text(directory: Path, text: str, of: str | None = None, every: bool = False) -> tuple[bytes, str]:
+    """(HTML with the words marked, text), as `explain_image`."""
     run = latest(directory)
-    wanted = _asked(run, of)
+    wanted = _asked(run, of, every)
     if run.ref.model.kind != "text":
         raise RunError(f"{directory} is a run on {run.ref.model.kind}, not on texts")
     return _explained(run, text, "--text: the text is blank", wanted)
 
 
-def explain_item(directory: Path, item: str, of: str | None = None) -> tuple[bytes, str]:
-    """(PNG of an image, else HTML; one line of text) for an item of the run's pool, as `explain_image`."""
+def explain_item(directory: Path, item: str, of: str | None = None, every: bool = False) -> tuple[bytes, str]:
+    """(PNG of an image, else HTML; text) for an item of the run's pool, as `explain_image`."""
     run = latest(directory)
-    wanted = _asked(run, of)
+    wanted = _asked(run, of, every)
     pool = _recipe(run.recipe).open_pool()
     for first, table in pool.scan(["id"]):
         found = pc.index(table["id"], item).as_py()
@@ -155,7 +155,7 @@ def explain_item(directory: Path, item: str, of: str | None = None) -> tuple[byt
 
 
 def _explained(
-    run: Latest, content: Any, trouble: str, wanted: torch.Tensor | None, names: Sequence[str] = ()
+    run: Latest, content: Any, trouble: str, wanted: Sequence[int | None], names: Sequence[str] = ()
 ) -> tuple[bytes, str]:
     kind = run.ref.model.kind
     column = content if isinstance(content, pa.ChunkedArray) else pa.chunked_array([[content]])
@@ -163,26 +163,50 @@ def _explained(
     if not good.all():
         raise DataError(trouble)
     network = Worker(device="cpu").network(run.ref)
-    explanation = run.explainer.explain(network, payload_on(payload, "cpu"), wanted)
+    shown, lines = [], []
+    for of in wanted:
+        classes = None if of is None else torch.tensor([of])
+        explanation = run.explainer.explain(network, payload_on(payload, "cpu"), classes)
+        content, line = _shown(run, payload[0], explanation, names)
+        shown.append(content)
+        lines.append(f"{line}{_balance(run.explainer, explanation)} (model of round {run.round})")
+    return (stacked(shown) if kind == "image" else b"".join(shown)), "\n".join(lines)
+
+
+def _shown(run: Latest, payload: Any, explanation: Explanations, names: Sequence[str]) -> tuple[bytes, str]:
+    """(PNG or HTML, a line)."""
     line = f"{run.classes[int(explanation.explained_class[0])]}: p = {explanation.probability[0]:.3f}"
-    whose = f"(model of round {run.round})"
-    if kind != "image":
-        page = page_of(payload[0], explanation, f"{line} {whose}", names)
-        return page.encode(), f"{line}: {summary(payload[0], explanation, names)} {whose}"
+    if run.ref.model.kind != "image":
+        page = page_of(payload, explanation, f"{line} (model of round {run.round})", names)
+        return page.encode(), f"{line}: {summary(payload, explanation, names)}"
     if explanation.npirp is not None:
         strongest = explanation.strongest[0]
         line += (
             f"; strongest of {explanation.k[0]} features: nPIR {explanation.npir[0, strongest]:+.3f}, "
             f"nPIRP {explanation.npirp[0, strongest]:+.3f}"
         )
-    return panel(payload[0], explanation, run.classes), f"{line} {whose}"
+    return panel(payload, explanation, run.classes), line
 
 
-def _asked(run: Latest, of: str | None) -> torch.Tensor | None:
-    """The class to explain, if one is asked for."""
+def _balance(explainer: Explainer, explanation: Explanations) -> str:
+    """Of a complete explainer the sum, or that it fails the check."""
+    if explainer.tolerance is None or explanation.base is None or explanation.output is None:
+        return ""
+    try:
+        explainer.check(explanation)
+    except NumericalError as error:
+        return f"; {error}"
+    summed = float(explanation.attributions.sum())
+    return f"; {explanation.base[0]:.3f} without it {summed:+.3f} = {explanation.output[0]:.3f}"
+
+
+def _asked(run: Latest, of: str | None, every: bool) -> Sequence[int | None]:
+    """The classes to explain; None: the predicted one."""
+    if every:
+        return range(len(run.classes))
     if of is not None and of not in run.classes:
         raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
-    return None if of is None else torch.tensor([run.classes.index(of)])
+    return [None if of is None else run.classes.index(of)]
 
 
 def _usual(model: Model) -> Explainer:

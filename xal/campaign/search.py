@@ -87,6 +87,22 @@ def checked_search(recipe: Recipe) -> Search:
     return search
 
 
+def searched(recipe: Recipe, search: Search) -> dict[str, list[Any] | tuple[float, float, bool, bool]]:
+    """By path a list of choices, or (low, high, log, whole: the setting takes no other numbers)."""
+    spans: dict[str, list[Any] | tuple[float, float, bool, bool]] = {}
+    for path, span in search.space.items():
+        if span.choices is not None:
+            spans[path] = list(span.choices)
+            continue
+        try:
+            with_theta(replace(recipe, search=None), {path: span.between})
+            whole = False
+        except ConfigError:
+            whole = True
+        spans[path] = (*span.ends, span.log, whole)
+    return spans
+
+
 def simulation(recipe: Recipe) -> Recipe:
     """The recipe with somebody to label who does not keep a search waiting."""
     return recipe if isinstance(recipe.annotator, Simulated) else replace(recipe, annotator=Oracle())
@@ -178,9 +194,14 @@ def _replayed(source: Path, pool: Pool) -> pa.Table:
 
 
 def bought(
-    recipe: Recipe, theta: Mapping[str, Any], directory: Path, seeds: tuple[int, ...], say: Callable[[str], None]
+    recipe: Recipe,
+    theta: Mapping[str, Any],
+    directory: Path,
+    seeds: tuple[int, ...],
+    metric: str,
+    say: Callable[[str], None],
 ) -> dict[str, list[float]]:
-    """The held-out measure of the recipe as it is and with theta, by seed, of whole campaigns on its own pools."""
+    """The held-out metric of the recipe as it is and with theta, by seed, of whole campaigns on its own pools."""
     values: dict[str, list[float]] = {}
     for name, chosen in (("default", recipe), ("best", with_theta(recipe, theta))):
         values[name] = []
@@ -190,7 +211,7 @@ def bought(
             )
             with chosen.engine.open() as session:
                 run_campaign(spec, session, Reporter(quiet=True))
-            measure = read_run(spec.directory).curve("macro_f1")[1][1:]
+            measure = read_run(spec.directory).curve(metric)[1][1:]
             values[name].append(float(np.mean(measure)))
-            say(f"{name}, seed {seed}: mean macro F1 over rounds {values[name][-1]:.4f}")
+            say(f"{name}, seed {seed}: mean {metric} over rounds {values[name][-1]:.4f}")
     return values

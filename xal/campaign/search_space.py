@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from xal.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A range of numbers, or a list of choices."""
+    """A range of numbers, whole ones where the setting takes no others, or a list of choices."""
 
     low: float | None = None
     high: float | None = None
@@ -31,16 +32,17 @@ class Span:
                 raise ConfigError([f"log: wants low above 0, got {self.low:g}"])
 
     @property
-    def whole(self) -> bool:
-        """Whether the numbers are integers: both bounds are."""
-        return self.choices is None and float(self.low or 0).is_integer() and float(self.high or 0).is_integer()
-
-    @property
     def ends(self) -> tuple[Any, ...]:
         """What any mistake would show on: the bounds, or all choices."""
         if self.choices is not None:
             return self.choices
-        return (int(self.low or 0), int(self.high or 0)) if self.whole else (self.low, self.high)
+        return tuple(int(end) if end.is_integer() else end for end in (self.low or 0.0, self.high or 0.0))
+
+    @property
+    def between(self) -> float:
+        """A number of the range that is not whole."""
+        low, high = self.low or 0.0, self.high or 0.0
+        return low + (high - low) / math.pi
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ import yaml
 
 from xal.campaign.annotators import Oracle
 from xal.campaign.recipe import Recipe
-from xal.campaign.search import bought, prepared, simulation
-from xal.campaign.search_space import Span
+from xal.campaign.search import bought, prepared, searched, simulation
 from xal.config import differences, unparse
 from xal.engine import RayEngine, Serial
 from xal.errors import RunError
@@ -31,7 +30,7 @@ def run_search(
 
     objective = prepared(recipe, directory, source, lambda: _claim(recipe, directory, source))
     wanted = objective.search
-    space = {path: _plain(span) for path, span in wanted.space.items()}
+    space = searched(recipe, wanted)
     trials = search(
         recipe.engine if isinstance(recipe.engine, RayEngine) else RayEngine(),
         objective,
@@ -51,7 +50,7 @@ def run_search(
     values = {}
     if best is not None and recipe.open_test() is not None:
         whole = _in_one_process(recipe if wanted.mode == "oracle" else _replaying(recipe, objective.recipe))
-        values = bought(whole, best, directory / "held-out", seeds, reporter.say)
+        values = bought(whole, best, directory / "held-out", seeds, wanted.metric, reporter.say)
     shares = importance(trials, {path: distribution(span) for path, span in space.items()}, wanted.rounds)
     page = write_search(
         directory,
@@ -82,12 +81,6 @@ def _replaying(recipe: Recipe, trial: Recipe) -> Recipe:
     where = recipe.pool.test or str(test.folder / test.files[0])  # the demo's lies in the package
     pool = replace(trial.pool, test=where, validation=recipe.pool.validation)
     return replace(recipe, pool=pool, budget=trial.budget, annotator=Oracle())
-
-
-def _plain(span: Span) -> Any:
-    if span.choices is not None:
-        return list(span.choices)
-    return (*span.ends, span.log, span.whole)
 
 
 def _claim(recipe: Recipe, directory: Path, source: Path | None) -> None:

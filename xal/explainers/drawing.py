@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from PIL import Image
 
 from xal import words
 from xal.types import Explanations, dense
@@ -138,6 +139,21 @@ def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
         _outline(axes[1], explanation.segments[0])
         figure.suptitle(title, fontsize=10)
     return _png(figure)
+
+
+def stacked(pictures: Sequence[bytes]) -> bytes:
+    """PNGs, one above the other."""
+    if len(pictures) == 1:
+        return pictures[0]
+    parts = [Image.open(io.BytesIO(each)).convert("RGB") for each in pictures]
+    whole = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
+    top = 0
+    for part in parts:
+        whole.paste(part, (0, top))
+        top += part.height
+    buffer = io.BytesIO()
+    whole.save(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _bars(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:

@@ -14,7 +14,7 @@ from xal import words
 from xal.component import Component
 from xal.errors import NumericalError, XalError
 from xal.hints import Float, Integer
-from xal.types import Explanations, Matrix, Output
+from xal.types import Explanations, Floats, Matrix, Output
 
 Payload = Any
 """Images (b, c, h, w) uint8 or float 0-255, or features (b, d), on the network's device; or texts (b,) str."""
@@ -49,6 +49,8 @@ class Explainer(Component, ABC, family="explainer"):
     """What it needs of a model besides answers: gradients, or a linear margin."""
     space: ClassVar[Literal["shared", "own"]] = "shared"
     """Whether all items have the same features, or each has its own (EBAnO's)."""
+    tolerance: ClassVar[float | None] = None
+    """What base + attributions may miss of the output, of its largest value, in float32; None: they need not sum."""
 
     @property
     def background_items(self) -> int:
@@ -77,9 +79,13 @@ class Explainer(Component, ABC, family="explainer"):
             return payload.double().cpu().numpy()
         return payload.double().mean(dim=1).flatten(1).cpu().numpy() / 255
 
-    @abstractmethod
     def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless the explainer's invariant holds for every explanation."""
+        """Raise NumericalError unless the explainer's invariant holds for every explanation: completeness where it has
+        a `tolerance`, else finite attributions."""
+        if self.tolerance is not None:
+            check_complete(explanations, self.tolerance)
+        elif not np.isfinite(_numbers(explanations.attributions)).all():
+            raise NumericalError("some attributions are not finite; look at the model's weights")
 
 
 def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> None:
@@ -87,9 +93,8 @@ def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> N
     if explanations.base is None or explanations.output is None:
         raise NumericalError("these explanations hold no base and output to be complete against")
     values = explanations.attributions
-    summed = np.nansum(values, axis=1) if isinstance(values, np.ndarray) else values.sum(axis=1)
-    missed = np.abs(explanations.base + np.asarray(summed) - explanations.output)
-    scale = max(1.0, float(np.abs(explanations.output).max(initial=0)), float(np.abs(dense_max(values))))
+    missed = np.abs(explanations.base + np.asarray(values.sum(axis=1)).ravel() - explanations.output)
+    scale = max(1.0, *(float(np.abs(each).max(initial=0)) for each in (explanations.output, _numbers(values))))
     wrong = ~(missed <= tolerance * scale)
     if wrong.any():
         raise NumericalError(
@@ -98,10 +103,9 @@ def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> N
         )
 
 
-def dense_max(values: Matrix) -> float:
-    """The largest absolute attribution."""
-    data = values if isinstance(values, np.ndarray) else values.data
-    return float(np.nanmax(np.abs(data))) if data.size else 0.0
+def _numbers(values: Matrix) -> Floats:
+    """Of a matrix that may be sparse."""
+    return np.asarray(values if isinstance(values, np.ndarray) else values.data)
 
 
 def explained_classes(probabilities: Tensor, classes: Tensor | None) -> Tensor:

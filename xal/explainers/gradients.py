@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from xal.errors import NumericalError, XalError
-from xal.explainers.explainer import Explainer, Payload, check_complete, explained_classes
+from xal.explainers.explainer import Explainer, Payload, explained_classes
 from xal.explainers.games import background_of
 from xal.hints import Field, Integer
 from xal.types import Explanations, Output
@@ -76,6 +76,8 @@ class Gradients(Explainer):
 class IntegratedGradients(Gradients, name="integrated_gradients"):
     """Integrated gradients from black. Invariant: base + attributions = output, within a thousandth of the largest."""
 
+    tolerance: ClassVar[float | None] = 1e-3
+
     steps: Annotated[int, Field(ge=2)] = 64
     """Points of the Gauss-Legendre rule."""
 
@@ -90,10 +92,6 @@ class IntegratedGradients(Gradients, name="integrated_gradients"):
         with torch.no_grad():
             base, output = (function(each).gather(1, classes[:, None])[:, 0] for each in (torch.zeros_like(x), x))
         return values.detach(), base, output
-
-    def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless complete, up to the rule."""
-        check_complete(explanations, 1e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +125,6 @@ class GradientShap(Gradients, name="gradient_shap"):
                 base += function(start[None])[0, classes] / len(background)
             output = function(x).gather(1, classes[:, None])[:, 0]
         return values / self.samples, base, output
-
-    def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless finite."""
-        if not np.isfinite(explanations.attributions).all():
-            raise NumericalError("some attributions are not finite; look at the model's weights")
 
 
 def _function(network: Any, output: Output) -> Callable[[Tensor], Tensor]:

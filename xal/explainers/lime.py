@@ -76,12 +76,6 @@ class Lime(ByCoalitions, name="lime"):
             **game.attributed(values),
         )
 
-    def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless finite."""
-        values = explanations.attributions
-        if not np.isfinite(values if isinstance(values, np.ndarray) else values.data).all():
-            raise NumericalError("some coefficients are not finite; raise the explainer's alpha")
-
     def _masks(self, players: Items, patches: bool, repeat: int) -> Masks:
         """(n, samples, m): the draws of an item depend on its number of players alone, never on its company."""
         drawn = {

@@ -18,7 +18,7 @@ from xal import words
 from xal.encoders import Texts
 from xal.encoders.bags import Bag
 from xal.errors import XalError
-from xal.explainers.explainer import Explainer, Payload, check_complete, explained_classes
+from xal.explainers.explainer import COMPLETE, Explainer, Payload, explained_classes
 from xal.explainers.games import background_of
 from xal.hints import Field, Integer
 from xal.types import Explanations
@@ -30,6 +30,7 @@ class ShapLinear(Explainer, name="shap_linear"):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text", "features"})
     wants: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tolerance: ClassVar[float | None] = COMPLETE
 
     background: Annotated[int, Field(ge=1)] = 100
     """Tables: labelled items whose mean is the baseline."""
@@ -59,19 +60,14 @@ class ShapLinear(Explainer, name="shap_linear"):
                 raise XalError("shap_linear explains bags of words (tfidf, hashing, presence); use shap_partition here")
             attributions, represented = _by_word(encoding, Texts(list(payload)), w)
             base = b
-        output = base + np.asarray(attributions.sum(axis=1)).ravel()
         return Explanations(
             attributions=attributions,
             represented=represented,
             explained_class=explained,
             probability=probabilities.numpy()[np.arange(len(explained)), explained].astype(np.float64),
             base=base,
-            output=output,
+            output=network.outputs(payload, "margin")[np.arange(len(explained)), explained],
         )
-
-    def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless complete."""
-        check_complete(explanations)
 
 
 def _by_word(encoding: Bag, texts: Texts, w: np.ndarray) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from xal.errors import XalError
-from xal.explainers.explainer import Payload, check_complete, explained_classes, outputs_function
+from xal.explainers.explainer import COMPLETE, Payload, explained_classes, outputs_function
 from xal.explainers.games import ByCoalitions, Game, Items, TextGame, Values, finite, runs
 from xal.explainers.trees import Tree, linked
 from xal.hints import Field, Integer
@@ -36,6 +36,8 @@ from xal.types import Explanations
 @dataclass(frozen=True, kw_only=True)
 class ShapPartition(ByCoalitions, name="shap_partition"):
     """Partition SHAP of words, patches, or columns. Invariant: base + attributions = output."""
+
+    tolerance: ClassVar[float | None] = COMPLETE
 
     max_evals: Annotated[int, Field(ge=2)] = 500
     """Coalitions an item, the empty one and the whole counted."""
@@ -63,10 +65,6 @@ class ShapPartition(ByCoalitions, name="shap_partition"):
             output=output,
             **game.attributed(values),
         )
-
-    def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless complete."""
-        check_complete(explanations)
 
     def _shap_trees(self, game: TextGame) -> list[Tree]:
         from shap.maskers._text import partition_tree

@@ -209,7 +209,7 @@ class ShallowNetwork:
         return torch.from_numpy(self._answer(self._encoding.encode(payload), "probability"))
 
     def outputs(self, payload: Payload, output: str) -> Outputs:
-        """(b, c) probabilities, or the margins before calibration."""
+        """(b, c) probabilities, or the margins before calibration; 0 for classes of which no item was labelled."""
         return self._answer(self._encoding.encode(payload), output)
 
     def embed(self, payload: Payload) -> tuple[Tensor, Tensor]:
@@ -248,7 +248,7 @@ class ShallowNetwork:
             answers = self._calibrated(answers)
         if len(self._present) == self.classes:
             return answers
-        whole = np.full((len(answers), self.classes), 0.0 if output == "probability" else answers.min(initial=0.0))
+        whole = np.zeros((len(answers), self.classes))
         whole[:, self._present] = answers
         return whole
 

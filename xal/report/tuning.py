@@ -83,7 +83,7 @@ def write_search(
         metric=metric,
         mode=mode,
         best=_rows(list(best.items())) if best else "<p>Every trial failed.</p>",
-        bought=_bought(values, difference),
+        bought=_bought(values, difference, metric),
         importance=_rows([(name, f"{share:.1%}") for name, share in shares.items()]) or "<p>Too few trials.</p>",
         slices=_slices(good, rounds, log),
         table=_table(trials),
@@ -93,13 +93,13 @@ def write_search(
     return path
 
 
-def _bought(values: Mapping[str, Sequence[float]], difference: Any) -> str:
+def _bought(values: Mapping[str, Sequence[float]], difference: Any, metric: str) -> str:
     if difference is None:
         return "Not measured: there is no test set (pool.test), or no trial succeeded."
     default, best = np.mean(values["default"]), np.mean(values["best"])
     verdict = "no more than chance" if abs(difference.mean) <= difference.half else "more than chance"
     return (
-        f"On held-out data, {len(values['best'])} paired seeds, mean macro F1 over the rounds: default {default:.4f}, "
+        f"On held-out data, {len(values['best'])} paired seeds, mean {metric} over the rounds: default {default:.4f}, "
         f"best theta {best:.4f}, difference <b>{difference.signed()}</b> (95% interval): {verdict}."
     )
 

@@ -55,7 +55,7 @@ def search(
         at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
         trainable = tune.with_resources(_trial(objective), {"cpu": 1})
         storage = str(directory.resolve() / NAME)
-        progress = _Progress(trials, say)
+        progress = _Progress(trials, rounds, say)
         if tune.Tuner.can_restore(storage):
             say("the search goes on where it stood")
             tuner = tune.Tuner.restore(storage, trainable, resume_unfinished=True)
@@ -113,34 +113,38 @@ def _told(result: Any, trial: Any) -> dict[str, Any]:
 
 
 class _Progress(tune.Callback):  # type: ignore[misc]
-    """A line for each trial that ends."""
+    """A table with a row for each trial that ends."""
 
-    def __init__(self, trials: int, say: Callable[[str], None]) -> None:
-        self.trials, self.say, self.best = trials, say, float("-inf")
+    def __init__(self, trials: int, rounds: int, say: Callable[[str], None]) -> None:
+        self.trials, self.rounds, self.say, self.headed = trials, rounds, say, False
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Theta, value, and the best so far."""
+        """Theta, value, the round reached, and the best of all trials so far."""
         result = trial.last_result
         if "value" not in result:
             return
-        self.best = max(self.best, result["value"])
-        self._say(trials, trial, f"{result['value']:.4f} after round {result['round']} (best {self.best:.4f})")
+        ended = [each.last_result for each in trials if each.status == each.TERMINATED and "value" in each.last_result]
+        best = max([*ended, result], key=lambda each: (each["round"], each["value"]))["value"]
+        early = ", stopped early" if result["round"] < self.rounds else ""
+        self._row(trials, trial, [f"{result['value']:.4f}", f"{best:.4f}", f"{result['round']}{early}"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Theta, and that it failed."""
-        self._say(trials, trial, "failed; the search goes on")
+        self._row(trials, trial, ["failed", "", "the search goes on"])
 
-    def _say(self, trials: list[Any], trial: Any, what: str) -> None:
-        done = sum(each.is_finished() for each in trials)
-        theta = ", ".join(
-            f"{path} = {value:g}" if isinstance(value, float) else f"{path} = {value}"
-            for path, value in trial.config.items()
-        )
-        self.say(f"trial {done} of {self.trials}: {theta}: {what}")
+    def _row(self, trials: list[Any], trial: Any, cells: list[str]) -> None:
+        done = sum(each is trial or each.is_finished() for each in trials)  # its own status comes later
+        theta = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.config.values()]
+        rows = [[f"{done} of {self.trials}", *theta, *cells]]
+        names = ["trial", *trial.config, "value", "best", "round"]
+        if not self.headed:
+            rows.insert(0, names)
+            self.headed = True
+        for row in rows:
+            self.say("  ".join(cell.ljust(max(len(name), 9)) for cell, name in zip(row, names, strict=True)).rstrip())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"trials": self.trials, "best": self.best}
+        return {"trials": self.trials, "rounds": self.rounds}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["trials"], lambda text: None)  # type: ignore[misc]
-        self.best = state["best"]
+        self.__init__(**state, say=lambda text: None)  # type: ignore[misc]
