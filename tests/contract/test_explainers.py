@@ -61,8 +61,8 @@ def refuses(explainer, found):
     with pytest.raises(NumericalError):
         explainer.check(dataclasses.replace(found, attributions=attributions))
     if explainer.tolerance is not None:
-        with pytest.raises(NumericalError, match="of 3 explanations 1 are not complete|of 5 explanations 1"):
-            off = np.where(np.arange(len(found)) == 1, 0.1, 0.0)
+        off = np.where(np.arange(len(found)) == 1, 0.1, 0.0)
+        with pytest.raises(NumericalError, match=f"of {len(found)} explanations 1 are not complete"):
             explainer.check(dataclasses.replace(found, base=found.base + off))
 
 

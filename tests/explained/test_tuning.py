@@ -15,8 +15,7 @@ from tests.recipes import text_pool
 from xal.campaign.annotators import File
 from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import PoolSection
-from xal.campaign.search import prepared, with_theta
-from xal.campaign.search import searched as spans
+from xal.campaign.search import plain_space, prepared, with_theta
 from xal.campaign.tuning import run_search
 from xal.config import unparse
 from xal.data.pool import Pool
@@ -195,12 +194,12 @@ def test_numbers_are_whole_where_the_setting_is(tmp_path: Path) -> None:
         "strategy.sample": {"choices": [4, 8]},
     }
     given = searched(tmp_path, space=space)
-    assert spans(given, given.search) == {"explainer.max_evals": (2, 9, True, True), "strategy.sample": [4, 8]}
+    assert plain_space(given, given.search) == {"explainer.max_evals": (2, 9, True, True), "strategy.sample": [4, 8]}
     by_lime = recipe(
         tmp_path / "pool.parquet", tmp_path / "test.parquet", arms=None, strategy="alex", explainer="lime",
         search={"space": {"explainer.alpha": {"low": 0, "high": 1}}},
     )  # fmt: skip
-    assert spans(by_lime, by_lime.search) == {"explainer.alpha": (0, 1, False, False)}
+    assert plain_space(by_lime, by_lime.search) == {"explainer.alpha": (0, 1, False, False)}
 
 
 @pytest.mark.parametrize(

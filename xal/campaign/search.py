@@ -87,7 +87,7 @@ def checked_search(recipe: Recipe) -> Search:
     return search
 
 
-def searched(recipe: Recipe, search: Search) -> dict[str, list[Any] | tuple[float, float, bool, bool]]:
+def plain_space(recipe: Recipe, search: Search) -> dict[str, list[Any] | tuple[float, float, bool, bool]]:
     """By path a list of choices, or (low, high, log, whole: the setting takes no other numbers)."""
     spans: dict[str, list[Any] | tuple[float, float, bool, bool]] = {}
     for path, span in search.space.items():

@@ -11,7 +11,7 @@ import yaml
 
 from xal.campaign.annotators import Oracle
 from xal.campaign.recipe import Recipe
-from xal.campaign.search import bought, prepared, searched, simulation
+from xal.campaign.search import bought, plain_space, prepared, simulation
 from xal.config import differences, unparse
 from xal.engine import RayEngine, Serial
 from xal.errors import RunError
@@ -30,7 +30,7 @@ def run_search(
 
     objective = prepared(recipe, directory, source, lambda: _claim(recipe, directory, source))
     wanted = objective.search
-    space = searched(recipe, wanted)
+    space = plain_space(recipe, wanted)
     trials = search(
         recipe.engine if isinstance(recipe.engine, RayEngine) else RayEngine(),
         objective,

@@ -142,17 +142,10 @@ def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
 
 
 def stacked(pictures: Sequence[bytes]) -> bytes:
-    """PNGs, one above the other."""
-    if len(pictures) == 1:
-        return pictures[0]
-    parts = [Image.open(io.BytesIO(each)).convert("RGB") for each in pictures]
-    whole = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
-    top = 0
-    for part in parts:
-        whole.paste(part, (0, top))
-        top += part.height
+    """PNGs of one width, one above the other."""
     buffer = io.BytesIO()
-    whole.save(buffer, format="png")
+    rows = [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in pictures]
+    Image.fromarray(np.concatenate(rows)).save(buffer, format="png")
     return buffer.getvalue()
 
 
