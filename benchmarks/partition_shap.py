@@ -141,13 +141,13 @@ def image(repeats: int) -> dict[str, float]:
 
     def theirs() -> list[np.ndarray]:
         maskers = (
-            image_masker(tree, pixels.numpy(), blurred.numpy(), game.segments)
+            image_masker(tree, pixels.numpy(), blurred.numpy(), game.segments[0])
             for tree, pixels, blurred in zip(game.trees(), game.images, game.absent[0], strict=True)
         )
         return [owen(ask, masker, number, EVALS, BATCH) for masker, number in zip(maskers, of, strict=True)]
 
     def captums() -> None:
-        segments = torch.from_numpy(game.segments)[None, None]
+        segments = torch.from_numpy(game.segments)[None]
         kernel = captum.attr.KernelShap(network.probabilities)
         for pixels, blurred, number in zip(game.images[:FEW], game.absent[0], of, strict=False):
             kernel.attribute(
@@ -168,7 +168,7 @@ def image(repeats: int) -> dict[str, float]:
         ask64 = lambda composed: model64.probabilities(torch.from_numpy(composed)).numpy()  # noqa: E731
         differences = []
         for item, (pixels, blurred) in enumerate(zip(game.images, game.absent[0], strict=True)):
-            masker = image_masker(game.trees()[item], pixels.numpy(), blurred.numpy(), game.segments)
+            masker = image_masker(game.trees()[item], pixels.numpy(), blurred.numpy(), game.segments[0])
             differences.append(np.abs(owen(ask64, masker, of[item], EVALS, BATCH) - values[item]).max())
     print(
         f"image, in float64: largest difference {max(differences):.3g} (in float32: {found['image_max_abs_diff']:.3g})"
@@ -198,7 +198,7 @@ def compared(
             continue
         for at in range(0, len(items), 256):
             composed = torch.where(
-                torch.from_numpy(masks[at : at + 256])[:, torch.from_numpy(game.segments)][:, None],
+                torch.from_numpy(masks[at : at + 256])[:, torch.from_numpy(game.segments[0])][:, None],
                 game.images[items[at : at + 256]],
                 game.absent[0][items[at : at + 256]],
             )

@@ -29,8 +29,8 @@ class Explanations:
     """Explanations of b items: how much each of f features of an explanation space speaks for the class explained.
 
     The space is what the explainer perturbs: words (sparse, one column a word of `xal.words`), columns of a table,
-    patches or pixels of an image, or the features that EBAnO finds in each image anew (then NaN beyond an image's
-    own).
+    patches or pixels of an image, or features that are found in each image anew, as superpixels and EBAnO's (then NaN
+    beyond an image's own).
     """
 
     attributions: Matrix  # (b, f)
@@ -42,6 +42,7 @@ class Explanations:
     segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image
     npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None: another explainer
     concepts: Any = None  # (b,) True: features are concepts of the model's own; None: they are parts of the item
+    own: Any = None  # (b,) True: each item has features of its own; None: all items share them
 
     def __len__(self) -> int:
         return len(self.explained_class)
@@ -75,8 +76,8 @@ class Explanations:
 
     @property
     def vectors(self) -> Matrix:
-        """(b, v) in a space that all items share: the attributions, or of EBAnO's features the heat of each pixel."""
-        return self.attributions if self.npirp is None else self.heat.reshape(len(self), -1)
+        """(b, v) in a space that all items share: the attributions, or of own features the heat of each pixel."""
+        return self.attributions if self.own is None else self.heat.reshape(len(self), -1)
 
     def take(self, index: Any) -> Explanations:
         """The explanations at `index` (anything that indexes axis 0 and keeps it)."""

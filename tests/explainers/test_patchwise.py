@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from xal.explainers.games import ImageGame, game_of
+from xal.explainers.games import PatchGame, game_of
 from xal.models import Network
 from xal.models.convnet import Convnet
 from xal.models.model import Model, Shape
@@ -36,7 +36,7 @@ def test_the_same_outputs(model: Model, shape: Shape, patches: int, output: str,
     images = torch.randint(0, 256, (70, *shape), generator=generator, dtype=torch.uint8)
     network = Network(model, model.create(shape, 4, seed=0))
     game = game_of(network, images, output, patches=patches, absent=absent)
-    assert isinstance(game, ImageGame) and game._fast is not None
+    assert isinstance(game, PatchGame) and game._fast is not None
     items = np.random.default_rng(0).integers(0, 70, 300)
     masks = np.random.default_rng(1).random((300, patches * patches)) < 0.5
     masks[0], masks[1] = False, True
@@ -68,4 +68,4 @@ def test_a_preprocess_of_whole_images_is_not_tabled() -> None:
     model = Standardised(filters=3, hidden=7)
     images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
     game = game_of(Network(model, model.create((1, 28, 28), 4, seed=0)), images, "probability")
-    assert isinstance(game, ImageGame) and game._fast is None
+    assert isinstance(game, PatchGame) and game._fast is None

@@ -100,7 +100,7 @@ def test_patches_as_shap_has_them(max_evals: int) -> None:
 
     worst = 0.0
     for i in range(50):
-        masker = image_masker(game.trees()[i], payload[i].numpy(), game.absent[0][i].numpy(), game.segments)
+        masker = image_masker(game.trees()[i], payload[i].numpy(), game.absent[0][i].numpy(), game.segments[0])
         worst = max(worst, float(np.abs(values[i] - owen(ask, masker, int(of[i]), max_evals, 10)).max()))
     assert worst < 1e-6
     assert (balanced(16).evaluations + 2 <= max_evals) == (max_evals >= 500)

@@ -89,9 +89,9 @@ def test_both_extensions_by_loops() -> None:
     assert np.abs(v).max() > 1
 
 
-def test_ebano_features_cannot_be_compared() -> None:
+def test_features_of_an_images_own_cannot_be_compared() -> None:
     given = explanations(4, 1)
-    ebano = dataclasses.replace(given, npirp=given.attributions)
+    ebano = dataclasses.replace(given, own=np.ones(len(given), bool))
     with pytest.raises(XalError, match="choose another explainer"):
         ExplanationDisagreement().prepare(None, evidence(4, 1, explanations=ebano))
 

@@ -146,8 +146,10 @@ class Recipe:
             if "represented" in step.needs | step.prepare_needs and self.explains_concepts(explainer):
                 lines.append(f"strategy '{step.name}' compares items by their parts; take senn with phi: identity")
             if explainer.space not in step.spaces:
-                how = "ebano's" if "own" in step.spaces else "those of any other"
-                lines.append(f"strategy '{step.name}' cannot read explanations by '{explainer.name}', but {how}")
+                why = "has no nPIR and nPIRP; take ebano"
+                if "shared" in step.spaces:
+                    why = "finds features of its own in every image; take one whose features all items share"
+                lines.append(f"strategy '{step.name}' cannot read explanations by '{explainer.name}', which {why}")
         return lines
 
     def explains_concepts(self, explainer: Explainer | None) -> bool:

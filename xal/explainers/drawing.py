@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from PIL import Image
@@ -185,17 +186,26 @@ def _table(table: Any, explanation: Explanations, title: str) -> None:
 
 
 def _outline(axis: Any, segments: npt.NDArray[Any]) -> None:
-    """Lines between the patches, and their numbers, unless they are pixels."""
+    """Lines between the parts of an image, and their numbers, unless they are pixels."""
     h, w = segments.shape
-    patches = np.unique(segments)
-    if len(patches) == h * w:
+    parts = np.unique(segments)
+    if len(parts) == h * w:
         return
-    for patch in patches.tolist():
-        rows, columns = np.nonzero(segments == patch)
+    row, column = np.nonzero(segments[1:] != segments[:-1])  # between a pixel and the one below it
+    lines = [((x - 0.5, y + 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
+    row, column = np.nonzero(segments[:, 1:] != segments[:, :-1])
+    lines += [((x + 0.5, y - 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
+    axis.add_collection(LineCollection(lines, colors="white", linewidths=0.6, capstyle="projecting"))
+    for part in parts.tolist():
         dark = [withStroke(linewidth=1.6, foreground="black")]  # to be read on light and dark alike
         style = {"color": "#fbbf24", "fontsize": 6.5, "ha": "center", "va": "center", "path_effects": dark}
-        axis.text(columns.mean(), rows.mean(), str(patch), **style)
-    for row in np.flatnonzero((segments[1:] != segments[:-1]).any(axis=1)):
-        axis.axhline(row + 0.5, color="white", linewidth=0.6)
-    for column in np.flatnonzero((segments[:, 1:] != segments[:, :-1]).any(axis=0)):
-        axis.axvline(column + 0.5, color="white", linewidth=0.6)
+        axis.text(*_middle(segments == part), str(part), **style)
+
+
+def _middle(part: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """(x, y) the mean of its pixels, or, where that lies outside, the pixel nearest to it."""
+    y, x = np.nonzero(part)
+    if part[round(y.mean()), round(x.mean())]:
+        return float(x.mean()), float(y.mean())
+    nearest = ((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin()
+    return float(x[nearest]), float(y[nearest])

@@ -47,8 +47,8 @@ class Explainer(Component, ABC, family="explainer"):
     """Which pools it explains: image, text, features."""
     wants: ClassVar[frozenset[str]] = frozenset()
     """What it needs of a model besides answers: gradients, or a linear margin."""
-    space: ClassVar[Literal["shared", "own"]] = "shared"
-    """Whether all items have the same features, or each has its own (EBAnO's)."""
+    space: ClassVar[Literal["shared", "own", "ebano"]] = "shared"
+    """Whether all items have the same features, or each has its own; ebano: its own, with nPIR and nPIRP."""
     tolerance: ClassVar[float | None] = None
     """What base + attributions may miss of the output, of its largest value, in float32; None: they need not sum."""
 
@@ -84,7 +84,7 @@ class Explainer(Component, ABC, family="explainer"):
         a `tolerance`, else finite attributions."""
         if self.tolerance is not None:
             check_complete(explanations, self.tolerance)
-        elif not np.isfinite(_numbers(explanations.attributions)).all():
+        elif not np.isfinite(_numbers(_unpadded(explanations))).all():
             raise NumericalError("some attributions are not finite; look at the model's weights")
 
 
@@ -92,7 +92,7 @@ def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> N
     """Raise NumericalError unless base + attributions sum to the output, within `tolerance` of the largest output."""
     if explanations.base is None or explanations.output is None:
         raise NumericalError("these explanations hold no base and output to be complete against")
-    values = explanations.attributions
+    values = _unpadded(explanations)
     missed = np.abs(explanations.base + np.asarray(values.sum(axis=1)).ravel() - explanations.output)
     scale = max(1.0, *(float(np.abs(each).max(initial=0)) for each in (explanations.output, _numbers(values))))
     wrong = ~(missed <= tolerance * scale)
@@ -101,6 +101,14 @@ def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> N
             f"of {len(explanations)} explanations {int(wrong.sum())} are not complete: base + attributions misses the "
             f"output by up to {missed.max():.3g}; raise the explainer's evaluations or steps, or look at the model"
         )
+
+
+def _unpadded(explanations: Explanations) -> Matrix:
+    """(b, f) attributions, 0 for NaN beyond the features of an image's own."""
+    if explanations.own is None:
+        return explanations.attributions
+    k = explanations.segments.max(axis=(1, 2)) + 1
+    return np.where(np.arange(explanations.attributions.shape[1]) < k[:, None], explanations.attributions, 0.0)
 
 
 def _numbers(values: Matrix) -> Floats:

@@ -1,9 +1,10 @@
 """Items as cooperative games: the players are an item's features, a coalition's worth is the network's output on what
 is left of the item when the others are taken away.
 
-A text's players are its words, taken away by leaving them out; an image's are patches, replaced by a blurred, grey, or
-black image, or by labelled images; a table's are columns, replaced by those of labelled items. Where there are several
-replacements the outputs are averaged. All items of a batch are asked about together.
+A text's players are its words, taken away by leaving them out; an image's are patches or superpixels, replaced by a
+blurred, grey, or black image, their mean colour, or labelled images; a table's are columns, replaced by those of
+labelled items. Where there are several replacements the outputs are averaged. All items of a batch are asked about
+together.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from xal.encoders import Texts
 from xal.errors import NumericalError, XalError
 from xal.explainers.ebano.perturbation import blur, default_sigma
 from xal.explainers.explainer import Explainer, Payload, outputs_function
+from xal.explainers.parts import filled, grid_of, means, superpixels_of
 from xal.explainers.patchwise import Patchwise, patchwise
-from xal.explainers.trees import Tree, balanced, grid
+from xal.explainers.trees import Tree, balanced
 from xal.hints import Field
 from xal.types import Matrix, Output
 
-Absent = Literal["blur", "grey", "black", "labelled"]
+Absent = Literal["blur", "grey", "black", "mean", "labelled"]
 Masks = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
@@ -86,11 +88,62 @@ class TextGame(Game):
 
 @dataclass(eq=False)
 class ImageGame(Game):
-    """Patches of a grid, in the order of the leaves of the grid's tree."""
+    """Superpixels, each image's own."""
 
     images: Tensor  # (b, c, h, w) float
-    absent: list[Tensor]  # each (b or 1, c, h, w): what a patch is replaced by
+    segments: Items  # (b or 1, h, w) the player that each pixel belongs to
+    absent: list[Tensor]  # each (b or 1, c, h, w): what a player is replaced by
     ask: Any
+
+    def __post_init__(self) -> None:
+        self.players = np.broadcast_to(self.segments.max(axis=(1, 2)) + 1, len(self.images))
+        self._players = torch.from_numpy(self.segments).to(self.images.device)
+
+    def worth(self, items: Items, masks: Masks) -> Values:
+        """Of images with parts replaced, as many at once as are fast."""
+        height, width = self.images.shape[2:]
+        scale = 16 if self.images.is_cuda else 1
+        size = max(1, scale * PIXELS // (height * width))
+        parts = [self._some(items[at : at + size], masks[at : at + size]) for at in range(0, len(items), size)]
+        return np.concatenate(parts)
+
+    def _some(self, items: Items, masks: Masks) -> Values:
+        index = torch.from_numpy(items).to(self.images.device)
+        kept = torch.from_numpy(masks).to(self.images.device)
+        players = self._players[index] if len(self._players) > 1 else self._players.expand(len(items), -1, -1)
+        shown = kept.gather(1, players.flatten(1)).view(len(items), 1, *players.shape[1:])
+        images = self.images[index]
+        total: Values | float = 0.0
+        for replacement in self.absent:
+            absent = replacement[index] if len(replacement) > 1 else replacement
+            total = total + self.ask(torch.where(shown, images, absent)).double().cpu().numpy()
+        return np.asarray(total / len(self.absent))
+
+    def trees(self) -> list[Tree]:
+        """Halves of halves, in the order of their first pixels."""
+        return [balanced(int(count)) for count in self.players]
+
+    def attributed(self, values: Values) -> dict[str, Any]:
+        """By part, NaN beyond an image's own; represented by the mean grey of each, 0-1."""
+        segments = np.broadcast_to(self.segments, (len(values), *self.segments.shape[1:])).astype(np.int32)
+        real = np.arange(values.shape[1]) < self.players[:, None]
+        return {
+            "attributions": np.where(real, values, np.nan),
+            "represented": self.represented(),
+            "segments": segments,
+            "own": np.ones(len(values), bool),
+        }
+
+    def represented(self) -> Values:
+        """(b, players) mean grey of each part, 0-1; NaN beyond an image's own."""
+        return means(self.images.double().mean(dim=1).cpu().numpy() / 255, self.segments)
+
+
+@dataclass(eq=False)
+class PatchGame(ImageGame):
+    """Patches of a grid, in the order of the leaves of the grid's tree."""
+
+    tree: Tree
     rows: int
     columns: int
     network: Any = None
@@ -98,29 +151,18 @@ class ImageGame(Game):
     at_once: ClassVar[int] = TABLED
 
     def __post_init__(self) -> None:
-        b, _, h, w = self.images.shape
-        self.rows, self.columns = min(self.rows, h), min(self.columns, w)
-        self.players = np.full(b, self.rows * self.columns)
-        self._tree, order = grid(self.rows, self.columns)
-        places = np.empty(self.rows * self.columns, np.int64)
-        places[order] = np.arange(len(order))  # the player of each patch
-        row, column = np.arange(h) * self.rows // h, np.arange(w) * self.columns // w
-        self.segments = places.reshape(self.rows, self.columns)[row[:, None], column]
-        self._players = torch.from_numpy(self.segments).to(self.images.device)
-        self._fast = patchwise(self.network, self.rows, self.columns, self.segments) if len(self.absent) == 1 else None
+        super().__post_init__()
+        one = len(self.absent) == 1
+        self._fast = patchwise(self.network, self.rows, self.columns, self.segments[0]) if one else None
         self._tabled = np.empty(0, np.int64), torch.empty(0)  # items, and their table
-        if self._fast is not None and b and not self._agrees(self._fast):
+        if self._fast is not None and len(self.images) and not self._agrees(self._fast):
             self._fast = None
 
     def worth(self, items: Items, masks: Masks) -> Values:
-        """Of images with patches replaced, as many at once as are fast."""
+        """The same by table, where the network allows it."""
         if self._fast is not None and len(np.unique(items)) < len(items):  # one coalition an item is worth no table
             return self._by_table(self._fast, items, masks)
-        height, width = self.images.shape[2:]
-        scale = 16 if self.images.is_cuda else 1
-        size = max(1, scale * PIXELS // (height * width))
-        parts = [self._some(items[at : at + size], masks[at : at + size]) for at in range(0, len(items), size)]
-        return np.concatenate(parts)
+        return super().worth(items, masks)
 
     def _agrees(self, fast: Patchwise) -> bool:
         """Whether the tables give what the network does, which a `preprocess` of whole images, say, would prevent."""
@@ -131,7 +173,7 @@ class ImageGame(Game):
 
     @torch.no_grad()
     def _by_table(self, fast: Patchwise, items: Items, masks: Masks) -> Values:
-        """The same by table, which is kept for the next coalitions of the same items."""
+        """The table is kept for the next coalitions of the same items."""
         here, table = self._tabled
         if not np.isin(items, here).all():
             here = np.unique(items)
@@ -143,31 +185,13 @@ class ImageGame(Game):
         answer = torch.softmax(logits, dim=1) if self.output == "probability" else logits
         return answer.double().cpu().numpy()
 
-    def _some(self, items: Items, masks: Masks) -> Values:
-        index = torch.from_numpy(items).to(self.images.device)
-        kept = torch.from_numpy(masks).to(self.images.device)[:, self._players][:, None]
-        images = self.images[index]
-        total: Values | float = 0.0
-        for replacement in self.absent:
-            absent = replacement[index] if len(replacement) > 1 else replacement
-            total = total + self.ask(torch.where(kept, images, absent)).double().cpu().numpy()
-        return np.asarray(total / len(self.absent))
-
     def trees(self) -> list[Tree]:
         """The grid, halved along its longer side, and so on."""
-        return [self._tree] * len(self.players)
+        return [self.tree] * len(self.players)
 
     def attributed(self, values: Values) -> dict[str, Any]:
         """By patch; represented by the mean grey of each, 0-1."""
-        segments = np.broadcast_to(self.segments.astype(np.int32), (len(values), *self.segments.shape)).copy()
-        return {"attributions": values, "represented": self.represented(), "segments": segments}
-
-    def represented(self) -> Values:
-        """(b, players) mean grey of each patch, 0-1."""
-        grey = self.images.double().mean(dim=1).flatten(1).cpu().numpy() / 255
-        pixels = self.segments.ravel()
-        belongs = np.eye(self.rows * self.columns)[pixels]
-        return np.asarray(grey @ (belongs / belongs.sum(axis=0)))
+        return super().attributed(values) | {"own": None}
 
 
 @dataclass(eq=False)
@@ -204,7 +228,14 @@ class TableGame(Game):
 
 
 def game_of(
-    network: Any, payload: Payload, output: Output, *, patches: int = 7, absent: Absent = "blur", background: int = 0
+    network: Any,
+    payload: Payload,
+    output: Output,
+    *,
+    patches: int = 7,
+    superpixels: int | None = None,
+    absent: Absent = "blur",
+    background: int = 0,
 ) -> Game:
     """The game of a payload of any kind."""
     if not isinstance(payload, Tensor):
@@ -214,7 +245,12 @@ def game_of(
     if payload.ndim == 2:
         return TableGame(payload, background_of(network, background).to(payload), ask)
     images = payload if payload.is_floating_point() else payload.float()
-    return ImageGame(images, _replacements(network, images, absent), ask, patches, patches, network, output)
+    if superpixels is not None:
+        segments = superpixels_of(images, superpixels)
+        return ImageGame(images, segments, _replacements(network, images, absent, segments), ask)
+    segments, tree, rows, columns = grid_of(images.shape[2], images.shape[3], patches)
+    replacements = _replacements(network, images, absent, segments)
+    return PatchGame(images, segments, replacements, ask, tree, rows, columns, network, output)
 
 
 def background_of(network: Any, items: int) -> Tensor:
@@ -233,9 +269,11 @@ def finite(values: Values) -> Values:
     return values
 
 
-def _replacements(network: Any, images: Tensor, absent: Absent) -> list[Tensor]:
+def _replacements(network: Any, images: Tensor, absent: Absent, segments: Items) -> list[Tensor]:
     if absent == "blur":
         return [blur(images, default_sigma(*images.shape[2:]))]
+    if absent == "mean":
+        return [torch.from_numpy(filled(images.double().cpu().numpy(), segments)).to(images)]
     if absent == "labelled":
         return [each[None].to(images) for each in background_of(network, 0)]
     return [torch.full((1, 1, 1, 1), 127.5 if absent == "grey" else 0.0).to(images)]
@@ -263,8 +301,10 @@ class ByCoalitions(Explainer):
     """What is explained: the class's probability, or its margin (logit)."""
     patches: Annotated[int, Field(ge=2)] = 7
     """Images: rows and columns of the grid."""
+    superpixels: Annotated[int, Field(ge=2)] | None = None
+    """Images: in place of the grid, about so many superpixels (SLIC) of each image's own."""
     absent: Absent = "blur"
-    """Images: what absent patches show; labelled: the labelled images drawn as background."""
+    """Images: what absent parts show; mean: their mean colour; labelled: the labelled images drawn as background."""
     background: Annotated[int, Field(ge=1)] = 8
     """Labelled items whose numbers (or patches, with absent: labelled) stand for absent ones."""
 
@@ -273,14 +313,29 @@ class ByCoalitions(Explainer):
         """As configured."""
         return self.background
 
+    @property
+    def space(self) -> Literal["shared", "own"]:  # type: ignore[override]
+        """Own where there are superpixels."""
+        return "shared" if self.superpixels is None else "own"
+
     def game(self, network: Any, payload: Payload) -> Game:
         """The game of a payload of any kind."""
         return game_of(
-            network, payload, self.output, patches=self.patches, absent=self.absent, background=self.background
+            network,
+            payload,
+            self.output,
+            patches=self.patches,
+            superpixels=self.superpixels,
+            absent=self.absent,
+            background=self.background,
         )
 
     def represent(self, payload: Payload) -> Matrix:
-        """Words, the mean grey of each patch, or numbers."""
-        if isinstance(payload, Tensor) and payload.ndim == 4:
-            return ImageGame(payload.float(), [], None, self.patches, self.patches).represented()
-        return super().represent(payload)
+        """Words, the mean grey of each patch or superpixel, or numbers."""
+        if not isinstance(payload, Tensor) or payload.ndim != 4:
+            return super().represent(payload)
+        if self.superpixels is None:
+            segments = grid_of(payload.shape[2], payload.shape[3], self.patches)[0]
+        else:
+            segments = superpixels_of(payload, self.superpixels)
+        return ImageGame(payload, segments, [], None).represented()

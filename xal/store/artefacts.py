@@ -177,6 +177,8 @@ def read_explanations(path: Path) -> tuple[list[str], Explanations]:
         if "npir" in stored:  # as written before there were other explainers than EBAnO
             found["attributions"] = stored["npir"]
             found["represented"] = np.where(np.isnan(stored["npir"]), np.nan, 1.0)
+        if "npirp" in found:  # as written before superpixels were features of an item's own
+            found.setdefault("own", np.ones(len(ids), bool))
         return ids, Explanations(**found)
 
 

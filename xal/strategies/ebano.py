@@ -30,7 +30,7 @@ class EbanoUncertainty(Strategy, name="ebano_uncertainty"):
     """Query by m(x) on a random subset, then fill by entropy."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
-    spaces: ClassVar[frozenset[str]] = frozenset({"own"})
+    spaces: ClassVar[frozenset[str]] = frozenset({"ebano"})
 
     candidates: Annotated[int, Field(ge=1)] | None = 2000
     """kappa, the number of pool items explained a round; null: all."""

@@ -128,10 +128,8 @@ def retrieval(
 
 def _comparable(explanations: Explanations) -> tuple[Explanations, Matrix, npt.NDArray[np.float64] | float]:
     """(the explanations, x', scale): words and patches as they are, the columns of a table standardised."""
-    if explanations.npirp is not None:
-        raise XalError(
-            "EBAnO finds other features in every image, so items cannot be compared; choose another explainer"
-        )
+    if explanations.own is not None:
+        raise XalError("every image has features of its own, so items cannot be compared; choose another explainer")
     x = explanations.represented
     if explanations.segments is not None or not isinstance(x, np.ndarray):
         return explanations, x, 1.0

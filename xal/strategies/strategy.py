@@ -45,8 +45,8 @@ class Strategy(Component, ABC, family="strategy"):
     """The same for `prefilter`; empty: ids alone, and no payload is read."""
     prepare_needs: ClassVar[frozenset[str]] = frozenset()
     """The same for `prepare`; empty: nothing is prepared. label_explanations: of labelled items, for their labels."""
-    spaces: ClassVar[frozenset[str]] = frozenset({"shared", "own"})
-    """Explanations it can read: of features that all items share, or of each item's own (EBAnO's)."""
+    spaces: ClassVar[frozenset[str]] = frozenset({"shared", "own", "ebano"})
+    """Explanations it can read, by their explainer's `space`."""
     learns_from_labelled: ClassVar[bool] = False
     """Whether `prepare` looks at the labelled items."""
 

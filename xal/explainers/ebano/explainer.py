@@ -54,7 +54,7 @@ class Ebano(Explainer, name="ebano"):
     Invariant: the features partition the pixels; nPIR and nPIRP lie in [-1, 1]; a feature without pixels has both 0.
     """
 
-    space: ClassVar[Literal["shared", "own"]] = "own"
+    space: ClassVar[Literal["shared", "own", "ebano"]] = "ebano"
 
     k_min: Annotated[int, Field(ge=2)] = 2
     k_max: Annotated[int, Field(ge=2, le=255)] = 5
@@ -226,6 +226,7 @@ class Ebano(Explainer, name="ebano"):
             npirp=np.where(real, npirp.cpu().numpy()[rows[:, None], columns], np.nan),
             explained_class=explained.cpu().numpy(),
             probability=original.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),
+            own=np.ones(len(best), bool),
         )
 
 
