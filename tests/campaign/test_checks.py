@@ -32,7 +32,7 @@ def alone(pool: Path, **sections: Any) -> Recipe:
         ({"explainers": {"alex": "integrated_gradients"}}, ["needs gradients, which model 'linear_svm'"]),
         (
             {"arms": None, "strategy": "ebano_uncertainty"},
-            ["strategy 'ebano_uncertainty' cannot read explanations by 'shap_partition', but ebano's"],
+            ["strategy 'ebano_uncertainty' cannot read explanations by 'shap_partition', which has no nPIR"],
         ),
         ({"arms": None, "strategy": "alex", "explainers": {"x": "lime"}}, ["'x' is no arm; there are none"]),
     ],
@@ -45,8 +45,23 @@ def test_what_does_not_fit_together(tmp_path: Path, sections: dict[str, Any], pr
 
 
 def test_disagreement_cannot_read_ebano(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read explanations by 'ebano', but those of any other"):
+    with pytest.raises(
+        ConfigError, match="cannot read explanations by 'ebano', which finds features of its own in every image"
+    ):
         small(write_pool(tmp_path / "pool"), strategy="explanation_disagreement")
+
+
+@pytest.mark.parametrize("explainer", ["lime", "shap_partition"])
+def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
+    pool, own = write_pool(tmp_path / "pool"), {"name": explainer, "superpixels": 9}
+    with pytest.raises(
+        ConfigError, match=f"cannot read explanations by '{explainer}', which finds features of its own"
+    ):
+        small(pool, strategy="explanation_disagreement", explainer=own)
+    with pytest.raises(ConfigError, match=f"cannot read explanations by '{explainer}', which has no nPIR"):
+        small(pool, explainer=own)
+    small(pool, strategy="explanation_disagreement", explainer=explainer)
+    small(pool, strategy="alex", explainer=own)
 
 
 def test_pools_that_do_not_fit_together_are_all_named(tmp_path: Path) -> None:

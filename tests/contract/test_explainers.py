@@ -19,7 +19,8 @@ from xal.models.senn import Senn
 from xal.types import dense
 
 EVERY = {name: Explainer.named(name)() for name in sorted(Explainer.registry)}
-EXPLAINERS = [pytest.param(each, id=name) for name, each in EVERY.items() if "image" in each.kinds]
+OWN = {f"{name}-superpixels": Explainer.named(name)(superpixels=9) for name in ("lime", "shap_partition")}
+EXPLAINERS = [pytest.param(each, id=name) for name, each in (EVERY | OWN).items() if "image" in each.kinds]
 OTHERS = [
     pytest.param(each, kind, id=f"{name}-{kind}")
     for name, each in EVERY.items()
@@ -79,6 +80,10 @@ class TestExplainer:
         refuses(explainer, found)
         assert len(found) == 3 and found.segments.shape == (3, *SHAPE[1:])
         assert found.attributions.shape == found.represented.shape
+        assert (found.own is None) == (explainer.space == "shared") and (found.npirp is None) == (
+            explainer.space != "ebano"
+        )
+        assert np.isfinite(dense(found.vectors)).all()
         if found.npirp is None:
             np.testing.assert_allclose(explainer.represent(images), found.represented, rtol=1e-6)
 

@@ -2,10 +2,13 @@
 
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.recipes import RUN_ENGINES, features_pool, text_pool
@@ -23,6 +26,7 @@ from xal.progress import Reporter
 from xal.report.page import write_report
 from xal.report.runs import Run, read_run
 from xal.store.artefacts import EXPLANATIONS, read_explanations
+from xal.types import Explanations
 
 ARMS: dict[str, Any] = {
     "random": "random",
@@ -136,28 +140,81 @@ def test_a_batch_of_texts_is_annotated(tmp_path: Path, pools: tuple[Path, Path])
 def test_a_second_pass_computes_nothing(
     tmp_path: Path, pools: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And what is kept is of this model, this explainer with these settings, and this class of interest."""
     run_experiment(recipe(*pools, arms={"random": "random"}), tmp_path / "runs", Reporter(quiet=True))
     given = recipe(*pools)
     pool = Pool.open(pools[0])
-    weights = tmp_path / "runs" / "random-seed0" / "round-002" / "train" / "model.safetensors"
-    ref = ModelRef(model=given.model, weights=weights, version="1", shape=(), classes=2)
+    trained = [tmp_path / "runs" / "random-seed0" / f"round-00{n}" / "train" / "model.safetensors" for n in (1, 2)]
+    earlier, latest = (
+        ModelRef(model=given.model, weights=weights, version=str(n), shape=(), classes=2)
+        for n, weights in enumerate(trained)
+    )
     explained: list[int] = []
     plain = ShapPartition.explain
     monkeypatch.setattr(
         ShapPartition, "explain", lambda self, n, p, c=None: explained.append(len(p)) or plain(self, n, p, c)
     )
-    needs = frozenset({"explanations"})
-    results = []
-    for rows, kept in ((range(100), tmp_path / "kept"), (range(50, 120), tmp_path / "kept"), (range(50, 120), None)):
+    kept, few = tmp_path / "kept", ShapPartition(max_evals=4)
+    ids = [f"text-0-{number:03d}" for number in range(120)]
+    of_one, of_other = (dict.fromkeys(ids, label) for label in (0, 1))
+
+    def collect(rows: range, **changes: Any) -> Explanations:
+        parts = {"model": latest, "explainer": given.explainer, "kept": kept} | changes
+        of = parts.pop("explained", None)
         with Serial(batch=32).open() as session:
-            coordinator = Coordinator(
-                session=session, pool=pool, shape=(), model=ref, explainer=given.explainer, kept=kept
-            )
-            results.append(coordinator.collect(np.array(rows), needs, "explain"))
-        if len(results) == 2:
-            assert sum(explained) == 120  # 100, then the 20 that are new
-    one, other = (found.explanations for found in results[1:])
-    assert np.array_equal(one.attributions.toarray(), other.attributions.toarray())
+            coordinator = Coordinator(session=session, pool=pool, shape=(), **parts)
+            found = coordinator.collect(np.array(rows), frozenset({"explanations"}), "explain", explained=of)
+        assert found is not None and found.explanations is not None and len(found) == len(rows)
+        return found.explanations
+
+    def values(explanations: Explanations) -> Any:
+        return explanations.attributions.toarray()
+
+    collect(range(100))
+    first = collect(range(50, 120))
+    assert sum(explained) == 120  # 100, then the 20 that are new
+    assert np.array_equal(values(first), values(collect(range(50, 120), kept=None)))
+    explained.clear()
+    for changes in ({"model": earlier}, {"explainer": few}, {"explained": of_one}):
+        other = collect(range(50, 120), **changes)
+        assert sum(explained) == 70 and not np.array_equal(values(other), values(first))
+        assert np.array_equal(values(other), values(collect(range(50, 120), **changes)))
+        assert sum(explained) == 70  # a second pass
+        assert np.array_equal(values(other), values(collect(range(50, 120), **changes, kept=None)))
+        explained.clear()
+    assert not collect(range(50, 120), explained=of_one).explained_class.any()
+    assert np.array_equal(values(collect(range(50, 120))), values(first)) and not explained
+    assert collect(range(50, 60), kept=None, explained=of_other).explained_class.all()
+
+
+def changed(pool: Path, path: Path, column: str, values: Callable[[int, str], str]) -> Path:
+    """The same pool with a column of other values, by position and what was there."""
+    table = pq.read_table(pool)
+    place = table.schema.get_field_index(column)
+    new = [values(number, each) for number, each in enumerate(table[column].to_pylist())]
+    pq.write_table(table.set_column(place, column, pa.array(new)), path)
+    return path
+
+
+def test_of_labels_that_are_mispredicted(tmp_path: Path, pools: tuple[Path, Path]) -> None:
+    """Every fourth label is wrong, and a model that learned words does not give it."""
+    other = {"good": "bad", "bad": "good"}
+    noisy = changed(pools[0], tmp_path / "noisy.parquet", "label", lambda n, each: each if n % 4 else other[each])
+    arms = {name: ARMS[name] for name in ("random", "mispredicted", "labels")}
+    run_experiment(recipe(noisy, pools[1], arms=arms), tmp_path / "runs", Reporter(quiet=True))
+    found = queries(tmp_path / "runs")
+    assert len({tuple(ids) for ids in found.values()}) == 3 and len({tuple(ids[:20]) for ids in found.values()}) == 1
+
+
+def test_blank_texts_are_left_out(tmp_path: Path, pools: tuple[Path, Path]) -> None:
+    blank = changed(pools[0], tmp_path / "blank.parquet", "text", lambda n, each: each if n % 50 else " \n"[: n // 50])
+    run_experiment(recipe(blank, pools[1], arms={"alex": "alex"}), tmp_path / "runs", Reporter(quiet=True))
+    run = read_run(tmp_path / "runs" / "alex-seed0")
+    missing = {f"text-0-{number:03d}" for number in (0, 50, 100, 150)}
+    assert len(run.queried) == 40 and not missing & {item.id for item in run.queried}
+    for call in (lambda: explain_text(run.directory, " "), lambda: explain_item(run.directory, "text-0-100")):
+        with pytest.raises(DataError, match="the text is blank|item 'text-0-100' cannot be read"):
+            call()
 
 
 def test_kinds_that_do_not_fit_are_refused(tmp_path: Path, pools: tuple[Path, Path]) -> None:

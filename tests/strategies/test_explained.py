@@ -10,7 +10,7 @@ from xal.chance import Chance
 from xal.errors import XalError
 from xal.strategies.alex import EPS, Alex
 from xal.strategies.density_weighted import DensityWeighted
-from xal.strategies.explanation_disagreement import ExplanationDisagreement, disagreement
+from xal.strategies.explanation_disagreement import ExplanationDisagreement, disagreement, retrieval
 from xal.types import Evidence, Explanations, Labelled
 
 CHANCE = Chance(0)
@@ -35,14 +35,16 @@ def evidence(n: int, seed: int, **parts: object) -> Evidence:
     return Evidence(ids=ids, rows=np.arange(n), **parts)
 
 
-@pytest.mark.parametrize("as_sparse", [False, True])
-def test_explanation_disagreement_is_the_papers_matrices(as_sparse: bool) -> None:
-    given = explanations(30, 1, as_sparse=as_sparse)
-    pool = explanations(50, 2, as_sparse=as_sparse).represented
+@pytest.mark.parametrize("kind", ["words", "patches", "columns"])
+def test_explanation_disagreement_is_the_papers_matrices(kind: str) -> None:
+    given = explanations(30, 1, as_sparse=kind == "words")
+    if kind == "patches":
+        given = dataclasses.replace(given, segments=np.arange(12).reshape(1, 3, 4).repeat(30, 0))
+    pool = explanations(50, 2, as_sparse=kind == "words").represented
     dense = explanations(30, 1)
     q, x = dense.attributions, dense.represented
     x_pool = explanations(50, 2).represented
-    if not as_sparse:  # a table: standardised over the sample
+    if kind == "columns":  # of a table: standardised over the sample
         mean, scale = x.mean(axis=0), x.std(axis=0)
         x, x_pool = (x - mean) / scale, (x_pool - mean) / scale
     a = (q * x) @ (q * x).T
@@ -54,18 +56,24 @@ def test_explanation_disagreement_is_the_papers_matrices(as_sparse: bool) -> Non
     state = strategy.prepare(None, evidence(30, 1, explanations=given))
     found = strategy.score(evidence(50, 2, represented=pool), state, CHANCE)
     same = found - w  # of a table but for a constant
-    np.testing.assert_allclose(same, same[0] if not as_sparse else 0.0, atol=1e-11)
+    np.testing.assert_allclose(same, same[0] if kind == "columns" else 0.0, atol=1e-11)
     assert np.abs(w).max() > 1
 
 
 def test_the_papers_worked_example() -> None:
-    """A and B of section 3.1 give C = (1.5, .7, .8); z with that A come of a Cholesky root."""
-    a = np.array([[1.0, 0.7, 0.8], [0.7, 1.0, 0.6], [0.8, 0.6, 1.0]])
+    """A and B of equation 4 give C of 5, that and X'_s of 8 the vectors of 10; z with that A: a Cholesky root."""
+    a = np.array([[1.0, 0.7, 0.8], [0.7, 1.0, 0.3], [0.8, 0.3, 1.0]])
     z = np.linalg.cholesky(a)
     classes = np.array([0, 1, 1])
     b = (classes[:, None] != classes[None]).astype(float)
     np.testing.assert_allclose((a * b).sum(1), [1.5, 0.7, 0.8])
-    np.testing.assert_allclose(disagreement(z, classes), [1.5, 0.7, 0.8])
+    c = disagreement(z, classes)
+    np.testing.assert_allclose(c, [1.5, 0.7, 0.8])
+    x = np.array([[0.7, 0.2], [0.34, 1.15], [-0.1, 3.0]])
+    found = retrieval(x, c)
+    weighted = [[1.5 * 0.7, 1.5 * 0.2], [0.7 * 0.34, 0.7 * 1.15], [0.8 * -0.1, 0.8 * 3]]
+    np.testing.assert_allclose(found.dense, np.sum(weighted, axis=0))
+    np.testing.assert_allclose(found.dense, [1.208, 3.505])
 
 
 def test_both_extensions_by_loops() -> None:
@@ -84,7 +92,9 @@ def test_both_extensions_by_loops() -> None:
     v = np.zeros(12)
     for i in range(20):
         v += sum(float(t[i] @ t[j]) for j in range(20) if labels[i] != labels[j]) * x[i]
-    state = ExplanationDisagreement(of="labels").prepare(labelled, None)
+    alone = dataclasses.replace(labelled, evidence=evidence(20, 3))  # those of the predicted class are not asked for
+    assert ExplanationDisagreement(of="labels").prepare_needs == {"label_explanations"}
+    state = ExplanationDisagreement(of="labels").prepare(alone, None)
     np.testing.assert_allclose(state.dense, v / scale, atol=1e-12)
     assert np.abs(v).max() > 1
 

@@ -293,7 +293,7 @@ def runs(game: Game, items: Items, coalitions: Items) -> Iterator[Items]:
 
 @dataclass(frozen=True, kw_only=True)
 class ByCoalitions(Explainer):
-    """Base of the explainers that ask a network about coalitions of words, patches or columns."""
+    """Base of the explainers that ask a network about coalitions of words, parts or columns."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "features"})
 
@@ -302,7 +302,7 @@ class ByCoalitions(Explainer):
     patches: Annotated[int, Field(ge=2)] = 7
     """Images: rows and columns of the grid."""
     superpixels: Annotated[int, Field(ge=2)] | None = None
-    """Images: in place of the grid, about so many superpixels (SLIC) of each image's own."""
+    """Images: in place of the grid, about so many superpixels (SLICO) of each image's own."""
     absent: Absent = "blur"
     """Images: what absent parts show; mean: their mean colour; labelled: the labelled images drawn as background."""
     background: Annotated[int, Field(ge=1)] = 8

@@ -1,16 +1,17 @@
 """LIME: a weighted linear model of the network around an item, fitted to its outputs on random coalitions of its
-features.
+features: words, superpixels or patches, columns.
 
 For item x with m features, `samples` coalitions z in {0, 1}^m, the first of them the whole item: texts and tables
 keep a uniform number of features, 1 to m of them taken away (as the `lime` package samples words); images keep
-each patch with probability 1/2. Weights are pi = sqrt(exp(-D^2 / width^2)), D the cosine distance of z from all ones
+each part with probability 1/2. Weights are pi = sqrt(exp(-D^2 / width^2)), D the cosine distance of z from all ones
 (times 100 for texts, as the package has it). The attributions are the coefficients of a ridge regression with penalty
 `alpha` and an intercept, solved in closed form, all items of a batch at once and all coalitions in one go through the
 network. With `keep`, as in CAIPI, each of the repeated fits votes for its k largest coefficients, and the others than
 the k most often chosen become 0.
 
 M. T. Ribeiro et al. 2016; the `lime` package 0.2. Departures: tables take features away by putting in labelled items',
-where the package draws from a normal distribution; images have a grid of patches for superpixels; no feature selection.
+where the package draws from a normal distribution; no feature selection. Superpixels are by SLICO, where the package's
+are by quickshift, and are replaced as `absent` says, `mean` as the package has it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from xal.types import Explanations
 
 @dataclass(frozen=True, kw_only=True)
 class Lime(ByCoalitions, name="lime"):
-    """LIME of words, patches, or columns. Invariant: finite; coefficients need not sum to anything."""
+    """LIME of words, superpixels or patches, columns. Invariant: finite; coefficients need not sum to anything."""
 
     samples: Annotated[int, Field(ge=2)] = 1000
     """Coalitions an item."""
@@ -46,7 +47,7 @@ class Lime(ByCoalitions, name="lime"):
     seed: int = 0
 
     def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
-        """Of each item's words, patches or columns."""
+        """Of each item's words, parts or columns."""
         game = self.game(network, payload)
         probabilities = outputs_function(network, "probability")(payload)
         explained = explained_classes(probabilities, classes).cpu().numpy()
@@ -76,10 +77,10 @@ class Lime(ByCoalitions, name="lime"):
             **game.attributed(values),
         )
 
-    def _masks(self, players: Items, patches: bool, repeat: int) -> Masks:
+    def _masks(self, players: Items, image: bool, repeat: int) -> Masks:
         """(n, samples, m): the draws of an item depend on its number of players alone, never on its company."""
         drawn = {
-            int(m): coalitions(int(m), self.samples, np.random.default_rng([self.seed, repeat, int(m)]), patches)
+            int(m): coalitions(int(m), self.samples, np.random.default_rng([self.seed, repeat, int(m)]), image)
             for m in np.unique(players)
         }
         masks = np.zeros((len(players), self.samples, max(int(players.max()), 1)), bool)
@@ -109,9 +110,9 @@ def _largest(sizes: Values, k: int | None) -> Masks:
     return mask
 
 
-def coalitions(m: int, samples: int, generator: np.random.Generator, patches: bool) -> Masks:
+def coalitions(m: int, samples: int, generator: np.random.Generator, image: bool) -> Masks:
     """(samples, m), the first of all players."""
-    if patches:
+    if image:
         masks = generator.random((samples, m)) < 0.5
     else:
         away = generator.integers(1, max(m, 1) + 1, samples)  # players taken away

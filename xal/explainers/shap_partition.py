@@ -35,7 +35,7 @@ from xal.types import Explanations
 
 @dataclass(frozen=True, kw_only=True)
 class ShapPartition(ByCoalitions, name="shap_partition"):
-    """Partition SHAP of words, patches, or columns. Invariant: base + attributions = output."""
+    """Partition SHAP of words, patches or superpixels, columns. Invariant: base + attributions = output."""
 
     tolerance: ClassVar[float | None] = COMPLETE
 
@@ -47,7 +47,7 @@ class ShapPartition(ByCoalitions, name="shap_partition"):
     """Texts: halves of halves, or shap's heuristic, which keeps phrases together and is slow."""
 
     def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
-        """Of each item's words, patches or columns."""
+        """Of each item's words, parts or columns."""
         game = self.game(network, payload)
         everyone = np.arange(int(game.players.max(initial=1))) < game.players[:, None]
         whole = finite(game.worth(np.arange(len(game.players)), everyone))

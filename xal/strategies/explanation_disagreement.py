@@ -65,8 +65,9 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
 
     @property
     def prepare_needs(self) -> frozenset[str]:  # type: ignore[override]
-        """Explanations, of labelled items also of their label's class."""
-        return frozenset({"explanations"} | ({"label_explanations"} if self.of != "sample" else set()))
+        """Explanations, of labelled items those of their label's class, or both."""
+        predicted = {"explanations"} if self.of != "labels" else set()
+        return frozenset(predicted | ({"label_explanations"} if self.of != "sample" else set()))
 
     @property
     def learns_from_labelled(self) -> bool:  # type: ignore[override]
@@ -84,12 +85,14 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
                 raise XalError("explanation_disagreement: no item of the pool can be explained")
             given, x, scale = _comparable(sample.explanations)
             return retrieval(x, disagreement(_z(given, x), given.explained_class), scale)
-        if labelled is None or labelled.explanations is None or labelled.evidence.explanations is None:
+        if labelled is None or labelled.explanations is None:
             raise XalError(f"explanation_disagreement of {self.of}: no labelled item can be explained; label some")
         true, x, scale = _comparable(labelled.explanations)
         if self.of == "labels":
             return retrieval(x, disagreement(_z(true, x), labelled.labels), scale)
         predicted = labelled.evidence.explanations
+        if predicted is None:
+            raise TypeError("this evidence holds no explanations: list them in `prepare_needs`")
         alike = _rowwise(_z(predicted, x), _z(true, x))
         return retrieval(x, np.where(predicted.explained_class != labelled.labels, alike, 0.0), scale)
 

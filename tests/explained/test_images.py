@@ -1,0 +1,110 @@
+"""Campaigns on images by strategies that read explanations: patches, superpixels, pixels, both engines."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.recipes import RUN_ENGINES, small, write_pool
+from xal.campaign.experiment import run_experiment
+from xal.campaign.explain import explain_item
+from xal.campaign.recipe import Recipe
+from xal.data.pool import Pool
+from xal.progress import Reporter
+from xal.report.page import write_report
+from xal.report.runs import read_run
+from xal.store.artefacts import EXPLANATIONS, read_explanations
+
+QUIET = Reporter(quiet=True)
+ARMS: dict[str, Any] = {
+    "random": "random",
+    "disagreement": {"name": "explanation_disagreement", "sample": 20},
+    "mispredicted": {"name": "explanation_disagreement", "of": "mispredicted"},
+    "labels": {"name": "explanation_disagreement", "of": "labels"},
+    "alex": "alex",
+    "density": {"name": "density_weighted", "clusters": 3},
+}
+GRID = {"name": "shap_partition", "patches": 4, "max_evals": 60, "output": "margin", "absent": "black"}
+SUPERPIXELS = {"name": "lime", "superpixels": 9, "absent": "mean", "samples": 40}
+
+
+LEARNS = {"epochs": 12, "lr": 0.003}  # more classes than one
+
+
+def recipe(tmp_path: Path, **sections: Any) -> Recipe:
+    pool, test = tmp_path / "pool", tmp_path / "test"
+    if not pool.exists():
+        write_pool(pool), write_pool(test, n=30, seed=9)
+    usual = {"strategy": None, "arms": ARMS, "explainer": GRID, "pool": {"test": str(test)}, "train": LEARNS}
+    return small(pool, **usual | sections)
+
+
+def queries(directory: Path) -> dict[str, list[str]]:
+    return {path.name: [item.id for item in read_run(path).queried] for path in sorted(directory.glob("*-seed*"))}
+
+
+def test_images_through_every_strategy(tmp_path: Path) -> None:
+    run_experiment(recipe(tmp_path), tmp_path / "runs", QUIET)
+    found = queries(tmp_path / "runs")
+    assert len(found) == 6 and all(len(set(ids)) == 28 for ids in found.values())
+    assert len({tuple(ids[:12]) for ids in found.values()}) == 1 and len({tuple(ids) for ids in found.values()}) == 6
+    run = read_run(tmp_path / "runs" / "disagreement-seed0")
+    _, explanations = read_explanations(run.directory / "round-002" / "query" / EXPLANATIONS)
+    assert explanations.attributions.shape == (8, 16) and explanations.own is None
+    page = write_report([run.directory], tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 2 * 8
+
+
+@pytest.mark.parametrize(
+    "explainer", [SUPERPIXELS, {"name": "shap_partition", "superpixels": 9}, "gradient_shap", "ebano"], ids=str
+)
+def test_alex_with_any_explainer(tmp_path: Path, explainer: Any) -> None:
+    given = recipe(
+        tmp_path, explainer=explainer, arms={"alex": "alex", "cosine": {"name": "alex", "divergence": "cosine"}}
+    )
+    run_experiment(given, tmp_path / "runs", QUIET)
+    found = queries(tmp_path / "runs")
+    assert all(len(set(ids)) == 28 for ids in found.values())
+    run = read_run(tmp_path / "runs" / "alex-seed0")
+    _, explanations = read_explanations(run.directory / "round-002" / "query" / EXPLANATIONS)
+    assert (explanations.own is not None) == (given.explainer is not None and given.explainer.space != "shared")
+    assert explanations.vectors.shape == (8, 144) and np.isfinite(explanations.vectors).all()
+
+
+@pytest.mark.ray
+def test_superpixels_on_ray_as_on_serial(tmp_path: Path, ray_session: object) -> None:
+    given = {"explainer": SUPERPIXELS, "arms": {"alex": "alex"}}
+    run_experiment(recipe(tmp_path, **given), tmp_path / "serial", QUIET)
+    engine = {**RUN_ENGINES["ray"], "batch": 16}
+    run_experiment(recipe(tmp_path, **given, engine=engine), tmp_path / "ray", QUIET)
+    assert queries(tmp_path / "ray") == queries(tmp_path / "serial")
+
+
+def test_superpixels_are_corrected_and_drawn(tmp_path: Path) -> None:
+    """By a simulated annotator who knows that the lower half does not matter."""
+    lower = [list(range(72, 144))] * 120
+    pool = write_pool(tmp_path / "known", irrelevant=lower)
+    given = small(
+        pool, strategy="margin", explainer={**SUPERPIXELS, "output": "margin"}, annotator="simulated",
+        feedback={"name": "counterexamples", "shown": 4}, pool={"test": str(pool)}, judge=20,
+    )  # fmt: skip
+    run_experiment(given, tmp_path / "runs", QUIET)
+    run = read_run(tmp_path / "runs" / "margin-seed0")
+    assert "superpixels" in run.recipe["explainer"] and run.of("train")[2].figures["synthetic_items"] > 0
+    assert "for wrong reasons" in write_report([run.directory], tmp_path / "report.html").read_text()
+    item = Pool.open(pool).read(np.array([3]), ["id"])["id"][0].as_py()
+    picture, line = explain_item(run.directory, item)
+    assert picture.startswith(b"\x89PNG") and "p = " in line
+
+
+def test_classes_of_an_image(tmp_path: Path) -> None:
+    """`xal explain --class` and `--every-class`."""
+    run_experiment(recipe(tmp_path, arms={"random": "random"}), tmp_path / "runs", QUIET)
+    directory = tmp_path / "runs" / "random-seed0"
+    predicted = explain_item(directory, "item-0003")
+    by_class = {name: explain_item(directory, "item-0003", name) for name in ("dark", "light", "striped")}
+    assert predicted in by_class.values() and len({picture for picture, _ in by_class.values()}) == 3
+    assert all(line.startswith(f"{name}: p = ") for name, (_, line) in by_class.items())
+    _, lines = explain_item(directory, "item-0003", every=True)
+    assert sorted(lines.split("\n")) == sorted(line for _, line in by_class.values())
