@@ -24,6 +24,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/topk.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/ebano.py
+	$(BIN)/python benchmarks/partition_shap.py
+	$(BIN)/python benchmarks/retrieval.py --work runs/retrieval
+	$(BIN)/python benchmarks/interactive.py
 
 postgres:  # Debian's server for the tests, which start and stop one of their own; the package's own is not started
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \

@@ -12,6 +12,7 @@ from xal.errors import NumericalError, XalError
 from xal.explainers import Explainer
 from xal.explainers.explainer import Network as Explainable
 from xal.models import Network
+from xal.models.convnet import Convnet
 from xal.models.heads import LinearSvm, LogisticRegression
 from xal.models.linear import Linear
 from xal.models.residual import Residual
@@ -184,6 +185,32 @@ def test_gradients_of_features_in_torch():
     np.testing.assert_allclose(exact.attributions, (weight * x).numpy(), atol=1e-5)
     expected = Explainer.named("gradient_shap")(background=2, samples=8).explain(network, x)
     np.testing.assert_allclose(expected.attributions, (weight * (x - network.background.mean(0))).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["margin", "probability"])
+def test_gradients_are_captums(images, output):
+    """Of a network that is no line: integrated gradients by another rule, and the mean of many GradientSHAP samples."""
+    from captum import attr
+
+    model = Convnet(filters=3, hidden=7)
+    network = Network(model, model.create(SHAPE, CLASSES, seed=0))
+    network.background = images[:1]
+    x, of = images.float(), torch.tensor([0, 1, 2])
+
+    def function(shown):
+        logits = network.module(network.model.preprocess(shown))
+        return torch.softmax(logits, dim=1) if output == "probability" else logits
+
+    def close(found, theirs, share):
+        expected = theirs.sum(1).flatten(1).detach().numpy()
+        assert np.abs(found.attributions - expected).max() < share * np.abs(expected).max()
+
+    plain = attr.IntegratedGradients(function).attribute(x, target=of, n_steps=500, method="riemann_middle")
+    close(Explainer.named("integrated_gradients")(output=output).explain(network, images, of), plain, 0.02)
+    torch.manual_seed(0)
+    kernel = attr.GradientShap(function)
+    sampled = kernel.attribute(x, x[:1], target=of, n_samples=3000)
+    close(Explainer.named("gradient_shap")(output=output, samples=3000).explain(network, images, of), sampled, 0.05)
 
 
 def test_labelled_items_are_asked_for():

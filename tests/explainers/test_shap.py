@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.shap_reference import image_masker, owen, text_masker
+from benchmarks.shap_reference import Masker, image_masker, owen, text_masker
 from xal.data.demo import demo_pool
 from xal.data.images import decode
 from xal.data.treebank import treebank
@@ -81,14 +81,14 @@ def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> N
     assert dense(found.attributions[[0]])[0, column(first[1])] == pytest.approx(by_word)
 
 
-@pytest.mark.parametrize("max_evals", [60, 500, 2000])
-def test_patches_as_shap_has_them(max_evals: int) -> None:
-    """50 images in float64; at 2000 the tree of 4 x 4 patches is opened whole."""
+@pytest.mark.parametrize(("patches", "max_evals"), [(4, 60), (4, 500), (4, 2000), (7, 500)])
+def test_patches_as_shap_has_them(patches: int, max_evals: int) -> None:
+    """50 images in float64; at 500 the tree of 4 x 4 patches is opened whole, that of 7 x 7 is not."""
     model = Doubled(filters=4, hidden=8)
     network = Network(model, model.create((1, 28, 28), 10, seed=0).double())
     images = decode(demo_pool().read_span(0, 50, ["image"])["image"].to_pylist(), (1, 28, 28))[0]
     payload = torch.from_numpy(images).double()
-    game = game_of(network, payload, "probability", patches=4)
+    game = game_of(network, payload, "probability", patches=patches)
     with torch.no_grad():
         probabilities = network.probabilities(payload).numpy()
     of = probabilities.argmax(1)
@@ -103,7 +103,29 @@ def test_patches_as_shap_has_them(max_evals: int) -> None:
         masker = image_masker(game.trees()[i], payload[i].numpy(), game.absent[0][i].numpy(), game.segments[0])
         worst = max(worst, float(np.abs(values[i] - owen(ask, masker, int(of[i]), max_evals, 10)).max()))
     assert worst < 1e-6
-    assert (balanced(16).evaluations + 2 <= max_evals) == (max_evals >= 500)
+    assert (game.trees()[0].evaluations + 2 <= max_evals) == (patches == 4 and max_evals >= 500)
+
+
+@pytest.mark.parametrize("max_evals", [20, 2000])
+def test_columns_as_shap_has_them(max_evals: int) -> None:
+    """An MLP on ten columns, absent ones those of seven labelled rows in turn; a cut tree and a whole one."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(90, 10)).astype(np.float32)
+    network = trained(Mlp(hidden=(8,), alpha=(1e-4,), epochs=200), x, 1 * (x[:, 0] * x[:, 1] > 0) + (x[:, 2] > 0))
+    network.background = torch.from_numpy(x[:7])
+    found = ShapPartition(max_evals=max_evals, background=7).explain(network, torch.from_numpy(x[60:]))
+    tree = balanced(10)
+    assert (tree.evaluations + 2 <= max_evals) == (max_evals == 2000)
+
+    def ask(rows: np.ndarray) -> np.ndarray:
+        """(n * 7, 10) -> (n, c), the mean over the background."""
+        return network.probabilities(torch.from_numpy(rows.reshape(-1, 10))).numpy().reshape(-1, 7, 3).mean(1)
+
+    for i, row in enumerate(x[60:]):
+        masker = Masker(tree, lambda mask, row=row: np.where(mask, row, x[:7])[None])
+        expected = owen(ask, masker, int(found.explained_class[i]), max_evals, 10)
+        np.testing.assert_allclose(found.attributions[i], expected, atol=1e-6)
+    assert np.abs(found.attributions).max() > 0.1
 
 
 def test_a_sum_over_features_is_explained_exactly() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from xal.metrics.curves import Interval, area, interval, paired
+from xal.metrics.curves import Interval, area, comparison, interval, paired
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=10).filter(lambda values: np.std(values) > 1e-6)
 
@@ -85,3 +85,24 @@ def test_paired_takes_out_what_seeds_share():
     """A constant difference has no spread, however far the seeds lie apart."""
     found = paired([0.9, 0.5, 0.1], [0.8, 0.4, 0.0])
     assert found.mean == pytest.approx(0.1) and found.half == pytest.approx(0, abs=1e-12)
+
+
+def test_comparison_by_hand():
+    """Areas, paired differences, and the share of rounds after the first, over seeds, in which an arm is below."""
+    labels = [10, 20, 30, 40]
+    curves = {
+        "random": {0: (labels, [0.1, 0.4, 0.5, 0.6]), 1: (labels, [0.2, 0.4, 0.6, 0.8]), 2: (labels, [0.5] * 4)},
+        "one": {0: (labels, [0.0, 0.3, 0.5, 0.7]), 1: (labels, [0.0, 0.3, 0.5, 0.8]), 3: (labels, [0.0] * 4)},
+        "short": {0: (labels[:2], [0.1, 0.3])},
+        "none": {},
+    }
+    found = {row["arm"]: row for row in comparison(curves)["rows"]}
+    assert comparison(curves)["labels"] == labels
+    assert found["random"]["below"] == found["random"]["difference"] == found["none"]["below"] == ""
+    assert found["one"]["below"] == "50%"  # of 2 x 3 rounds: below at 20 of both, at 30 of one; equal is not below
+    assert found["short"]["below"] == "100%" and found["short"]["cells"][2:] == ["", ""]
+    gained = [((0.0 + 0.7) / 2 + 0.8) / 3 - ((0.1 + 0.6) / 2 + 0.9) / 3, (0.4 + 0.8) / 3 - (0.5 + 1.0) / 3]
+    assert found["one"]["difference"] == interval(gained).signed() and found["one"]["seeds"] == 3
+    assert found["one"]["cells"][1] == str(interval([0.3, 0.3, 0.0]))
+    against_one = {row["arm"]: row["below"] for row in comparison(curves, "one")["rows"]}
+    assert against_one["random"] == "17%" and against_one["one"] == ""  # only at 40 of seed 0

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ from xal.store.directory import open_ledger
 from xal.store.ledger import Queried
 from xal.strategies.random import Random
 from xal.types import Explanations, Floats, Labels, Rows
+
+Wanted = int | Literal["all"] | None
+"""The class to explain; None: the predicted one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,19 +157,19 @@ def explain_item(directory: Path, item: str, of: str | None = None, every: bool 
     raise DataError(f"--item: the pool {pool.folder} has no item '{item}'")
 
 
-def _explained(
-    run: Latest, content: Any, trouble: str, wanted: Sequence[int | None], names: Sequence[str] = ()
-) -> tuple[bytes, str]:
+def _explained(run: Latest, content: Any, trouble: str, wanted: Wanted, names: Sequence[str] = ()) -> tuple[bytes, str]:
     kind = run.ref.model.kind
     column = content if isinstance(content, pa.ChunkedArray) else pa.chunked_array([[content]])
     payload, good = payload_of(column, kind, run.shape)
     if not good.all():
         raise DataError(trouble)
-    network = Worker(device="cpu").network(run.ref)
+    network, on = Worker(device="cpu").network(run.ref), payload_on(payload, "cpu")
+    if wanted == "all":
+        explanations = run.explainer.explain_all(network, on, len(run.classes))
+    else:
+        explanations = (run.explainer.explain(network, on, None if wanted is None else torch.tensor([wanted])),)
     shown, lines = [], []
-    for of in wanted:
-        classes = None if of is None else torch.tensor([of])
-        explanation = run.explainer.explain(network, payload_on(payload, "cpu"), classes)
+    for explanation in explanations:
         content, line = _shown(run, payload[0], explanation, names)
         shown.append(content)
         lines.append(f"{line}{_balance(run.explainer, explanation)} (model of round {run.round})")
@@ -200,13 +203,12 @@ def _balance(explainer: Explainer, explanation: Explanations) -> str:
     return f"; {explanation.base[0]:.3f} without it {summed:+.3f} = {explanation.output[0]:.3f}"
 
 
-def _asked(run: Latest, of: str | None, every: bool) -> Sequence[int | None]:
-    """The classes to explain; None: the predicted one."""
+def _asked(run: Latest, of: str | None, every: bool) -> Wanted:
     if every:
-        return range(len(run.classes))
+        return "all"
     if of is not None and of not in run.classes:
         raise RunError(f"--class: '{of}' is not a class{nearest(of, run.classes)}")
-    return [None if of is None else run.classes.index(of)]
+    return None if of is None else run.classes.index(of)
 
 
 def _usual(model: Model) -> Explainer:
