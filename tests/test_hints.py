@@ -26,7 +26,7 @@ print("explained", len(explained), sorted({absent} & {{name.split(".")[0] for na
 """
 ABSENT = {
     "jaxtyping", "pydantic", "pandas", "pyarrow", "sklearn", "faiss", "safetensors", "ray", "rich", "yaml",
-    "matplotlib", "sqlalchemy", "typer", "jinja2", "PIL",
+    "matplotlib", "sqlalchemy", "typer", "jinja2", "PIL", "skimage", "shap", "captum", "lime",
 }  # fmt: skip
 
 

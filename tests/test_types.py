@@ -1,5 +1,7 @@
 """The arrays that travel: top-k against a plain sort, and joins of unequal pieces."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,6 +83,7 @@ def explanations(seed, ks):
         npirp=npirp,
         explained_class=generator.integers(0, 3, b),
         probability=generator.uniform(size=b),
+        own=np.ones(b, bool),
     )
 
 
@@ -115,6 +118,14 @@ def test_strongest_and_heat_against_a_loop():
         for y in range(4):
             for x in range(5):
                 assert given_explanations.heat[i, y, x] == own[given_explanations.segments[i, y, x]]
+
+
+def test_vectors_are_heat_where_features_are_own():
+    own = explanations(3, [2, 5, 3, 3])
+    np.testing.assert_array_equal(own.vectors, own.heat.reshape(4, 20))
+    shared = dataclasses.replace(explanations(3, [3] * 4), own=None)
+    assert shared.vectors is shared.attributions
+    assert Explanations.concatenate([own.take([0]), shared]).own is None and own.take([0, 1]).own.tolist() == [True] * 2
 
 
 def test_of_tied_features_the_first_is_strongest():

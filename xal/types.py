@@ -54,7 +54,7 @@ class Explanations:
 
     @property
     def k(self) -> npt.NDArray[np.int64]:
-        """(b,) features of each item."""
+        """(b,) features of each item, NaN not counted."""
         if isinstance(self.attributions, np.ndarray):
             return np.asarray((~np.isnan(self.attributions)).sum(axis=1), np.int64)
         return np.asarray(np.diff(self.represented.indptr), np.int64)

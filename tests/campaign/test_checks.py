@@ -62,6 +62,13 @@ def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
         small(pool, explainer=own)
     small(pool, strategy="explanation_disagreement", explainer=explainer)
     small(pool, strategy="alex", explainer=own)
+    with pytest.raises(ConfigError, match="patches: a grid and superpixels: 9 exclude each other"):
+        small(pool, strategy="alex", explainer=own | {"patches": 4})
+    words = text_pool(tmp_path / "words.parquet", 60, 0)
+    with pytest.raises(ConfigError, match=f"'{explainer}' finds superpixels in images, the pool holds text; set"):
+        run_experiment(
+            recipe(words, words, explainer=own, arms={"alex": "alex"}), tmp_path / "runs", Reporter(quiet=True)
+        )
 
 
 def test_pools_that_do_not_fit_together_are_all_named(tmp_path: Path) -> None:

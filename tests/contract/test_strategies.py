@@ -54,6 +54,7 @@ def evidence(seed=0, n=N):
             npirp=npirp,
             explained_class=probabilities.argmax(axis=1),
             probability=probabilities.max(axis=1),
+            own=np.ones(n, bool),
         ),
     )
 
@@ -86,7 +87,7 @@ def by_column(given):
     """Evidence with explanations of six columns, as of a table."""
     values = np.random.default_rng(5).normal(size=(2, len(given), 6))
     explanations = dataclasses.replace(
-        given.explanations, attributions=values[0], represented=values[1], npirp=None, segments=None
+        given.explanations, attributions=values[0], represented=values[1], npirp=None, segments=None, own=None
     )
     return dataclasses.replace(given, explanations=explanations)
 

@@ -91,8 +91,16 @@ def test_superpixels_are_corrected_and_drawn(tmp_path: Path) -> None:
     )  # fmt: skip
     run_experiment(given, tmp_path / "runs", QUIET)
     run = read_run(tmp_path / "runs" / "margin-seed0")
-    assert "superpixels" in run.recipe["explainer"] and run.of("train")[2].figures["synthetic_items"] > 0
-    assert "for wrong reasons" in write_report([run.directory], tmp_path / "report.html").read_text()
+    assert run.recipe["explainer"]["superpixels"] == 9 and run.of("train")[2].figures["synthetic_items"] > 0
+    assert 0 < run.of("evaluate")[2].figures["on_irrelevant"] < 1
+    ids, explanations = read_explanations(run.directory / "round-002" / "query" / EXPLANATIONS)
+    corrected = {item.id: run.corrections[item.id] for item in run.queried if item.id in run.corrections}
+    for item in set(ids) & set(corrected):  # of parts whose most pixels do not matter
+        segments = explanations.segments[ids.index(item)]
+        for part in corrected[item].correction.wrong:
+            assert (segments == part)[6:].sum() > (segments == part)[:6].sum()
+    assert set(ids) & set(corrected)
+    assert write_report([run.directory], tmp_path / "report.html").read_text().count("data:image/png;base64,") >= 3 * 8
     item = Pool.open(pool).read(np.array([3]), ["id"])["id"][0].as_py()
     picture, line = explain_item(run.directory, item)
     assert picture.startswith(b"\x89PNG") and "p = " in line

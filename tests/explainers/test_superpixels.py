@@ -8,6 +8,7 @@ from scipy import ndimage
 from benchmarks.shap_reference import image_masker, owen
 from xal.data.demo import demo_pool
 from xal.data.images import decode
+from xal.errors import XalError
 from xal.explainers.games import game_of
 from xal.explainers.lime import Lime
 from xal.explainers.parts import superpixels_of
@@ -123,3 +124,9 @@ def test_what_is_absent_shows_its_mean_colour(images: torch.Tensor, network: Net
         for i, image in enumerate(images.numpy()):
             part = segments[i] == 4
             np.testing.assert_allclose(shown[i][:, part], image[:, part].mean(1, keepdims=True).repeat(part.sum(), 1))
+
+
+def test_single_pixels_have_no_other_mean(images: torch.Tensor, network: Network) -> None:
+    for parts in ({"patches": 28}, {"superpixels": 784}):
+        with pytest.raises(XalError, match="absent: mean changes nothing where every pixel is a part"):
+            Lime(absent="mean", samples=4, **parts).explain(network, images)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ def explained(count: int, size: int = 16) -> Explanations:
         npirp=npir,
         explained_class=np.zeros(count, np.int64),
         probability=np.ones(count),
+        own=np.ones(count, bool),
     )
 
 

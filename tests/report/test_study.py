@@ -29,6 +29,7 @@ def explained(n: int = 24) -> Explained:
             npirp=npirp,
             explained_class=probabilities.argmax(1),
             probability=probabilities.max(1),
+            own=np.ones(n, bool),
         ),
         classes=("a", "b", "c/d", "e"),
         on="the test pool",

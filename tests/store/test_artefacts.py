@@ -136,6 +136,7 @@ def explanations():
         npirp=-npir,
         explained_class=np.array([2, 0, 1]),
         probability=generator.uniform(size=3),
+        own=np.ones(3, bool),
     )
 
 
@@ -151,6 +152,20 @@ def test_explanations_round_trip_bit_by_bit(tmp_path):
         found = getattr(back, name)
         assert found.dtype == value.dtype, name
         np.testing.assert_array_equal(found, value, err_msg=name)
+
+
+def test_explanations_of_older_files_are_of_each_images_own(tmp_path):
+    """EBAnO's, as they were written when there were no superpixels, and when there was no other explainer."""
+    given = explanations()
+    arrays = {name: value for name, value in vars(given).items() if value is not None and name != "own"}
+    np.savez(tmp_path / "one.npz", ids=["a", "b", "c"], **arrays)
+    npir = {"npir": arrays.pop("attributions")}
+    del arrays["represented"]
+    np.savez(tmp_path / "two.npz", ids=["a", "b", "c"], **arrays, **npir)
+    for name in ("one.npz", "two.npz"):
+        _, back = read_explanations(tmp_path / name)
+        for field, value in vars(given).items():
+            np.testing.assert_array_equal(getattr(back, field), value, err_msg=field)
 
 
 def test_explanations_hold_the_ids_and_the_arrays_alone(tmp_path):

@@ -138,6 +138,7 @@ def explanations(npir, npirp):
         npirp=npirp,
         explained_class=np.zeros(b, np.int64),
         probability=np.ones(b),
+        own=np.ones(b, bool),
     )
 
 

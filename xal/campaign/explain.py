@@ -39,7 +39,7 @@ from xal.store.artefacts import WEIGHTS
 from xal.store.directory import open_ledger
 from xal.store.ledger import Queried
 from xal.strategies.random import Random
-from xal.types import Explanations, Floats, Labels, Rows
+from xal.types import Explanations, Floats, Labels, Rows, dense
 
 Wanted = int | Literal["all"] | None
 """The class to explain; None: the predicted one."""
@@ -199,7 +199,7 @@ def _balance(explainer: Explainer, explanation: Explanations) -> str:
         explainer.check(explanation)
     except NumericalError as error:
         return f"; {error}"
-    summed = float(explanation.attributions.sum())
+    summed = float(np.nansum(dense(explanation.attributions)))
     return f"; {explanation.base[0]:.3f} without it {summed:+.3f} = {explanation.output[0]:.3f}"
 
 

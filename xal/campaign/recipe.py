@@ -204,9 +204,9 @@ class Recipe:
                 kinds = ", ".join(sorted(feedback.kinds))
                 problems.append(f"feedback: '{feedback.name}' takes {kinds}, the pool holds {pool.kind}")
         for explainer in [self.explainer, *self.explainers.values()]:
-            if explainer is not None and pool.kind not in explainer.kinds:
-                kinds = ", ".join(sorted(explainer.kinds))
-                problems.append(f"explainer: '{explainer.name}' explains {kinds}, the pool holds {pool.kind}")
+            why = explainer.unfit(pool.kind) if explainer is not None else None
+            if explainer is not None and why:
+                problems.append(f"explainer: '{explainer.name}' {why}")
         if problems:
             raise ConfigError(problems)
         if pool.kind == "image" and self.model.size and self.model.channels:

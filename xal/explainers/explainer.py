@@ -52,6 +52,10 @@ class Explainer(Component, ABC, family="explainer"):
     tolerance: ClassVar[float | None] = None
     """What base + attributions may miss of the output, of its largest value, in float32; None: they need not sum."""
 
+    def unfit(self, kind: str) -> str | None:
+        """Why it does not explain pools of that kind; None: it does."""
+        return None if kind in self.kinds else f"explains {', '.join(sorted(self.kinds))}, the pool holds {kind}"
+
     @property
     def background_items(self) -> int:
         """How many labelled items it wants as background, drawn at random each round; 0: none."""

@@ -24,7 +24,7 @@ from xal.encoders import Texts
 from xal.errors import NumericalError, XalError
 from xal.explainers.ebano.perturbation import blur, default_sigma
 from xal.explainers.explainer import Explainer, Payload, outputs_function
-from xal.explainers.parts import filled, grid_of, means, superpixels_of
+from xal.explainers.parts import filled, greys, grid_of, superpixels_of
 from xal.explainers.patchwise import Patchwise, patchwise
 from xal.explainers.trees import Tree, balanced
 from xal.hints import Field
@@ -56,7 +56,7 @@ class Game(ABC):
 
     @abstractmethod
     def attributed(self, values: Values) -> dict[str, Any]:
-        """What Explanations need of values (b, m) of the players: attributions, represented, segments."""
+        """What Explanations need of values (b, m) of the players: attributions, represented, segments, own."""
 
 
 @dataclass(eq=False)
@@ -88,12 +88,13 @@ class TextGame(Game):
 
 @dataclass(eq=False)
 class ImageGame(Game):
-    """Superpixels, each image's own."""
+    """Parts of images, of each image's own."""
 
     images: Tensor  # (b, c, h, w) float
     segments: Items  # (b or 1, h, w) the player that each pixel belongs to
     absent: list[Tensor]  # each (b or 1, c, h, w): what a player is replaced by
     ask: Any
+    own: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.players = np.broadcast_to(self.segments.max(axis=(1, 2)) + 1, len(self.images))
@@ -129,14 +130,10 @@ class ImageGame(Game):
         real = np.arange(values.shape[1]) < self.players[:, None]
         return {
             "attributions": np.where(real, values, np.nan),
-            "represented": self.represented(),
+            "represented": greys(self.images, self.segments),
             "segments": segments,
-            "own": np.ones(len(values), bool),
+            "own": np.ones(len(values), bool) if self.own else None,
         }
-
-    def represented(self) -> Values:
-        """(b, players) mean grey of each part, 0-1; NaN beyond an image's own."""
-        return means(self.images.double().mean(dim=1).cpu().numpy() / 255, self.segments)
 
 
 @dataclass(eq=False)
@@ -146,8 +143,9 @@ class PatchGame(ImageGame):
     tree: Tree
     rows: int
     columns: int
-    network: Any = None
-    output: Output = "probability"
+    network: Any
+    output: Output
+    own: ClassVar[bool] = False
     at_once: ClassVar[int] = TABLED
 
     def __post_init__(self) -> None:
@@ -188,10 +186,6 @@ class PatchGame(ImageGame):
     def trees(self) -> list[Tree]:
         """The grid, halved along its longer side, and so on."""
         return [self.tree] * len(self.players)
-
-    def attributed(self, values: Values) -> dict[str, Any]:
-        """By patch; represented by the mean grey of each, 0-1."""
-        return super().attributed(values) | {"own": None}
 
 
 @dataclass(eq=False)
@@ -273,6 +267,10 @@ def _replacements(network: Any, images: Tensor, absent: Absent, segments: Items)
     if absent == "blur":
         return [blur(images, default_sigma(*images.shape[2:]))]
     if absent == "mean":
+        if int(segments.max(initial=0)) + 1 == images.shape[2] * images.shape[3]:
+            raise XalError(
+                "absent: mean changes nothing where every pixel is a part; take fewer parts, or another absent"
+            )
         return [torch.from_numpy(filled(images.double().cpu().numpy(), segments)).to(images)]
     if absent == "labelled":
         return [each[None].to(images) for each in background_of(network, 0)]
@@ -301,12 +299,16 @@ class ByCoalitions(Explainer):
     """What is explained: the class's probability, or its margin (logit)."""
     patches: Annotated[int, Field(ge=2)] = 7
     """Images: rows and columns of the grid."""
-    superpixels: Annotated[int, Field(ge=2)] | None = None
-    """Images: in place of the grid, about so many superpixels (SLICO) of each image's own."""
+    superpixels: Annotated[int, Field(ge=4)] | None = None
+    """Images: in place of the grid, about so many superpixels (SLICO) of each image's own; null: the grid."""
     absent: Absent = "blur"
     """Images: what absent parts show; mean: their mean colour; labelled: the labelled images drawn as background."""
     background: Annotated[int, Field(ge=1)] = 8
-    """Labelled items whose numbers (or patches, with absent: labelled) stand for absent ones."""
+    """Labelled items whose numbers (or parts, with absent: labelled) stand for absent ones."""
+
+    def __post_init__(self) -> None:
+        if self.superpixels is not None and self.patches != type(self).patches:
+            raise XalError(f"patches: a grid and superpixels: {self.superpixels} exclude each other; give one of them")
 
     @property
     def background_items(self) -> int:
@@ -317,6 +319,12 @@ class ByCoalitions(Explainer):
     def space(self) -> Literal["shared", "own"]:  # type: ignore[override]
         """Own where there are superpixels."""
         return "shared" if self.superpixels is None else "own"
+
+    def unfit(self, kind: str) -> str | None:
+        """Only images have superpixels."""
+        if self.superpixels is not None and kind != "image":
+            return f"finds superpixels in images, the pool holds {kind}; set superpixels to null"
+        return super().unfit(kind)
 
     def game(self, network: Any, payload: Payload) -> Game:
         """The game of a payload of any kind."""
@@ -338,4 +346,4 @@ class ByCoalitions(Explainer):
             segments = grid_of(payload.shape[2], payload.shape[3], self.patches)[0]
         else:
             segments = superpixels_of(payload, self.superpixels)
-        return ImageGame(payload, segments, [], None).represented()
+        return greys(payload, segments)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.segmentation import slic
 from torch import Tensor
 
 from xal.explainers.trees import Tree, grid
@@ -28,10 +27,12 @@ def grid_of(height: int, width: int, patches: int) -> tuple[Segments, Tree, int,
 def superpixels_of(images: Tensor, wanted: int) -> Segments:
     """(b, h, w) the superpixel of each pixel, from 0, an image's in the order of their first pixels.
 
-    About `wanted` an image: SLICO (R. Achanta et al. 2012), whose parts are as even in textures as elsewhere, in
-    CIELAB, by scikit-image, of each image alone. images: (b, c, h, w), 0-255; other than three channels are seen as
-    grey.
+    SLICO (R. Achanta et al. 2012), whose parts are as even in textures as elsewhere, in CIELAB, by scikit-image, of
+    each image alone. About `wanted` an image: centres lie on whole pixels, evenly spaced, so small images have fewer or
+    more. images: (b, c, h, w), 0-255; other than three channels are seen as grey.
     """
+    from skimage.segmentation import slic
+
     colours = images.double() / 255
     shown = colours if images.shape[1] == 3 else colours.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     each = shown.permute(0, 2, 3, 1).cpu().numpy()
@@ -54,6 +55,11 @@ def means(pixels: Values, segments: Segments) -> Values:
     place = (image * f + segments).ravel()
     total, count = (np.bincount(place, weights, len(pixels) * f) for weights in (pixels.ravel(), None))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(len(pixels), f)
+
+
+def greys(images: Tensor, segments: Segments) -> Values:
+    """(b, f) mean grey of each part, 0-1, NaN where an image has fewer. images: (b, c, h, w), 0-255."""
+    return means(images.double().mean(dim=1).cpu().numpy() / 255, segments)
 
 
 def filled(images: Values, segments: Segments) -> Values:

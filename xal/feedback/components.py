@@ -1,8 +1,8 @@
 """The components that a correction speaks of: which were shown, what they are called, which part of an item they are.
 
-A component is a column of an explanation's attributions: a word, a table's column, a pixel, a patch, a feature that
-EBAnO found, or a concept of the model's own, which is no part of the item. Of an item that no explanation was shown of,
-components are those of its payload.
+A component is a column of an explanation's attributions: a word, a table's column, a pixel, a patch, a superpixel, a
+feature that EBAnO found, or a concept of the model's own, which is no part of the item. Of an item that no explanation
+was shown of, components are those of its payload.
 """
 
 from __future__ import annotations
