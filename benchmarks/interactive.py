@@ -1,20 +1,25 @@
 """Learning from corrections: what a step of CALI costs, and LIME of many items at once against the `lime` package.
 
-    python benchmarks/interactive.py [--json FILE] [--repeats 3] [--only cali,lime]
+    python benchmarks/interactive.py [--json FILE] [--repeats 3] [--only cali,lime,image]
 
 cali: a campaign on colors, one query a round, on one core: cali_step_s is the median time of a round's query (the
 margin over the pool, the explanation), label (with its correction) and update (fine-tuning on all labelled items,
 twice through) after `LABELS` labels, commits to the ledger with it. lime: SST-5 sentences, the linear SVM over TF-IDF,
 as many coalitions an item, kernel and ridge penalty, no feature selection; the package, one item after another, is
 given FEW of them. lime_agreement is the mean correlation of the two explanations of an item, lime_self_agreement
-that of the package's with itself under another seed, which sampling limits.
+that of the package's with itself under another seed, which sampling limits. image: the same of SUPERPIXELS superpixels
+of Fashion-MNIST, the convnet with untrained weights; the package is given the superpixels, and images as it sends them
+to a network, ten at a time.
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from lime.lime_image import LimeImageExplainer
 from lime.lime_text import LimeTextExplainer
 from partition_shap import sentences, svm
 from sklearn.linear_model import Ridge
@@ -25,24 +30,30 @@ from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import Recipe
 from xal.config import parse
 from xal.data.confounded import build_colors
+from xal.data.demo import CLASSES as CLOTHES
+from xal.data.demo import demo_pool
+from xal.data.images import decode
 from xal.explainers.lime import Lime
+from xal.models import Network
+from xal.models.convnet import Convnet
 from xal.models.memory import keep_freed_memory
 from xal.progress import Reporter
 from xal.report.runs import read_run
 
 ITEMS, FEW, SAMPLES = 1000, 20, 1000
+IMAGES, SUPERPIXELS = 60, 30
 LABELS, STEPS = 100, 40
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.set_defaults(repeats=3)
-    parser.add_argument("--only", default="cali,lime")
+    parser.add_argument("--only", default="cali,lime,image")
     options = parser.parse_args()
     keep_freed_memory()
     measures: dict[str, float] = {}
     for name in options.only.split(","):
-        measures |= {"cali": cali, "lime": lime}[name](options.repeats)
+        measures |= {"cali": cali, "lime": lime, "image": image}[name](options.repeats)
     write(options.json, measures)
 
 
@@ -120,28 +131,75 @@ def lime(repeats: int) -> dict[str, float]:
             explanations.append(by_word)
         return explanations
 
-    took = seconds({"ours": lambda: ours.explain(network, payload, of), "theirs": lambda: theirs(0)}, repeats)
-    first, second = theirs(0), theirs(1)
-    mine = [
+    mine = lambda first: [  # noqa: E731
         {word: float(found.attributions[item, words.column(word)]) for word in each} for item, each in enumerate(first)
     ]
-    rates = ITEMS / took["ours"], FEW / took["theirs"]
-    agreement, itself = correlation(mine, first), correlation(second, first)
+    return compared(
+        f"LIME of SST-5 sentences, {SAMPLES} coalitions each", "lime", ITEMS,
+        lambda: ours.explain(network, payload, of), theirs, mine, repeats,
+    )  # fmt: skip
+
+
+def image(repeats: int) -> dict[str, float]:
+    model = Convnet()
+    network = Network(model, model.create((3, 28, 28), len(CLOTHES), seed=0))
+    table = demo_pool().read_span(0, IMAGES, ["image"])
+    images = torch.from_numpy(decode(table["image"].to_pylist(), (3, 28, 28))[0])
+    of = network.probabilities(images).argmax(1)
+    ours = Lime(samples=SAMPLES, superpixels=SUPERPIXELS, absent="mean")
+    found = ours.explain(network, images, of)
+
+    def ask(shown: np.ndarray) -> np.ndarray:
+        return network.probabilities(torch.from_numpy(np.asarray(shown)).permute(0, 3, 1, 2).float()).numpy()
+
+    def theirs(seed: int) -> list[dict[int, float]]:
+        explanations = []
+        for item, number in enumerate(of[:FEW].tolist()):
+            each = LimeImageExplainer(random_state=seed).explain_instance(
+                images[item].permute(1, 2, 0).numpy().astype(np.double),
+                ask,
+                labels=(number,),
+                top_labels=None,
+                num_samples=SAMPLES,
+                segmentation_fn=lambda _, item=item: found.segments[item],
+            )
+            explanations.append(dict(each.local_exp[number]))
+        return explanations
+
+    mine = lambda first: [  # noqa: E731
+        {part: float(found.attributions[item, part]) for part in each} for item, each in enumerate(first)
+    ]
+    with torch.inference_mode():
+        return compared(
+            f"LIME of {SUPERPIXELS} superpixels, 28 x 28, convnet, {SAMPLES} coalitions each", "lime_image", IMAGES,
+            lambda: ours.explain(network, images, of), theirs, mine, repeats,
+        )  # fmt: skip
+
+
+def compared(
+    title: str, name: str, items: int, ours: Callable[[], object], theirs: Callable[[int], list[dict[Any, float]]],
+    mine: Callable[[list[dict[Any, float]]], list[dict[Any, float]]], repeats: int,
+) -> dict[str, float]:  # fmt: skip
+    """mine: our explanations of the items of the package's, as it has them."""
+    took = seconds({"ours": ours, "theirs": lambda: theirs(0)}, repeats)
+    first, second = theirs(0), theirs(1)
+    rates = items / took["ours"], FEW / took["theirs"]
+    agreement, itself = correlation(mine(first), first), correlation(second, first)
     show(
-        f"LIME of SST-5 sentences, {SAMPLES} coalitions each",
+        title,
         ("", "items/s", "correlation with the package's"),
         [("xal", f"{rates[0]:.1f}", f"{agreement:.3f}"), ("lime", f"{rates[1]:.2f}", f"{itself:.3f} (another seed)")],
     )
     return {
-        "lime_speedup": rates[0] / rates[1],
-        "lime_items_per_s": rates[0],
-        "lime_agreement": agreement,
-        "lime_self_agreement": itself,
+        f"{name}_speedup": rates[0] / rates[1],
+        f"{name}_items_per_s": rates[0],
+        f"{name}_agreement": agreement,
+        f"{name}_self_agreement": itself,
     }
 
 
-def correlation(one: list[dict[str, float]], other: list[dict[str, float]]) -> float:
-    """Mean over items of the correlation of their words' attributions."""
+def correlation(one: list[dict[Any, float]], other: list[dict[Any, float]]) -> float:
+    """Mean over items of the correlation of their attributions."""
     found = []
     for mine, theirs in zip(one, other, strict=True):
         shared = sorted(mine.keys() & theirs.keys())
