@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from xal.encoders.bags import Hashing
 from xal.errors import XalError
 from xal.models.heads import LinearSvm, LogisticRegression, Mlp
 
@@ -21,9 +23,9 @@ def labels(classes: int) -> np.ndarray:
     )
 
 
-def network(model, y, classes):
-    state, psi = model.train(X, y, classes, 0)
-    return model.network({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, (6,), classes), psi
+def network(model, y, classes, x=X):
+    state, psi = model.train(x, y, classes, 0)
+    return model.network({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, x.shape[1:], classes), psi
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -72,3 +74,20 @@ def test_one_class_cannot_be_learned() -> None:
 def test_gradients_are_refused() -> None:
     with pytest.raises(XalError, match="has no gradients"):
         _ = network(LinearSvm(), labels(2), 2)[0].module
+
+
+def test_wide_bags_are_embedded_in_few_columns() -> None:
+    """Distances keep within some percent, more than the 2.2% of a dense projection; an embedding in any company."""
+    generator = np.random.default_rng(0)
+    vocabulary = np.array([f"w{number}" for number in range(3000)])
+    texts = np.array([" ".join(generator.choice(vocabulary, 30)) for _ in range(60)], object)
+    narrow, wide = (
+        network(LogisticRegression(encoder=Hashing(bits=bits)), np.arange(60) % 2, 2, texts)[0] for bits in (10, 16)
+    )
+    exact = narrow._encoding.encode(texts).toarray()
+    assert np.array_equal(narrow.embed(texts)[1].numpy(), exact) and exact.shape == (60, 1024)
+    found, whole = wide.embed(texts)[1].numpy(), wide._encoding.encode(texts).toarray()
+    assert found.shape == (60, 1024) and whole.shape == (60, 65536)
+    ratio = pdist(found) / pdist(whole)
+    assert np.sqrt(((ratio - 1) ** 2).mean()) < 0.05 and np.abs(ratio - 1).max() < 0.2
+    assert np.array_equal(wide.embed(texts[7:9])[1].numpy(), found[7:9])

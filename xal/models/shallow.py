@@ -15,6 +15,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from xal.types import Floats, Matrix, Rows
 Payload = Any
 """Texts (sequence of str), or features (b, d)."""
 Outputs = npt.NDArray[np.float64]
+EMBEDDED = 1024  # columns of an embedding, at most
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -191,6 +193,15 @@ def _platt(outputs: Outputs, index: npt.NDArray[np.int64]) -> State:
     return {"platt.a": np.array([each.a_ for each in fitted]), "platt.b": np.array([each.b_ for each in fitted])}
 
 
+@lru_cache(maxsize=2)
+def _projection(words: int) -> Matrix:
+    """(words, EMBEDDED) sparse."""
+    from sklearn.random_projection import SparseRandomProjection
+
+    fitted = SparseRandomProjection(EMBEDDED, random_state=0).fit(sparse.csr_array((1, words)))
+    return sparse.csr_array(fitted.components_.T)
+
+
 class ShallowNetwork:
     """A trained shallow model. Explainers ask it about coalitions of words."""
 
@@ -213,10 +224,17 @@ class ShallowNetwork:
         return self._answer(self._encoding.encode(payload), output)
 
     def embed(self, payload: Payload) -> tuple[Tensor, Tensor]:
-        """((b, c) probabilities, (b, d) the encoder's vectors)."""
+        """((b, c) probabilities, (b, d) the encoder's vectors; bags of over EMBEDDED words are projected to as many).
+
+        The projection is random, always the same, and keeps distances within some percent (P. Li, T. Hastie and K.
+        Church 2006): strategies want dense vectors, and those of bags would fill the memory.
+        """
         vectors = self._encoding.encode(payload)
-        whole = vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
-        return torch.from_numpy(self._answer(vectors, "probability")), torch.from_numpy(whole)
+        told = torch.from_numpy(self._answer(vectors, "probability"))
+        if isinstance(vectors, np.ndarray):
+            return told, torch.from_numpy(vectors)
+        short = vectors if vectors.shape[1] <= EMBEDDED else vectors @ _projection(vectors.shape[1])
+        return told, torch.from_numpy(short.toarray())
 
     def coalitions(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
         """Answers for texts of which only some words are left: (items (n,), masks (n, m)) -> (n, c)."""
