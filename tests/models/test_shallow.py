@@ -1,16 +1,19 @@
 """Shallow classifiers against scikit-learn's own pipelines."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import pdist
-from sklearn.calibration import CalibratedClassifierCV
+from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from xal.encoders.bags import Hashing
 from xal.errors import XalError
 from xal.models.heads import LinearSvm, LogisticRegression, Mlp
+from xal.models.shallow import Extra
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(120, 6)).astype(np.float32) * [1, 5, 0.1, 1, 1, 1] + 3
@@ -91,3 +94,29 @@ def test_wide_bags_are_embedded_in_few_columns() -> None:
     ratio = pdist(found) / pdist(whole)
     assert np.sqrt(((ratio - 1) ** 2).mean()) < 0.05 and np.abs(ratio - 1).max() < 0.2
     assert np.array_equal(wide.embed(texts[7:9])[1].numpy(), found[7:9])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_calibration_is_of_the_head_that_learned_from_copies() -> None:
+    """Copies that move the head as far as these would leave a calibration by labels alone behind, as here by hand."""
+    y = labels(2)
+    moved = np.repeat(X, 5, axis=0)
+    moved[:, 0] = np.where(np.repeat(y, 5) == 1, moved[:, 0] - 4, moved[:, 0])  # class 1 lies where 0 was, too
+    copies = Extra(payload=moved, labels=np.repeat(y, 5), weights=np.ones(600), source=np.repeat(np.arange(120), 5))
+    model = LogisticRegression(C=(0.5,))
+    state, _ = model.train(X, y, 2, 0, copies)
+    found = model.network({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, (6,), 2)
+    mean, scale = X.astype(np.float64).mean(0), np.where(X.std(0) > 1e-9, X.astype(np.float64).std(0), 1)
+    outputs = np.empty(120)
+    for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(X, y):
+        both = [(x - mean) / scale for x in (X[train], moved[np.isin(copies.source, train)])]
+        head = model.head(0.5, 0).fit(np.concatenate(both), np.concatenate([y[train], np.repeat(y[train], 5)]))
+        outputs[test] = head.decision_function((X[test] - mean) / scale)
+    sigmoid = _SigmoidCalibration().fit(outputs, y)
+    margin = found.outputs(X, "margin")[:, 1]
+    np.testing.assert_allclose(found.probabilities(X).numpy()[:, 1], sigmoid.predict(margin), atol=1e-6)
+    plain = network(model, y, 2)[0]
+    assert np.abs(plain.outputs(X, "margin")[:, 1] - margin).mean() > 1  # the head did move
+    strangers = dataclasses.replace(copies, labels=np.full(600, 7), source=np.full(600, -1))
+    same, _ = model.train(X, y, 2, 0, strangers)  # copies of a class that nobody labelled
+    np.testing.assert_array_equal(same["classes"], [0, 1])

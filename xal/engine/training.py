@@ -98,8 +98,8 @@ class TrainJob:
     def _shallow(self, model: Shallow, weights: Path | None, workers: int) -> dict[str, Any]:
         if workers > 1:
             raise XalError(f"engine.train_workers: model '{model.name}' is trained by one process; set it to 0 or 1")
-        payload, labels = self._texts_or_features(model)
-        extra = self._extra(model)
+        ids, payload, labels = self._texts_or_features(model)
+        extra = self._extra(model, ids)
         with threadpool_limits(self.settings.threads):  # sums in another order would be other weights
             state, psi = model.train(payload, labels, self.classes, self.seed, extra)
         if weights is not None:
@@ -116,25 +116,30 @@ class TrainJob:
             "calibrated": "platt.a" in state,
         }
 
-    def _texts_or_features(self, model: Shallow) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-        parts, labels = [], []
+    def _texts_or_features(self, model: Shallow) -> tuple[list[str], npt.NDArray[Any], npt.NDArray[np.int64]]:
+        ids: list[str] = []
+        parts = []
         for path in self.payloads:
             table = read_items(path, ["id", model.kind])
             table = table.filter(pa.array([item not in self.holdout for item in table["id"].to_pylist()]))
             parts.append(self._payload(table, path))
-            labels += [self.labels[item] for item in table["id"].to_pylist()]
-        return np.concatenate(parts), np.array(labels, np.int64)
+            ids += table["id"].to_pylist()
+        return ids, np.concatenate(parts), np.array([self.labels[item] for item in ids], np.int64)
 
-    def _extra(self, model: Shallow) -> Extra | None:
+    def _extra(self, model: Shallow, ids: Sequence[str]) -> Extra | None:
         """Synthetic items; None: there are none."""
-        tables = [read_items(path, [model.kind, "class_index", "weight"]) for path in self.synthetic]
+        tables = [read_items(path, [model.kind, "source", "class_index", "weight"]) for path in self.synthetic]
         tables = [table for table in tables if len(table)]
         if not tables:
             return None
+        place = {item: number for number, item in enumerate(ids)}
         return Extra(
             payload=np.concatenate([self._payload(table, self.synthetic[0]) for table in tables]),
             labels=np.concatenate([table["class_index"].to_numpy() for table in tables]).astype(np.int64),
             weights=np.concatenate([table["weight"].to_numpy() for table in tables]).astype(np.float64),
+            source=np.array(
+                [place.get(item, -1) for table in tables for item in table["source"].to_pylist()], np.int64
+            ),
         )
 
     def _examples(self) -> tuple[Examples, Examples, int]:

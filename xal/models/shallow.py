@@ -44,6 +44,7 @@ class Extra:
     payload: Payload
     labels: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float64]  # in the loss, where a labelled item has 1
+    source: npt.NDArray[np.int64]  # which labelled item each was made from; -1: one that is not among them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,8 @@ class Shallow(Model):
     ) -> tuple[State, Any]:
         """(what was learned, the chosen value of the grid) from labelled items.
 
-        extra: synthetic items that the chosen head learns from, too; encoder, grid and calibration see labels alone.
+        extra: synthetic items that heads learn from, too, those of cross-validation from the ones made from items that
+        they learn from: or calibration would be that of another head. What is fitted and judged else are labels alone.
         Raises XalError where all labels are the same.
         """
         present = np.unique(labels)
@@ -116,30 +118,20 @@ class Shallow(Model):
                 "(budget.initial), or begin with some of each (budget.balanced)"
             )
         state = dict(self.encoder.fit(payload)) if self.encoder else _scaling(payload)
-        vectors = self.encoding(state).encode(payload)
+        encoding = self.encoding(state)
+        items = _Items(encoding, payload, labels, extra)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of heads that stop before they converge: the grid judges them
-            psi, calibration = self._choose(vectors, labels, seed)
-            if extra is None:
-                head = self.head(psi, seed).fit(vectors, labels)
-            else:
-                head = self._fit_all(psi, seed, vectors, labels, extra, self.encoding(state))
+            psi, calibration = self._choose(items, seed)
+            head = items.fit(self.head(psi, seed), np.arange(len(labels)))
         state |= {f"head.{name}": values for name, values in self.learned(head).items()}
         return {**state, "classes": present.astype(np.int64), **calibration}, psi
 
-    def _fit_all(
-        self, psi: Any, seed: int, vectors: Matrix, labels: npt.NDArray[np.int64], extra: Extra, encoding: Encoding
-    ) -> Any:
-        more = encoding.encode(extra.payload)
-        both = np.concatenate([vectors, more]) if isinstance(vectors, np.ndarray) else sparse.vstack([vectors, more])
-        whole = sparse.csr_array(both) if sparse.issparse(both) else both
-        weights = np.concatenate([np.ones(len(labels)), extra.weights])
-        return self.head(psi, seed).fit(whole, np.concatenate([labels, extra.labels]), sample_weight=weights)
-
-    def _choose(self, vectors: Matrix, labels: npt.NDArray[np.int64], seed: int) -> tuple[Any, State]:
+    def _choose(self, items: _Items, seed: int) -> tuple[Any, State]:
         from sklearn.metrics import f1_score
         from sklearn.model_selection import StratifiedKFold
 
+        labels = items.labels
         present, counts = np.unique(labels, return_counts=True)
         folds = min(self.folds, int(counts.min()))
         if folds < 2 or (not self.calibrate and len(self.grid) == 1):
@@ -150,8 +142,8 @@ class Shallow(Model):
         for psi in self.grid:
             outputs = np.empty((len(labels), len(present)))
             for train, test in splits:
-                head = self.head(psi, seed).fit(vectors[train], labels[train])
-                outputs[test] = self.outputs(vectors[test], self.learned(head))
+                head = items.fit(self.head(psi, seed), train)
+                outputs[test] = self.outputs(items.vectors[test], self.learned(head))
             tried.append((float(f1_score(index, outputs.argmax(axis=1), average="macro")), psi, outputs))
         _, psi, outputs = max(tried, key=lambda each: each[0])  # the first best
         return psi, _platt(outputs, index) if self.calibrate else {}
@@ -165,6 +157,27 @@ class Shallow(Model):
     def network(self, weights: dict[str, Tensor], shape: Shape, classes: int, **where: Any) -> ShallowNetwork:
         """Ready to answer, always on the CPU."""
         return ShallowNetwork(self, {name: value.numpy() for name, value in weights.items()}, classes)
+
+
+class _Items:
+    """Labelled items as vectors, and what was made from them."""
+
+    def __init__(
+        self, encoding: Encoding, payload: Payload, labels: npt.NDArray[np.int64], extra: Extra | None
+    ) -> None:
+        self.vectors, self.labels, self.extra = encoding.encode(payload), labels, extra
+        self.more = None if extra is None else encoding.encode(extra.payload)
+
+    def fit(self, head: Any, chosen: Rows) -> Any:
+        """The head, fitted to the chosen items and what was made from them, or from none of the items."""
+        vectors, labels = self.vectors[chosen], self.labels[chosen]
+        if self.extra is None or self.more is None:
+            return head.fit(vectors, labels)
+        also = np.isin(self.extra.source, [*chosen, -1]) & np.isin(self.extra.labels, labels)
+        both = [vectors, self.more[also]]
+        whole = np.concatenate(both) if isinstance(vectors, np.ndarray) else sparse.csr_array(sparse.vstack(both))
+        weights = np.concatenate([np.ones(len(chosen)), self.extra.weights[also]])
+        return head.fit(whole, np.concatenate([labels, self.extra.labels[also]]), sample_weight=weights)
 
 
 class Standardised(Encoding):
