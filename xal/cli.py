@@ -301,9 +301,10 @@ def main() -> None:
         else:
             raise
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command continues where it stood", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):  # which typer has caught
+            print("stopped; the same `xal run` or `xal tune` continues where it stood", file=sys.stderr)
+        raise
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

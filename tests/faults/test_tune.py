@@ -1,4 +1,4 @@
-"""`xal tune`, killed by SIGKILL with all it started: the same command goes on, and what was computed stays."""
+"""`xal tune`, stopped, or killed by SIGKILL with all it started: the same command goes on from what was computed."""
 
 import json
 import os
@@ -22,25 +22,7 @@ def begun(path: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for each in family:
-        try:
-            os.kill(each.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
-
-
-def models(path: Path) -> dict[Path, int]:
-    """Of committed rounds, and when they were written."""
-    return {file: file.stat().st_mtime_ns for file in (path / "tune" / "trials").glob("*/seed0/round-*/**/model*")}
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.timeout(600)
-def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+def write_recipe(tmp_path: Path) -> None:
     recipe = {
         "pool": {"source": str(text_pool(tmp_path / "pool.parquet", 300, 0))},
         "model": {"name": "linear_svm", "encoder": "tfidf", "C": [1.0]},
@@ -57,6 +39,46 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
         },
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for each in family:
+        try:
+            os.kill(each.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def models(path: Path) -> dict[Path, int]:
+    """Of committed rounds, and when they were written."""
+    return {file: file.stat().st_mtime_ns for file in (path / "tune" / "trials").glob("*/seed0/round-*/**/model*")}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_search_says_so_and_names_no_best(tmp_path: Path, number: signal.Signals) -> None:
+    write_recipe(tmp_path)
+    process = begun(tmp_path)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.decode())
+        if f"1 of {TRIALS}" in lines[-1]:
+            break
+    process.send_signal(number)
+    told = "".join(lines) + process.stdout.read().decode()
+    assert process.wait(60) == 130, told
+    assert "continues where it stood" in told and "best:" not in told and "***" not in told
+    assert not (tmp_path / "tune" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+    write_recipe(tmp_path)
     computed: dict[Path, int] = {}
     for wanted in (1, 5):  # models of round 0 to 2 of each trial: the first is begun, the second too
         process = begun(tmp_path)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,12 +48,16 @@ def search(
 ) -> list[dict[str, Any]]:
     """Every trial: theta, value (None: it failed), round reached, and why it failed; larger values are better.
 
-    space: by path a list of choices, or (low, high, log, whole). A folder that holds a search is continued.
+    space: by path a list of choices, or (low, high, log, whole). A folder that holds a search is continued. Raises
+    KeyboardInterrupt where SIGINT or SIGTERM ended it before all trials had, which Ray Tune itself takes for an end.
     """
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told in one line each
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", "The reported value is ignored")  # of a trial that goes on: Tune tells it again
     session = RaySession(engine)
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if main else None
     try:
         at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
         trainable = tune.with_resources(_trial(objective), {"cpu": 1})
@@ -80,12 +87,15 @@ def search(
                 ),
             )
         results = tuner.fit()
+        ended = results._experiment_analysis.trials
+        if len(ended) < trials or not all(trial.is_finished() for trial in ended):
+            raise KeyboardInterrupt
         # a restored result forgets the settings of a trial that failed before it reported; the trial does not
-        return [
-            _told(result, trial) for result, trial in zip(results, results._experiment_analysis.trials, strict=True)
-        ]
+        return [_told(result, trial) for result, trial in zip(results, ended, strict=True)]
     finally:
         session.close()
+        if main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _trial(objective: Objective) -> Callable[[dict[str, Any]], None]:
