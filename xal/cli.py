@@ -232,6 +232,11 @@ def explain(
     name = "text" if text is not None else re.sub(r"[^\w-]+", "-", image.stem if image else item or "")
     picture = content.startswith(b"\x89PNG")
     destination = out or Path(f"{name}-why.{'png' if picture else 'html'}")
+    kinds = (".png",) if picture else (".html", ".htm")
+    if destination.suffix.lower() not in kinds:
+        raise RunError(f"--out {destination}: a {'picture' if picture else 'page'} is written; end it with {kinds[0]}")
+    if image is not None and destination.exists() and destination.samefile(image):
+        raise RunError(f"--out {destination} is the image that is explained; choose another")
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_bytes(content)
     console.print(line, markup=False)
@@ -260,14 +265,26 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
 def list_components() -> None:
     """What a recipe can name, with fields and defaults."""
     from xal.campaign.annotators import Annotator
+    from xal.campaign.recipe import Budget, PoolSection, Recipe
+    from xal.campaign.search_space import Search
     from xal.encoders import Encoder
     from xal.engine import Engine
     from xal.explainers import Explainer
     from xal.feedback import Feedback
     from xal.models import Model
+    from xal.models.training import TrainSettings
     from xal.strategies import Strategy
 
     importlib.import_module("xal.campaign.simulated")  # registers itself
+    sections = {"": Recipe, "pool": PoolSection, "train": TrainSettings, "budget": Budget, "search": Search}
+    table = Table(title="sections", title_justify="left", title_style="bold", show_edge=False)
+    for column in ("section", "fields"):
+        table.add_column(column, overflow="fold")
+    for name, section in sections.items():
+        own = [field for field in dataclasses.fields(section) if section is not Recipe or field.name not in sections]
+        table.add_row(name, ", ".join(map(_field, own)))
+    console.print(table)
+    console.print()
     families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, Engine]
     for family in families:
         table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)

@@ -62,7 +62,7 @@ def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
         small(pool, explainer=own)
     small(pool, strategy="explanation_disagreement", explainer=explainer)
     small(pool, strategy="alex", explainer=own)
-    with pytest.raises(ConfigError, match="patches: a grid and superpixels: 9 exclude each other"):
+    with pytest.raises(ConfigError, match="patches: 4 and superpixels: 9 exclude each other"):
         small(pool, strategy="alex", explainer=own | {"patches": 4})
     words = text_pool(tmp_path / "words.parquet", 60, 0)
     with pytest.raises(ConfigError, match=f"'{explainer}' finds superpixels in images, the pool holds text; set"):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.recipes import CLASSES, small, write_pool
+from tests.recipes import CLASSES, small, text_pool, write_pool
 from xal import cli
-from xal.campaign.recipe import Recipe
+from xal.campaign.recipe import Recipe, load
 from xal.config import unparse
+from xal.explainers.shap_partition import ShapPartition
 
 
 def xal(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -97,6 +98,13 @@ def test_file_annotator_round_trip(
     images = sorted((folder / "pictures").glob("*.png"))
     assert xal("explain", runs, images[0], "--out", tmp_path / "why.png", monkeypatch=monkeypatch) == 0
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG") and "nPIR" in capsys.readouterr().out
+    photo = images[0].read_bytes()
+    assert xal("explain", runs, images[0], "--out", images[0], monkeypatch=monkeypatch) == 2
+    assert (
+        "is the image that is explained; choose another" in capsys.readouterr().err and images[0].read_bytes() == photo
+    )
+    assert xal("explain", runs, images[0], "--out", tmp_path / "why.html", monkeypatch=monkeypatch) == 2
+    assert "a picture is written; end it with .png" in capsys.readouterr().err
 
 
 MISTAKES = """
@@ -194,3 +202,39 @@ def test_study_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     capsys.readouterr()
     assert xal("study", "ebano", tmp_path / "tested", "--class", "stripes", monkeypatch=monkeypatch) == 2
     assert "'stripes' is not a class; did you mean 'striped'?" in capsys.readouterr().err
+
+
+def test_recipes_of_texts_need_name_no_explainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool, recipe = text_pool(tmp_path / "pool.parquet", 60, 0), tmp_path / "recipe.yaml"
+    given = {
+        "pool": {"source": str(pool)}, "model": {"name": "linear_svm", "encoder": "tfidf", "C": [1.0]},
+        "strategy": "random", "budget": {"initial": 20, "per_round": 5, "rounds": 1}, "engine": "serial",
+    }  # fmt: skip
+    recipe.write_text(yaml.safe_dump(given))
+    assert load(recipe).explainer == ShapPartition()
+    runs = tmp_path / "runs"
+    assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
+    recipe.write_text(yaml.safe_dump(given | {"model": "linear_svm"}))
+    assert xal("validate", recipe, monkeypatch=monkeypatch) == 2
+    assert "takes features, the pool holds text; give it an encoder, such as tfidf" in capsys.readouterr().err
+    search = given | {"strategy": "alex", "search": {"space": {"explainer.max_evals": {"low": 2, "high": 9}}}}
+    recipe.write_text(yaml.safe_dump(search))
+    assert xal("tune", recipe, "--out", runs, monkeypatch=monkeypatch) == 2
+    assert "holds runs; choose another --out for the search" in capsys.readouterr().err
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "search.yaml").write_text("{}")
+    recipe.write_text(yaml.safe_dump(given))
+    assert xal("run", recipe, "--out", tmp_path / "tune", monkeypatch=monkeypatch) == 2
+    assert "holds a search; choose another --out for the runs" in capsys.readouterr().err
+
+
+def test_the_list_names_sections_and_components(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert xal("list", monkeypatch=monkeypatch) == 0
+    out = "".join(capsys.readouterr().out.split())
+    assert all(
+        each in out for each in ("per_round=100", "plateau_factor=0.1", "stop_early=True", "judge=0", "max_evals")
+    )

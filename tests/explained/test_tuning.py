@@ -207,8 +207,8 @@ def test_numbers_are_whole_where_the_setting_is(tmp_path: Path) -> None:
     [
         ({"low": 3, "high": 2}, "expected less than high"),
         ({"low": 0, "high": 2, "log": True}, "wants low above 0"),
-        ({"low": 1}, "expected low and high, or choices"),
-        ({"choices": []}, "expected low and high, or choices"),
+        ({"low": 1}, "max_evals.low: expected low and high, or at least one of choices"),
+        ({"choices": []}, "max_evals.choices: expected low and high, or at least one of choices"),
     ],
 )
 def test_spans_that_are_none(tmp_path: Path, span: dict[str, Any], problem: str) -> None:

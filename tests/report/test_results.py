@@ -91,8 +91,12 @@ def test_bad_studies(tmp_path: Path) -> None:
         "One: q = 1: its runs have no arm 'margin'",
         f"One: q = 1: no file {tmp_path / 'none.png'}",
     ]
+    with pytest.raises(ConfigError, match="One: q = 1: its runs have no arm 'nobody'"):
+        write_results(studies(tmp_path, against="nobody"), page, "this test", print)
     unknown = studies(tmp_path, besides_measure=["explanation_f1"])
-    with pytest.raises(ConfigError, match="One: q = 1: its runs did not measure explanation_f1; only accuracy"):
+    with pytest.raises(
+        ConfigError, match="One: q = 1: its runs did not measure explanation_f1; they do accuracy, macro_f1"
+    ):
         write_results(unknown, page, "this test", print)
     (tmp_path / "nothing.yaml").write_text("studies: []\n")
     with pytest.raises(ConfigError, match="names none"):

@@ -163,6 +163,10 @@ class File(Annotator, name="file"):
         ids = table["id"].to_pylist()
         images, _ = decode(table["image"].to_pylist(), request.shape)
         explained = request.explanations() if self.explanations else {}
+        asked = {}
+        if request.feedback is not None and request.feedback.asks:
+            k = request.feedback.shown_to_people
+            asked = {name: shown_components(each, k) for name, each in explained.items()}
         ranks = {item.id: item.rank for item in request.items}
         (folder / "pictures").mkdir()
         pictures = {}
@@ -171,7 +175,7 @@ class File(Annotator, name="file"):
             (folder / plain).write_bytes(encode_png(image))
             if name in explained:
                 drawn = f"pictures/{ranks[name]:04d}-why.png"
-                (folder / drawn).write_bytes(panel(image, explained[name], request.classes))
+                (folder / drawn).write_bytes(panel(image, explained[name], request.classes, asked.get(name)))
             pictures[name] = (plain, drawn)
         return pictures
 

@@ -16,7 +16,7 @@ from xal.config import differences
 from xal.engine.engine import Session
 from xal.errors import RunError, XalError
 from xal.progress import Reporter
-from xal.store.directory import open_ledger, runs_below
+from xal.store.directory import SEARCH, open_ledger, runs_below
 
 
 def run_experiment(
@@ -32,6 +32,8 @@ def run_experiment(
     """
     specs = [replace(spec, ledger=ledger or os.environ.get("XAL_LEDGER")) for spec in runs(recipe, directory, seeds)]
     checked(recipe)
+    if (directory / SEARCH).exists():
+        raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_strangers(specs, directory)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors

@@ -59,7 +59,7 @@ def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int
         problems += more + ledger.correction_problems(corrections)
         if problems:
             raise LabelError(
-                f"{file}: {len(problems)} problems, nothing was imported\n"
+                f"{file}: {len(problems)} problem{'s' * (len(problems) > 1)}, nothing was imported\n"
                 + "\n".join(f"  - {problem}" for problem in problems)
             )
         new = ledger.add_labels(answers.labels, annotator, corrections)

@@ -77,7 +77,8 @@ class Recipe:
     arms: dict[str, Strategy] | None = None
     """Strategies to compare by name, everything else equal; instead of `strategy`."""
     explainer: Explainer | None = field(default_factory=Ebano)
-    """Explains what strategies ask for, and every queried item; null: no explanations are shown."""
+    """Explains what strategies ask for, and every queried item; null: no explanations are shown. A recipe file with a
+    model of texts or tables has shap_partition, unless it names another."""
     explainers: dict[str, Explainer] = field(default_factory=dict)
     """Other explainers for single arms, by the arm's name: to compare settings of one strategy."""
     annotator: Annotator = field(default_factory=Oracle)
@@ -198,7 +199,9 @@ class Recipe:
         """Of an item of the pool as the network takes it; ConfigError where model or explainer want another kind."""
         problems = []
         if self.model.kind != pool.kind:
-            problems.append(f"model: '{self.model.name}' takes {self.model.kind}, the pool holds {pool.kind}")
+            encoder = pool.kind == "text" and getattr(self.model, "encoder", False) is None
+            how = "; give it an encoder, such as tfidf" if encoder else ""
+            problems.append(f"model: '{self.model.name}' takes {self.model.kind}, the pool holds {pool.kind}{how}")
         for feedback in [self.feedback, *self.feedbacks.values()]:
             if feedback is not None and pool.kind not in feedback.kinds:
                 kinds = ", ".join(sorted(feedback.kinds))
@@ -305,8 +308,18 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
             mapping.setdefault("strategy", "margin")
         exact = "self_explaining" in _wants(mapping["feedback"])
         mapping.setdefault("explainer", "self_explaining" if exact else {"name": "lime", "repeats": 5})
+    if _kind(mapping.get("model")) not in (None, "image"):
+        mapping.setdefault("explainer", "shap_partition")
     recipe: Recipe = parse(Recipe, mapping, str(path))
     return recipe
+
+
+def _kind(model: Any) -> str | None:
+    try:
+        found: Model | None = parse(Model, model) if model else None
+    except ConfigError:
+        return None
+    return found.kind if found is not None else None
 
 
 def _wants(feedback: Any) -> frozenset[str]:

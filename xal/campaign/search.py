@@ -126,7 +126,9 @@ def prepared(
     """
     search = checked_search(recipe)
     if (search.mode == "replay") != (source is not None):
-        raise ConfigError(["search.mode: replay wants the labels of a run, --from RUN; oracle takes none"])
+        raise ConfigError(
+            ["search.mode: replay wants the labels of a run, --from RUN; oracle takes none (--set search.mode=replay)"]
+        )
     directory = directory.resolve()  # trials run in folders of Ray's own
     recipe = replace(recipe, search=None)
     pool = recipe.open_pool()

@@ -24,7 +24,8 @@ class Span:
     def __post_init__(self) -> None:
         bounds = self.low is not None and self.high is not None
         if bounds == (self.choices is not None) or (self.choices is not None and not self.choices):
-            raise ConfigError(["expected low and high, or choices"])
+            name = "low" if self.choices is None else "choices"
+            raise ConfigError([f"{name}: expected low and high, or at least one of choices"])
         if self.low is not None and self.high is not None:
             if not self.low < self.high:
                 raise ConfigError([f"low: expected less than high = {self.high:g}, got {self.low:g}"])

@@ -17,6 +17,7 @@ from xal.engine import RayEngine, Serial
 from xal.errors import RunError
 from xal.progress import Reporter
 from xal.report.tuning import importance, write_search
+from xal.store.directory import SEARCH, is_run, runs_below
 
 
 def run_search(
@@ -87,7 +88,9 @@ def _claim(recipe: Recipe, directory: Path, source: Path | None) -> None:
     """Write, or check, whose search this is."""
     whole = unparse(recipe) | {"from": None if source is None else str(source.resolve())}
     del whole["engine"]
-    path = directory / "search.yaml"
+    path = directory / SEARCH
+    if not path.exists() and (is_run(directory) or runs_below(directory)):
+        raise RunError(f"{directory} holds runs; choose another --out for the search")
     directory.mkdir(parents=True, exist_ok=True)
     if path.exists():
         changed = differences(whole, yaml.safe_load(path.read_text(encoding="utf-8")))

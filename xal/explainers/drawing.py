@@ -24,7 +24,7 @@ PAGE = """<!doctype html><meta charset=utf-8>
 <style>body{{font:16px/1.7 system-ui,sans-serif;max-width:48em;margin:2em auto;padding:0 1em}}
 td{{padding:0 1em 0 0}}small{{color:#6b7280}}</style>
 <h3>{title}</h3>{shown}
-<p><small>Red, or above 0: speaks for this class; blue, or below 0: against it.</small></p>
+<p><small>Red, or above 0: speaks for this class; blue, or below 0: against it. The strongest: {most:.3g}.</small></p>
 """
 
 
@@ -115,18 +115,27 @@ def page_of(payload: Any, explanation: Explanations, title: str, names: Sequence
         rows = strongest_words(payload, explanation, names, most=explanation.attributions.shape[1])
         cells = (f"<tr><td>{html.escape(name)}</td><td>{value:+.4f}</td></tr>" for name, value in rows)
         shown = f"<table>{''.join(cells)}</table>"
-    return PAGE.format(title=html.escape(title), shown=shown)
+    values = explanation.attributions
+    most = np.abs(values if isinstance(values, np.ndarray) else values.data).max(initial=0)
+    return PAGE.format(title=html.escape(title), shown=shown, most=most)
 
 
-def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:
-    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices; concepts as bars."""
+def panel(
+    image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str], shown: Sequence[int] | None = None
+) -> bytes:
+    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices; concepts as bars.
+
+    shown: the parts that are numbered; None: all.
+    """
     if explanation.concepts is not None:
         return _bars(image, explanation, classes)
     ebano = explanation.npirp is not None
     figure = Figure(figsize=(9.2 if ebano else 7.0, 2.9), dpi=110, layout="constrained")
     axes = figure.subplots(1, 4 if ebano else 3, width_ratios=[1, 1, 1, 1.1] if ebano else [1, 1, 1])
     name = classes[int(explanation.explained_class[0])]
-    titles = ("image", f"{int(explanation.k[0])} features", "nPIR" if ebano else "attributions")
+    most = float(np.abs(explanation.heat[0]).max())
+    third = "nPIR" if ebano else f"red for, blue against, to ±{most:.2g}"
+    titles = ("image", f"{int(explanation.k[0])} features", third)
     second = feature_map(image, explanation) if ebano else displayable(image)
     views = (displayable(image), second, heat_map(image, explanation))
     for axis, title, view in zip(axes, titles, views, strict=False):
@@ -137,7 +146,7 @@ def panel(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
     if ebano:
         _table(axes[3], explanation, title)
     else:
-        _outline(axes[1], explanation.segments[0])
+        _outline(axes[1], explanation.segments[0], shown)
         figure.suptitle(title, fontsize=10)
     return _png(figure)
 
@@ -185,8 +194,8 @@ def _table(table: Any, explanation: Explanations, title: str) -> None:
     table.set_ylim(0, 1)
 
 
-def _outline(axis: Any, segments: npt.NDArray[Any]) -> None:
-    """Lines between the parts of an image, and their numbers, unless they are pixels."""
+def _outline(axis: Any, segments: npt.NDArray[Any], shown: Sequence[int] | None) -> None:
+    """Lines between the parts of an image, and the numbers of those shown, unless they are pixels."""
     h, w = segments.shape
     parts = np.unique(segments)
     if len(parts) == h * w:
@@ -196,7 +205,7 @@ def _outline(axis: Any, segments: npt.NDArray[Any]) -> None:
     row, column = np.nonzero(segments[:, 1:] != segments[:, :-1])
     lines += [((x + 0.5, y - 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
     axis.add_collection(LineCollection(lines, colors="white", linewidths=0.6, capstyle="projecting"))
-    for part in parts.tolist():
+    for part in parts.tolist() if shown is None else shown:
         dark = [withStroke(linewidth=1.6, foreground="black")]  # to be read on light and dark alike
         style = {"color": "#fbbf24", "fontsize": 6.5, "ha": "center", "va": "center", "path_effects": dark}
         axis.text(*_middle(segments == part), str(part), **style)

@@ -308,7 +308,9 @@ class ByCoalitions(Explainer):
 
     def __post_init__(self) -> None:
         if self.superpixels is not None and self.patches != type(self).patches:
-            raise XalError(f"patches: a grid and superpixels: {self.superpixels} exclude each other; give one of them")
+            raise XalError(
+                f"patches: {self.patches} and superpixels: {self.superpixels} exclude each other; give one of them"
+            )
 
     @property
     def background_items(self) -> int:

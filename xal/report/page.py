@@ -126,7 +126,10 @@ def _measured_on(runs: Sequence[Run]) -> str:
         for run in runs
         for step in run.of("evaluate").values()
     }
-    return ", ".join(sorted(kinds)) if len(kinds) < 3 else "the validation split"
+    if len(kinds) < 3:
+        return ", ".join(sorted(kinds))
+    sizes = [step.figures["test_items"] for run in runs for step in run.of("evaluate").values()]
+    return f"the validation split, {min(sizes):,} to {max(sizes):,} items"
 
 
 def curves_of(arms: Mapping[str, Sequence[Run]], measure: str) -> Curves:

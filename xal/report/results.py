@@ -134,13 +134,17 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
     problems = []
     for study in wanted.studies:
         arms: dict[str, Any] = next(iter(measured[study.title]["curves"].values()), {})
-        strangers = sorted(study.arms - set(arms))
+        asked = study.arms | ({study.against} - {"random"})  # the default, which may be missing
+        strangers = sorted(asked - set(arms)) if arms else []
         problems += [f"{study.title}: its runs have no arm '{arm}'{nearest(arm, arms)}" for arm in strangers]
         missing = [name for name in [*study.pictures, *study.tables] if not destination.with_name(name).exists()]
         problems += [f"{study.title}: no file {destination.with_name(name)}" for name in missing]
         there = measured[study.title]["curves"]
         unmeasured = [name for name in study.measures if name not in there]
-        problems += [f"{study.title}: its runs did not measure {name}; only {', '.join(there)}" for name in unmeasured]
+        problems += [
+            f"{study.title}: its runs did not measure {name}; they do accuracy, macro_f1, log_loss"
+            for name in unmeasured
+        ]
     if problems:
         raise ConfigError(problems, str(source))
     destination.parent.mkdir(parents=True, exist_ok=True)

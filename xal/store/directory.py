@@ -20,6 +20,7 @@ from xal.storage import remote
 from xal.store.artefacts import locked
 from xal.store.ledger import SQLITE, Ledger
 
+SEARCH = "search.yaml"  # of a folder that holds a search, no runs
 POINTER = "ledger.url"
 KEPT = ("sslmode", "sslrootcert", "connect_timeout")  # of a URL's query, beside the schema
 
