@@ -24,6 +24,7 @@ def test_what_decides_the_value_has_all_importance() -> None:
     trials = [trial(int(generator.integers(2, 200)), int(s), s / 40) for s in generator.choice([4, 20], 30)]
     shares = importance(trials, SPACE, 2)
     assert shares["strategy.sample"] > 0.95 and abs(sum(shares.values()) - 1) < 1e-9
+    assert importance(trials[::-1], SPACE, 2) == shares == importance(trials[5:] + trials[:5], SPACE, 2)
     assert importance(trials[:3], SPACE, 2) == {} == importance(trials, SPACE, 3)  # too few that ran to the end
 
 

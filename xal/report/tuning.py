@@ -35,10 +35,14 @@ td:first-child,th:first-child{{text-align:left}}img{{max-width:100%}}.soft{{colo
 
 
 def importance(trials: Sequence[Trial], distributions: Mapping[str, Any], rounds: int) -> dict[str, float]:
-    """Shares of the variance by parameter, over trials that ran to the end; empty where there are fewer than four."""
+    """Shares of the variance by parameter, over trials that ran to the end; empty where there are fewer than four.
+
+    In whatever order trials come, as those of a search that went on: the forest behind it draws by position.
+    """
     import optuna
 
-    whole = [trial for trial in trials if trial["value"] is not None and trial["round"] == rounds]
+    ended = [trial for trial in trials if trial["value"] is not None and trial["round"] == rounds]
+    whole = sorted(ended, key=lambda trial: (json.dumps(trial["theta"], sort_keys=True), trial["value"]))
     values = {trial["value"] for trial in whole}
     if len(whole) < 4 or len(values) < 2:
         return {}
