@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.explained.test_texts import ARMS, queries
 from tests.recipes import RUN_ENGINES, small, write_pool
 from xal.campaign.experiment import run_experiment
 from xal.campaign.explain import explain_item
@@ -17,14 +18,6 @@ from xal.report.runs import read_run
 from xal.store.artefacts import EXPLANATIONS, read_explanations
 
 QUIET = Reporter(quiet=True)
-ARMS: dict[str, Any] = {
-    "random": "random",
-    "disagreement": {"name": "explanation_disagreement", "sample": 20},
-    "mispredicted": {"name": "explanation_disagreement", "of": "mispredicted"},
-    "labels": {"name": "explanation_disagreement", "of": "labels"},
-    "alex": "alex",
-    "density": {"name": "density_weighted", "clusters": 3},
-}
 GRID = {"name": "shap_partition", "patches": 4, "max_evals": 60, "output": "margin", "absent": "black"}
 SUPERPIXELS = {"name": "lime", "superpixels": 9, "absent": "mean", "samples": 40}
 
@@ -38,10 +31,6 @@ def recipe(tmp_path: Path, **sections: Any) -> Recipe:
         write_pool(pool), write_pool(test, n=30, seed=9)
     usual = {"strategy": None, "arms": ARMS, "explainer": GRID, "pool": {"test": str(test)}, "train": LEARNS}
     return small(pool, **usual | sections)
-
-
-def queries(directory: Path) -> dict[str, list[str]]:
-    return {path.name: [item.id for item in read_run(path).queried] for path in sorted(directory.glob("*-seed*"))}
 
 
 def test_images_through_every_strategy(tmp_path: Path) -> None:
