@@ -318,10 +318,12 @@ def main() -> None:
         else:
             raise
         sys.exit(2)
-    except SystemExit as ended:
-        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):  # which typer has caught
-            print("stopped; the same `xal run` or `xal tune` continues where it stood", file=sys.stderr)
-        raise
+    except (KeyboardInterrupt, SystemExit) as ended:  # typer makes the latter of most of the former
+        cause = getattr(ended.__context__, "__cause__", None)
+        if not isinstance(ended, KeyboardInterrupt) and not isinstance(cause, KeyboardInterrupt):
+            raise
+        print("stopped; the same `xal run` or `xal tune` continues where it stood", file=sys.stderr)
+        sys.exit(130)
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

@@ -306,28 +306,22 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
     if mapping.get("feedback"):  # CAIPI's loop: closest to the margin, LIME with repeats; CALI's explains itself
         if not mapping.get("arms"):
             mapping.setdefault("strategy", "margin")
-        exact = "self_explaining" in _wants(mapping["feedback"])
+        taught = _parsed(Feedback, mapping["feedback"])
+        exact = taught is not None and "self_explaining" in taught.wants
         mapping.setdefault("explainer", "self_explaining" if exact else {"name": "lime", "repeats": 5})
-    if _kind(mapping.get("model")) not in (None, "image"):
+    model = _parsed(Model, mapping["model"]) if mapping.get("model") else None
+    if model is not None and model.kind != "image":
         mapping.setdefault("explainer", "shap_partition")
     recipe: Recipe = parse(Recipe, mapping, str(path))
     return recipe
 
 
-def _kind(model: Any) -> str | None:
+def _parsed(family: type[Any], given: Any) -> Any:
+    """The component; None where it is none, which the recipe's own parsing will say."""
     try:
-        found: Model | None = parse(Model, model) if model else None
+        return parse(family, given)
     except ConfigError:
         return None
-    return found.kind if found is not None else None
-
-
-def _wants(feedback: Any) -> frozenset[str]:
-    try:
-        found: Feedback = parse(Feedback, feedback)
-    except ConfigError:  # which the recipe's own parsing will say
-        return frozenset()
-    return found.wants
 
 
 def runs(recipe: Recipe, directory: Path, seeds: tuple[int, ...] | None = None) -> list[RunSpec]:

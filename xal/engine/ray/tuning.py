@@ -95,7 +95,7 @@ def search(
     finally:
         session.close()
         if main:
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not from Python
 
 
 def _trial(objective: Objective) -> Callable[[dict[str, Any]], None]:
