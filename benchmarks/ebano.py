@@ -26,15 +26,15 @@ from table import arguments, seconds, show, write
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from xal.core.malloc import keep_freed_memory
 from xal.errors import ResourceError
 from xal.explainers import Ebano
 from xal.explainers.ebano.backends import Backend, cluster
 from xal.explainers.ebano.hypercolumns import captured, hypercolumns
 from xal.explainers.ebano.kmeans import assign
-from xal.models import Model, Network
-from xal.models.convnet import Convnet
-from xal.models.memory import keep_freed_memory
-from xal.models.torchvision import Torchvision
+from xal.models import Model, TorchClassifier
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.torchvision import Torchvision
 from xal.types import Explanations
 
 EBANO = Ebano()
@@ -47,7 +47,7 @@ MODELS: dict[str, tuple[Model, tuple[int, int, int], int, int]] = {  # model, im
 
 
 @cache
-def network(name: str, device: str, **options: object) -> tuple[Network, str]:
+def classifier(name: str, device: str, **options: object) -> tuple[TorchClassifier, str]:
     """A network, and whose weights it has: ImageNet's for ResNet-50 where the data folder is, else random ones."""
     if name == "resnet50":
         try:
@@ -55,7 +55,7 @@ def network(name: str, device: str, **options: object) -> tuple[Network, str]:
         except FileNotFoundError:
             pass
     model, shape, classes, _ = MODELS[name]
-    return Network(model, model.create(shape, classes, seed=0), device, **options), "random"  # type: ignore[arg-type]
+    return TorchClassifier(model, model.create(shape, classes, seed=0), device, **options), "random"  # type: ignore[arg-type]
 
 
 @cache
@@ -83,7 +83,7 @@ def synchronised(call: Callable[[], object], device: str) -> Callable[[], None]:
     return both
 
 
-def forwards_alone(net: Network, images: Tensor) -> None:
+def forwards_alone(net: TorchClassifier, images: Tensor) -> None:
     """All forwards of an explanation in the explainer's own micro-batches, and nothing else."""
     with torch.inference_mode():
         for chunk in images.split(EBANO.forward_size(images)):
@@ -92,7 +92,7 @@ def forwards_alone(net: Network, images: Tensor) -> None:
                 net.probabilities(chunk)
 
 
-def stages(net: Network, images: Tensor) -> dict[str, float]:
+def stages(net: TorchClassifier, images: Tensor) -> dict[str, float]:
     """Milliseconds an image of each stage, by torch's profiler."""
     gpu = images.device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as profiled:
@@ -109,7 +109,7 @@ def ratios(device: str, repeats: int, measures: dict[str, float]) -> None:
     rows, shares = [], {}
     for name, (_, shape, _, few) in MODELS.items():
         for precision in ("float32", "bfloat16") if device == "cuda" else ("float32",):
-            net, weights = network(name, device, precision=precision)
+            net, weights = classifier(name, device, precision=precision)
             images = pictures(name, device, few if device == "cpu" else 16 * few)
             if device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
@@ -155,7 +155,7 @@ def memory(device: str, measures: dict[str, float]) -> None:
 
 def peaks(device: str) -> None:
     """Print (images, MB at the peak of their forwards, MB at the peak of explaining them)."""
-    net, _ = network("resnet50", device)
+    net, _ = classifier("resnet50", device)
     images = pictures("resnet50", device, EBANO.forward_size(torch.empty(1, 3, 224, 224, device=device)))
     found = []
     for call in (forwards_alone, forwards_alone, EBANO.explain):  # the first time fills the allocator
@@ -173,8 +173,8 @@ def peaks(device: str) -> None:
 def agreement(ours: Explanations, reference: Explanations) -> dict[str, float]:
     """How far explanations are from others of the same images: masks, best k, and nPIR of the strongest feature."""
     each = np.arange(len(ours))
-    gaps = np.abs(ours.npir[each, ours.strongest] - reference.npir[each, reference.strongest])
-    same_k = ours.k == reference.k
+    gaps = np.abs(ours.npir[each, ours.top_feature] - reference.npir[each, reference.top_feature])
+    same_k = ours.n_features == reference.n_features
     pixels = (ours.segments == reference.segments).mean((1, 2))[same_k]
     return {
         "same masks": float(((ours.segments == reference.segments).all((1, 2)) & same_k).mean()),
@@ -185,10 +185,10 @@ def agreement(ours: Explanations, reference: Explanations) -> dict[str, float]:
     }
 
 
-class ChannelsFirst(Network):
+class ChannelsFirst(TorchClassifier):
     """The same network with weights and inputs in torch's usual layout."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: TorchClassifier) -> None:
         super().__init__(net.model, copy.deepcopy(net.module), str(net.device))
         self.module.to(memory_format=torch.contiguous_format)
 
@@ -202,12 +202,12 @@ def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> N
     rows = []
     for name in ("resnet50", "resnet18"):
         images = pictures(name, device, MODELS[name][3])
-        nets = {"float32, channels last": network(name, device)[0]}
+        nets = {"float32, channels last": classifier(name, device)[0]}
         reference = EBANO.explain(nets["float32, channels last"], images)
         nets["float32, channels first"] = ChannelsFirst(nets["float32, channels last"])
-        nets["bfloat16 autocast"] = network(name, device, precision="bfloat16")[0]
+        nets["bfloat16 autocast"] = classifier(name, device, precision="bfloat16")[0]
         if name == "resnet18" or device == "cuda":
-            nets["float32, compiled"] = network(name, device, compiled=True)[0]
+            nets["float32, compiled"] = classifier(name, device, compiled=True)[0]
         chunk = images[: EBANO.forward_size(images)].to(torch.float32, memory_format=torch.channels_last)
         calls = {
             kind: synchronised(lambda net=net, chunk=chunk: _forward(net, chunk), device) for kind, net in nets.items()
@@ -225,13 +225,13 @@ def cheaper_forwards(device: str, repeats: int, measures: dict[str, float]) -> N
 
 
 @torch.inference_mode()
-def _forward(net: Network, chunk: Tensor) -> None:
+def _forward(net: TorchClassifier, chunk: Tensor) -> None:
     net.probabilities(chunk)
 
 
 def backends(device: str, measures: dict[str, float]) -> None:
     """The k-means of the explainer, and what the outside libraries need for the same pixels."""
-    net, weights = network("resnet50", device)
+    net, weights = classifier("resnet50", device)
     images = pictures("resnet50", device, 8)
     with torch.inference_mode():
         with captured(net.module, net.conv_layers()[-3:]) as activations:
@@ -280,8 +280,8 @@ def _inertia(points: Tensor, centres: Tensor) -> np.ndarray:
 def devices(measures: dict[str, float]) -> None:
     """The same explanations on the CPU and on the GPU."""
     images = pictures("resnet50", "cpu", 64)
-    on_cpu = EBANO.explain(network("resnet50", "cpu")[0], images)
-    on_gpu = EBANO.explain(network("resnet50", "cuda")[0], images.cuda())
+    on_cpu = EBANO.explain(classifier("resnet50", "cpu")[0], images)
+    on_gpu = EBANO.explain(classifier("resnet50", "cuda")[0], images.cuda())
     found = agreement(on_gpu, on_cpu)
     measures |= {"gpu_same_masks": found["same masks"], "gpu_npir_change_median": found["nPIR of fmax moves, median"]}
     show("GPU against CPU", ["", *found], [["64 images", *found.values()]])

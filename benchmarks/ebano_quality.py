@@ -16,16 +16,16 @@ from photos import load_photos, photo_network
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from table import arguments, markdown, show, write
 
+from xal.core.progress import Reporter
 from xal.explainers.ebano import Ebano, EbanoExpress
-from xal.progress import Reporter
 
 OURS, EXPRESS, SECOND = Ebano(), EbanoExpress(), EbanoExpress(seed=1)
-PIXELS = 5000
+PIXELS_PER_FORWARD = 5000
 
 
 def silhouette(columns: torch.Tensor, segments: np.ndarray, seed: int) -> float:
     """Mean silhouette of one image's features on random pixels; NaN where those hold one feature."""
-    chosen = np.random.default_rng(seed).choice(segments.size, PIXELS, replace=False)
+    chosen = np.random.default_rng(seed).choice(segments.size, PIXELS_PER_FORWARD, replace=False)
     labels = segments.ravel()[chosen]
     vectors = columns.flatten(1).T[torch.from_numpy(chosen)].numpy()
     return float(silhouette_score(vectors, labels)) if len(np.unique(labels)) > 1 else float("nan")
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     images, _ = load_photos(options.photos)
-    network = photo_network()
+    classifier = photo_network()
     ks = list(OURS.ks)
     ari: dict[str, list[float]] = {f"k = {k}": [] for k in ks} | {"best": []}
     yardstick: dict[str, list[float]] = {f"k = {k}": [] for k in ks}
@@ -48,12 +48,12 @@ def main() -> None:
     for number, image in enumerate(images):
         parts, best = {}, {}
         for engine in (OURS, EXPRESS):
-            parts[engine.name] = engine.segment(network, image[None])
-            best[engine.name] = engine.weigh(network, parts[engine.name])
+            parts[engine.name] = engine.segment(classifier, image[None])
+            best[engine.name] = engine.weigh(classifier, parts[engine.name])
             silhouettes[engine.name].append(
                 silhouette(parts[engine.name].columns[0], best[engine.name].segments[0], number)
             )
-        second = SECOND.segment(network, image[None])
+        second = SECOND.segment(classifier, image[None])
         for place, k in enumerate(ks):
             ours, express, other = (
                 part.segments[place, 0].numpy().ravel() for part in (parts["ebano"], parts["ebano_express"], second)

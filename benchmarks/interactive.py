@@ -25,20 +25,20 @@ from partition_shap import sentences, svm
 from sklearn.linear_model import Ridge
 from table import arguments, seconds, show, write
 
-from xal import words
 from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import Recipe
-from xal.config import parse
-from xal.data.confounded import build_colors
-from xal.data.demo import CLASSES as CLOTHES
-from xal.data.demo import demo_pool
+from xal.core import hashed_words
+from xal.core.config import parse
+from xal.core.malloc import keep_freed_memory
+from xal.core.progress import Reporter
 from xal.data.images import decode
+from xal.datasets.colors import build_colors
+from xal.datasets.demo import CLASSES as CLOTHES
+from xal.datasets.demo import demo_pool
 from xal.explainers.lime import Lime
-from xal.models import Network
-from xal.models.convnet import Convnet
-from xal.models.memory import keep_freed_memory
-from xal.progress import Reporter
-from xal.report.runs import read_run
+from xal.models import TorchClassifier
+from xal.models.torch.convnet import Convnet
+from xal.store.run import read_run
 
 ITEMS, FEW, SAMPLES = 1000, 20, 1000
 IMAGES, SUPERPIXELS = 60, 30
@@ -103,12 +103,12 @@ def cali(repeats: int) -> dict[str, float]:
 
 def lime(repeats: int) -> dict[str, float]:
     model, weights = svm()
-    network = model.network(weights, (), 5)
+    classifier = model.classifier(weights, (), 5)
     texts = [text for text in sentences("test")[0] if len(text.split()) > 1][:ITEMS]
     payload = np.array(texts, object)
-    of = network.probabilities(payload).argmax(1)
+    of = classifier.probabilities(payload).argmax(1)
     ours = Lime(samples=SAMPLES)
-    found = ours.explain(network, payload, of)
+    found = ours.explain(classifier, payload, of)
 
     def theirs(seed: int) -> list[dict[str, float]]:
         explainer = LimeTextExplainer(
@@ -118,7 +118,7 @@ def lime(repeats: int) -> dict[str, float]:
         for text, number in zip(texts[:FEW], of.tolist(), strict=False):
             each = explainer.explain_instance(
                 text,
-                lambda left: network.probabilities(np.asarray(left, object)).numpy(),
+                lambda left: classifier.probabilities(np.asarray(left, object)).numpy(),
                 labels=(number,),
                 num_features=200,
                 num_samples=SAMPLES,
@@ -132,25 +132,26 @@ def lime(repeats: int) -> dict[str, float]:
         return explanations
 
     mine = lambda first: [  # noqa: E731
-        {word: float(found.attributions[item, words.column(word)]) for word in each} for item, each in enumerate(first)
+        {word: float(found.attributions[item, hashed_words.column(word)]) for word in each}
+        for item, each in enumerate(first)
     ]
     return compared(
         f"LIME of SST-5 sentences, {SAMPLES} coalitions each", "lime", ITEMS,
-        lambda: ours.explain(network, payload, of), theirs, mine, repeats,
+        lambda: ours.explain(classifier, payload, of), theirs, mine, repeats,
     )  # fmt: skip
 
 
 def image(repeats: int) -> dict[str, float]:
     model = Convnet()
-    network = Network(model, model.create((3, 28, 28), len(CLOTHES), seed=0))
+    classifier = TorchClassifier(model, model.create((3, 28, 28), len(CLOTHES), seed=0))
     table = demo_pool().read_span(0, IMAGES, ["image"])
     images = torch.from_numpy(decode(table["image"].to_pylist(), (3, 28, 28))[0])
-    of = network.probabilities(images).argmax(1)
-    ours = Lime(samples=SAMPLES, superpixels=SUPERPIXELS, absent="mean")
-    found = ours.explain(network, images, of)
+    of = classifier.probabilities(images).argmax(1)
+    ours = Lime(samples=SAMPLES, superpixels=SUPERPIXELS, mask_value="mean")
+    found = ours.explain(classifier, images, of)
 
     def ask(shown: np.ndarray) -> np.ndarray:
-        return network.probabilities(torch.from_numpy(np.asarray(shown)).permute(0, 3, 1, 2).float()).numpy()
+        return classifier.probabilities(torch.from_numpy(np.asarray(shown)).permute(0, 3, 1, 2).float()).numpy()
 
     def theirs(seed: int) -> list[dict[int, float]]:
         explanations = []
@@ -172,7 +173,7 @@ def image(repeats: int) -> dict[str, float]:
     with torch.inference_mode():
         return compared(
             f"LIME of {SUPERPIXELS} superpixels, 28 x 28, convnet, {SAMPLES} coalitions each", "lime_image", IMAGES,
-            lambda: ours.explain(network, images, of), theirs, mine, repeats,
+            lambda: ours.explain(classifier, images, of), theirs, mine, repeats,
         )  # fmt: skip
 
 

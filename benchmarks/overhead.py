@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from table import arguments, seconds, show, write
 
-from xal.chance import Chance
-from xal.data.demo import demo_pool
+from xal.core.rng import HashRng
+from xal.datasets.demo import demo_pool
 from xal.engine import RayEngine, Serial
+from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
-from xal.engine.query import Coordinator
-from xal.engine.training import TrainJob
-from xal.engine.work import ModelRef
+from xal.engine.tasks import ModelRef
+from xal.engine.training_job import TrainJob
 from xal.explainers import Ebano
-from xal.models.convnet import Convnet
-from xal.models.training import TrainSettings
+from xal.models.torch.convnet import Convnet
+from xal.models.train_settings import TrainSettings
 from xal.store.artefacts import write_items
 from xal.strategies import Strategy
 
@@ -60,7 +60,7 @@ def main() -> None:
 
             def query(session: Session, name: str) -> list[str]:
                 coordinator = Coordinator(session=session, pool=pool, shape=SHAPE, model=ref, explainer=Ebano())
-                found = coordinator.query(STRATEGIES[name], 100, Chance(0), labelled=list(labels))
+                found = coordinator.query(STRATEGIES[name], 100, HashRng(0), labelled=list(labels))
                 return [str(item) for item in found.items.ids]
 
             for name in ("ebano_uncertainty", "entropy"):

@@ -29,22 +29,22 @@ from safetensors.torch import save_file
 from shap_reference import image_masker, owen, text_masker
 from table import arguments, seconds, show, write
 
-from xal.chance import Chance
-from xal.data.build import PoolWriter
-from xal.data.demo import CLASSES as CLOTHES
-from xal.data.demo import demo_pool
+from xal.core.malloc import keep_freed_memory
+from xal.core.rng import HashRng
+from xal.data.build.treebank import CLASSES, treebank
+from xal.data.build.writer import PoolWriter
 from xal.data.images import decode
 from xal.data.pool import Pool
-from xal.data.treebank import CLASSES, treebank
-from xal.encoders.bags import Tfidf
+from xal.datasets.demo import CLASSES as CLOTHES
+from xal.datasets.demo import demo_pool
+from xal.encoders.bag_of_words import Tfidf
 from xal.engine.ray.engine import RayEngine
-from xal.engine.work import ModelRef, Score
-from xal.explainers.games import Game, ImageGame, TextGame, game_of
+from xal.engine.tasks import ModelRef, Score
+from xal.explainers.masking import MaskedImages, MaskedItems, MaskedTexts, mask_items
 from xal.explainers.shap_partition import ShapPartition, owen_values
-from xal.models import Network
-from xal.models.convnet import Convnet
-from xal.models.heads import LinearSvm
-from xal.models.memory import keep_freed_memory
+from xal.models import TorchClassifier
+from xal.models.sklearn.linear_svm import LinearSvm
+from xal.models.torch.convnet import Convnet
 from xal.strategies.alex import Alex
 from xal.types import Evidence, Labelled
 
@@ -56,12 +56,12 @@ EVALS, BATCH = 500, 10
 class Recorded:
     """A game that notes the coalitions it is asked about."""
 
-    def __init__(self, game: Game) -> None:
-        self.game, self.players, self.at_once, self.calls = game, game.players, game.at_once, []
+    def __init__(self, masked: MaskedItems) -> None:
+        self.masked, self.players, self.at_once, self.calls = masked, masked.players, masked.at_once, []
 
-    def worth(self, items: Any, masks: Any) -> Any:
+    def value(self, items: Any, masks: Any) -> Any:
         self.calls.append((items, masks))
-        return self.game.worth(items, masks)
+        return self.masked.value(items, masks)
 
 
 def main() -> None:
@@ -96,20 +96,20 @@ def svm() -> tuple[LinearSvm, dict[str, torch.Tensor]]:
 @cache
 def trained() -> Any:
     model, weights = svm()
-    return model.network(weights, (), len(CLASSES))
+    return model.classifier(weights, (), len(CLASSES))
 
 
 def text(repeats: int) -> dict[str, float]:
-    network = trained()
+    classifier = trained()
     texts = [text for text in sentences("test")[0] if len(text.split()) > 1][:TEXTS]
     payload = np.array(texts, object)
-    of = network.probabilities(payload).argmax(1).numpy()
-    game = game_of(network, payload, "probability")
-    assert isinstance(game, TextGame)
-    trees, tokens = game.trees(), game.texts.tokens
+    of = classifier.probabilities(payload).argmax(1).numpy()
+    masked = mask_items(classifier, payload, "probability")
+    assert isinstance(masked, MaskedTexts)
+    trees, tokens = masked.trees(), masked.texts.tokens
 
     def theirs() -> list[np.ndarray]:
-        ask = lambda left: network.probabilities(np.asarray(left, object)).numpy()  # noqa: E731
+        ask = lambda left: classifier.probabilities(np.asarray(left, object)).numpy()  # noqa: E731
         return [
             owen(ask, text_masker(tree, words), number, EVALS, BATCH)
             for tree, words, number in zip(trees, tokens, of, strict=True)
@@ -119,37 +119,37 @@ def text(repeats: int) -> dict[str, float]:
         for item, words in enumerate(tokens[:FEW]):
             every = np.full(1, item)
             kernel = captum.attr.KernelShap(
-                lambda kept, every=every: torch.from_numpy(game.worth(every.repeat(len(kept)), kept.bool().numpy()))
+                lambda kept, every=every: torch.from_numpy(masked.value(every.repeat(len(kept)), kept.bool().numpy()))
             )
             ones = torch.ones(1, len(words))
             kernel.attribute(ones, target=int(of[item]), n_samples=EVALS, perturbations_per_eval=BATCH)
 
-    return compared("text", "SST-5, linear SVM over TF-IDF", network, payload, game, of, theirs, captums, repeats)
+    return compared("text", "SST-5, linear SVM over TF-IDF", classifier, payload, masked, of, theirs, captums, repeats)
 
 
 def image(repeats: int) -> dict[str, float]:
     model = Convnet()
-    network = Network(model, model.create((1, 28, 28), len(CLOTHES), seed=0))
+    classifier = TorchClassifier(model, model.create((1, 28, 28), len(CLOTHES), seed=0))
     table = demo_pool().read_span(0, IMAGES, ["image"])
     images = torch.from_numpy(decode(table["image"].to_pylist(), (1, 28, 28))[0])
-    of = network.probabilities(images).argmax(1).numpy()
-    game = game_of(network, images, "probability")
-    assert isinstance(game, ImageGame)
+    of = classifier.probabilities(images).argmax(1).numpy()
+    masked = mask_items(classifier, images, "probability")
+    assert isinstance(masked, MaskedImages)
 
     def ask(composed: np.ndarray) -> np.ndarray:
-        return network.probabilities(torch.from_numpy(composed)).numpy()
+        return classifier.probabilities(torch.from_numpy(composed)).numpy()
 
     def theirs() -> list[np.ndarray]:
         maskers = (
-            image_masker(tree, pixels.numpy(), blurred.numpy(), game.segments[0])
-            for tree, pixels, blurred in zip(game.trees(), game.images, game.absent[0], strict=True)
+            image_masker(tree, pixels.numpy(), blurred.numpy(), masked.segments[0])
+            for tree, pixels, blurred in zip(masked.trees(), masked.images, masked.mask_value[0], strict=True)
         )
         return [owen(ask, masker, number, EVALS, BATCH) for masker, number in zip(maskers, of, strict=True)]
 
     def captums() -> None:
-        segments = torch.from_numpy(game.segments)[None]
-        kernel = captum.attr.KernelShap(network.probabilities)
-        for pixels, blurred, number in zip(game.images[:FEW], game.absent[0], of, strict=False):
+        segments = torch.from_numpy(masked.segments)[None]
+        kernel = captum.attr.KernelShap(classifier.probabilities)
+        for pixels, blurred, number in zip(masked.images[:FEW], masked.mask_value[0], of, strict=False):
             kernel.attribute(
                 pixels[None],
                 blurred[None],
@@ -160,15 +160,15 @@ def image(repeats: int) -> dict[str, float]:
             )
 
     with torch.inference_mode():
-        found = compared("image", "28 x 28, convnet", network, images, game, of, theirs, captums, repeats)
-        model64 = Network(Doubled(), network.module.double())
-        game = game_of(model64, images.double(), "probability")
+        found = compared("image", "28 x 28, convnet", classifier, images, masked, of, theirs, captums, repeats)
+        model64 = TorchClassifier(Doubled(), classifier.module.double())
+        masked = mask_items(model64, images.double(), "probability")
         output = model64.probabilities(images.double()).numpy()[np.arange(IMAGES), of]
-        values, _ = owen_values(game, game.trees(), of, output, EVALS, BATCH)
+        values, _ = owen_values(masked, masked.trees(), of, output, EVALS, BATCH)
         ask64 = lambda composed: model64.probabilities(torch.from_numpy(composed)).numpy()  # noqa: E731
         differences = []
-        for item, (pixels, blurred) in enumerate(zip(game.images, game.absent[0], strict=True)):
-            masker = image_masker(game.trees()[item], pixels.numpy(), blurred.numpy(), game.segments[0])
+        for item, (pixels, blurred) in enumerate(zip(masked.images, masked.mask_value[0], strict=True)):
+            masker = image_masker(masked.trees()[item], pixels.numpy(), blurred.numpy(), masked.segments[0])
             differences.append(np.abs(owen(ask64, masker, of[item], EVALS, BATCH) - values[item]).max())
     print(
         f"image, in float64: largest difference {max(differences):.3g} (in float32: {found['image_max_abs_diff']:.3g})"
@@ -184,33 +184,33 @@ class Doubled(Convnet):
 
 
 def compared(
-    name: str, title: str, network: Any, payload: Any, game: Game, of: np.ndarray,
+    name: str, title: str, classifier: Any, payload: Any, masked: MaskedItems, of: np.ndarray,
     theirs: Callable[[], list[np.ndarray]], captums: Callable[[], None], repeats: int,
 ) -> dict[str, float]:  # fmt: skip
     explainer = ShapPartition(max_evals=EVALS, batch_size=BATCH)
-    recorded, everyone = Recorded(game), np.arange(int(game.players.max())) < game.players[:, None]
-    output = recorded.worth(np.arange(len(of)), everyone)[np.arange(len(of)), of]
-    owen_values(recorded, game.trees(), of, output, EVALS, BATCH)  # type: ignore[arg-type]
+    recorded, everyone = Recorded(masked), np.arange(int(masked.players.max())) < masked.players[:, None]
+    output = recorded.value(np.arange(len(of)), everyone)[np.arange(len(of)), of]
+    owen_values(recorded, masked.trees(), of, output, EVALS, BATCH)  # type: ignore[arg-type]
     calls: list[Callable[[], object]] = []
     for items, masks in recorded.calls:
-        if isinstance(game, TextGame):
-            calls.append(lambda items=items, masks=masks: game.worth(items, masks))
+        if isinstance(masked, MaskedTexts):
+            calls.append(lambda items=items, masks=masks: masked.value(items, masks))
             continue
         for at in range(0, len(items), 256):
             composed = torch.where(
-                torch.from_numpy(masks[at : at + 256])[:, torch.from_numpy(game.segments[0])][:, None],
-                game.images[items[at : at + 256]],
-                game.absent[0][items[at : at + 256]],
+                torch.from_numpy(masks[at : at + 256])[:, torch.from_numpy(masked.segments[0])][:, None],
+                masked.images[items[at : at + 256]],
+                masked.mask_value[0][items[at : at + 256]],
             )
-            calls.append(lambda composed=composed: network.probabilities(composed))
-    values = explainer.explain(network, payload)
+            calls.append(lambda composed=composed: classifier.probabilities(composed))
+    values = explainer.explain(classifier, payload)
     reference = theirs()
-    own = owen_values(game, game.trees(), of, output, EVALS, BATCH)[0]
+    own = owen_values(masked, masked.trees(), of, output, EVALS, BATCH)[0]
     difference = max(float(np.abs(own[i, : len(r)] - r).max()) for i, r in enumerate(reference))
     explainer.check(values)
     timed = seconds(
         {
-            "xal": lambda: explainer.explain(network, payload),
+            "xal": lambda: explainer.explain(classifier, payload),
             "bare model calls": lambda: [call() for call in calls],
             "shap": theirs,
             "captum KernelShap": captums,
@@ -256,11 +256,11 @@ def cores(repeats: int) -> dict[str, float]:
         ref = ModelRef(model=model, weights=Path(scratch) / "weights.safetensors", version="1", shape=(), classes=5)
         strategy, explainer = Alex(), ShapPartition()
         first = np.array(texts[:200], object)
-        explained = explainer.explain(model.network(weights, (), len(CLASSES)), first)
+        explained = explainer.explain(model.classifier(weights, (), len(CLASSES)), first)
         evidence = Evidence(ids=first, rows=np.arange(200), explanations=explained)
         labelled = Labelled(evidence=evidence, labels=explained.explained_class)
         work = Score(
-            needs=strategy.needs, model=ref, explainer=explainer, strategy=strategy, chance=Chance(0), keep=100,
+            needs=strategy.needs, model=ref, explainer=explainer, strategy=strategy, rng=HashRng(0), keep=100,
             state=strategy.prepare(labelled, None),
         )  # fmt: skip
         times: dict[tuple[str, int], list[float]] = {}

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from xal.models.model import Model, Network, Shape
+from xal.models.model import Model, Shape
+from xal.models.torch.classifier import TorchClassifier
 
 MEANS = (123.68, 116.779, 103.939)  # red, green, blue, 0-255
 
@@ -62,7 +63,7 @@ class PhotoModel(Model):
         return images.float() - torch.tensor(MEANS, device=images.device)[:, None, None]
 
 
-def photo_network(device: str = "cpu", **options: Any) -> Network:
+def photo_network(device: str = "cpu", **options: Any) -> TorchClassifier:
     """The photos' classifier, 1000 classes."""
     model = PhotoModel()
-    return Network(model, model.create((3, 224, 224), 1000, seed=0), device, **options)
+    return TorchClassifier(model, model.create((3, 224, 224), 1000, seed=0), device, **options)

@@ -4,7 +4,7 @@ import os
 
 from table import markdown
 
-from xal.engine.engine import UNITS_A_LANE, unit_batches
+from xal.engine.engine import SHARDS_PER_SLOT, shard_batches
 from xal.engine.ray.engine import RayEngine
 
 CORES, BANDWIDTH = 12, 1e9
@@ -53,10 +53,10 @@ to keep. The ids to leave out travel to each reading process once a pass.
 """
 
 
-def unit_size(items: int, item_bytes: int, lanes: int | None = None) -> int:
+def unit_size(items: int, item_bytes: int, slots: int | None = None) -> int:
     """Items of a unit, as the engine cuts a pool; lanes: the default number of actors."""
     engine = RayEngine()
-    return engine.batch * unit_batches(items, engine.batch, lanes or engine.actors, item_bytes)
+    return engine.batch * shard_batches(items, engine.batch, slots or engine.actors, item_bytes)
 
 
 def reckoning(m: dict[str, float]) -> str:
@@ -108,7 +108,7 @@ def reckoning(m: dict[str, float]) -> str:
         first="\n".join(first),
         unit_ms=1e3 * unit_s,
         idle=idle,
-        lane=UNITS_A_LANE,
+        lane=SHARDS_PER_SLOT,
         unit_sizes=", ".join(f"{unit:,} of each {kind}" for kind, _, unit, *_ in kinds),
         hours=1e8 / m["items_per_s"] / 3600,
         open_s=100 * m["open_s_per_million"],

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from scipy import sparse
 from table import arguments, show, write
 
-from xal import words
-from xal.chance import Chance
+from xal.core import hashed_words
+from xal.core.rng import HashRng
 from xal.data.pool import Pool
 from xal.engine.ray.engine import RayEngine
-from xal.engine.work import Score
+from xal.engine.tasks import Score
 from xal.strategies.explanation_disagreement import ExplanationDisagreement, Retrieval
 from xal.types import Scored
 
@@ -39,12 +39,12 @@ def main() -> None:
     folder = make(options.work, DOCUMENTS)
     quarter = make(options.work, DOCUMENTS // 4)
     generator = np.random.default_rng(1)
-    columns = np.unique(words.columns([f"w{n}" for n in generator.choice(VOCABULARY, 3000, replace=False)]))
-    state = Retrieval(columns.astype(np.int64), generator.normal(size=len(columns)), words.COLUMNS)
+    columns = np.unique(hashed_words.columns([f"w{n}" for n in generator.choice(VOCABULARY, 3000, replace=False)]))
+    state = Retrieval(columns.astype(np.int64), generator.normal(size=len(columns)), hashed_words.COLUMNS)
     cores = os.cpu_count() or 1
     times: dict[str, list[float]] = {"plain": [], "xal": []}
     strategy = ExplanationDisagreement()
-    work = Score(needs=strategy.needs, strategy=strategy, chance=Chance(0), keep=200, state=state)
+    work = Score(needs=strategy.needs, strategy=strategy, rng=HashRng(0), keep=200, state=state)
     files = sorted(folder.glob("*.parquet"))
     with ProcessPoolExecutor(cores) as processes, RayEngine().open() as session:
 
@@ -82,7 +82,7 @@ def make(work: Path, documents: int) -> Path:
     aside = work / f".words-{documents}"
     aside.mkdir(parents=True, exist_ok=True)
     names = np.array([f"w{n}" for n in range(VOCABULARY)], object)
-    columns = words.columns(names.tolist())
+    columns = hashed_words.columns(names.tolist())
     generator = np.random.default_rng(0)
     each = documents // FILES
     for part in range(FILES):
@@ -105,7 +105,7 @@ def product(path: Path, state: Retrieval) -> np.ndarray:
     table = pq.read_table(path, columns=["id", "words"], use_threads=False)
     lists = table["words"].combine_chunks()
     offsets, flat = lists.offsets.to_numpy(), lists.values.to_numpy()
-    matrix = sparse.csr_array((np.ones(len(flat)), flat, offsets), shape=(len(table), words.COLUMNS))
+    matrix = sparse.csr_array((np.ones(len(flat)), flat, offsets), shape=(len(table), hashed_words.COLUMNS))
     return np.asarray(matrix @ state.dense)
 
 

@@ -57,10 +57,10 @@ def build_images(folder: Path, items: int) -> None:
 
 
 def _image_file(folder: Path, number: int, start: int, stop: int) -> None:
-    from xal.data.build import PoolWriter
-    from xal.data.demo import CLASSES as NAMES
-    from xal.data.demo import demo_pool
+    from xal.data.build.writer import PoolWriter
     from xal.data.images import decode
+    from xal.datasets.demo import CLASSES as NAMES
+    from xal.datasets.demo import demo_pool
 
     originals, _ = decode(demo_pool().read_span(0, 8000, ["image"])["image"].to_pylist(), SHAPE)
     generator = np.random.default_rng(number)
@@ -82,7 +82,7 @@ def build_vectors(folder: Path, items: int) -> None:
 
 
 def _vector_file(folder: Path, number: int, start: int, stop: int) -> None:
-    from xal.data.build import PoolWriter
+    from xal.data.build.writer import PoolWriter
 
     writer = PoolWriter(folder / f"part-{number:03d}.parquet", "features", labelled=False, width=WIDTH)
     generator = np.random.default_rng(number)
@@ -95,8 +95,8 @@ def _vector_file(folder: Path, number: int, start: int, stop: int) -> None:
 
 def weights_of(folder: Path, kind: str) -> Path:
     """A model of random weights: what it says does not matter here, only what it costs."""
-    from xal.models.convnet import Convnet
-    from xal.models.linear import Linear
+    from xal.models.torch.convnet import Convnet
+    from xal.models.torch.linear import Linear
 
     path = folder / f"{kind}.safetensors"
     model = (
@@ -110,20 +110,20 @@ def weights_of(folder: Path, kind: str) -> Path:
 
 def bare(start: Any, found: Any, files: list[Path], weights: Path) -> None:
     """What a careful user would write for one core: its files, batch by batch, the 1000 most uncertain."""
-    from xal.models.convnet import Convnet
+    from xal.models.torch.convnet import Convnet
 
     torch.set_num_threads(1)
-    network = Convnet().build(SHAPE, CLASSES).eval()
-    network.load_state_dict(load_file(weights))
-    network = network.to(memory_format=torch.channels_last)
-    network(torch.zeros(256, *SHAPE))
+    classifier = Convnet().build(SHAPE, CLASSES).eval()
+    classifier.load_state_dict(load_file(weights))
+    classifier = classifier.to(memory_format=torch.channels_last)
+    classifier(torch.zeros(256, *SHAPE))
     start.wait()
     scores, ids = torch.zeros(0), np.empty(0, object)
     with torch.inference_mode():
         for file in files:
             for batch in pq.ParquetFile(file).iter_batches(256, columns=["id", "image"]):
                 images = np.stack([np.asarray(Image.open(io.BytesIO(each.as_py()))) for each in batch["image"]])
-                p = torch.softmax(network(torch.from_numpy(images[:, None]).float() / 255), dim=1)
+                p = torch.softmax(classifier(torch.from_numpy(images[:, None]).float() / 255), dim=1)
                 entropy = -(p * p.log()).nan_to_num().sum(1)
                 scores = torch.cat([scores, entropy])
                 ids = np.concatenate([ids, batch["id"].to_numpy(zero_copy_only=False)])
@@ -156,15 +156,15 @@ def run_bare(pool: Path, weights: Path) -> tuple[float, set[str]]:
 
 def child(options: argparse.Namespace) -> None:
     """One query in this process, which becomes the driver: prints its measures as JSON."""
-    from xal.chance import Chance
+    from xal.core.rng import HashRng
     from xal.data.pool import Pool
     from xal.engine import RayEngine, Serial
+    from xal.engine.coordinator import Coordinator
     from xal.engine.engine import Session
-    from xal.engine.query import Coordinator
-    from xal.engine.work import ModelRef
+    from xal.engine.tasks import ModelRef
     from xal.explainers import Ebano
-    from xal.models.convnet import Convnet
-    from xal.models.linear import Linear
+    from xal.models.torch.convnet import Convnet
+    from xal.models.torch.linear import Linear
     from xal.strategies import Strategy
 
     kind, strategy, folder, weights = options.child
@@ -178,18 +178,20 @@ def child(options: argparse.Namespace) -> None:
     )
     plan, keep = Strategy.named(strategy)(), KEEP
     if options.candidates:
-        settings = {"candidates": CANDIDATES, "threshold": -2.0, "preselect": plan}
+        settings = {"candidates": CANDIDATES, "threshold": -2.0, "candidates_from": plan}
         plan, keep = Strategy.named("ebano_uncertainty")(**settings), CANDIDATES
 
     def coordinator(session: Session, on: Pool) -> Coordinator:
         return Coordinator(session=session, pool=on, shape=ref.shape, model=ref, explainer=Ebano())
 
     with RayEngine().open() as session:
-        coordinator(session, Pool.open(Path(folder).parent / "warm")).query(Strategy.named("margin")(), keep, Chance(0))
+        coordinator(session, Pool.open(Path(folder).parent / "warm")).query(
+            Strategy.named("margin")(), keep, HashRng(0)
+        )
         with ObjectStore() as store:
             started, used = perf_counter(), process_time()
             pool = Pool.open(folder)
-            found = coordinator(session, pool).query(plan, keep, Chance(0))
+            found = coordinator(session, pool).query(plan, keep, HashRng(0))
             seconds, used = perf_counter() - started, process_time() - used
     status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     measures = {
@@ -371,13 +373,14 @@ def costs(places: dict[str, Path], weights: Path) -> dict[str, float]:
     """Microseconds of one core that an item takes, in this process."""
     from photos import data_folder
 
-    from xal.chance import Chance
+    from xal.core.malloc import keep_freed_memory
+    from xal.core.rng import HashRng
     from xal.data.images import decode
     from xal.data.pool import Pool
-    from xal.data.units import Reader, units
-    from xal.engine.work import ModelRef, Score, Worker
-    from xal.models.convnet import Convnet
-    from xal.models.memory import keep_freed_memory
+    from xal.data.sharding import Reader, units
+    from xal.engine.tasks import ModelRef, Score
+    from xal.engine.worker import Worker
+    from xal.models.torch.convnet import Convnet
     from xal.strategies import Strategy
 
     keep_freed_memory()
@@ -389,7 +392,7 @@ def costs(places: dict[str, Path], weights: Path) -> dict[str, float]:
         needs=frozenset({"probabilities"}),
         model=ref,
         strategy=Strategy.named("entropy")(),
-        chance=Chance(0),
+        rng=HashRng(0),
         keep=KEEP,
     )
     reader = Reader(pool=pool, payload=True, labels=False, shape=SHAPE, batch=256)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import shap
 
-from xal.explainers.trees import Tree
+from xal.explainers.partition_tree import Tree
 
 
 def linkage(tree: Tree) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from modAL.uncertainty import entropy_sampling, margin_sampling
 from table import arguments, seconds, show, write
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies import Strategy
 from xal.types import Evidence, Scored
 
@@ -49,7 +49,7 @@ def main() -> None:
     classifier, items = Given(probabilities), np.zeros((N, 1))
 
     def ours(name: str) -> np.ndarray:
-        scores = Strategy.named(name)().score(evidence, None, Chance(0))
+        scores = Strategy.named(name)().score(evidence, None, HashRng(0))
         return Scored(ids=ids, rows=evidence.rows, scores=scores).top(K).rows
 
     def numpy_margin() -> np.ndarray:

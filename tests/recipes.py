@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xal.campaign.recipe import Recipe
-from xal.config import parse
-from xal.data.build import PoolWriter
+from xal.core.config import parse
+from xal.data.build.writer import PoolWriter
 from xal.data.images import encode_png
 
 CLASSES = ("dark", "light", "striped")

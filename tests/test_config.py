@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from xal.campaign.recipe import Recipe, load
-from xal.config import differences, override, parse, unparse
+from xal.core.config import differences, override, parse, unparse
 from xal.engine import RayEngine, Serial
 from xal.errors import ConfigError
-from xal.models.convnet import Convnet
-from xal.models.residual import Residual
-from xal.models.torchvision import Torchvision
-from xal.strategies.ebano import EbanoUncertainty
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.resnet import ResNet
+from xal.models.torch.torchvision import Torchvision
+from xal.strategies.ebano_uncertainty import EbanoUncertainty
 from xal.strategies.entropy import Entropy
 from xal.strategies.margin import Margin
 from xal.strategies.random import Random
@@ -111,8 +111,8 @@ def test_without_an_explainer_only_strategies_that_need_none_run():
 
 
 def test_a_component_by_name_is_the_component_with_its_defaults():
-    recipe = parse(Recipe, {"strategy": "margin", "model": "residual", "engine": "serial"})
-    assert (recipe.strategy, recipe.model, recipe.engine) == (Margin(), Residual(), Serial())
+    recipe = parse(Recipe, {"strategy": "margin", "model": "resnet", "engine": "serial"})
+    assert (recipe.strategy, recipe.model, recipe.engine) == (Margin(), ResNet(), Serial())
     assert parse(Recipe, {"strategy": {"name": "margin"}}) == parse(Recipe, {"strategy": "margin"})
 
 
@@ -122,20 +122,20 @@ def test_components_nest():
         {
             "strategy": {
                 "name": "early_mix",
-                "strategy": {"name": "ebano_uncertainty", "candidates": None, "fill": "random"},
+                "strategy": {"name": "ebano_uncertainty", "candidates": None, "fallback": "random"},
                 "other": {"name": "schedule", "strategies": ["margin", {"name": "entropy"}]},
             }
         },
     )
     assert recipe.strategy == EarlyMix(
-        strategy=EbanoUncertainty(candidates=None, fill=Random()),
+        strategy=EbanoUncertainty(candidates=None, fallback=Random()),
         other=Schedule(strategies=(Margin(), Entropy())),
     )
 
 
 def test_a_schedule_cannot_fill():
-    """The filler runs in every round, and a schedule does not score."""
-    mapping = {"strategy": {"name": "ebano_uncertainty", "fill": "early_mix"}}
+    """The fallback runs in every round, and a schedule does not score."""
+    mapping = {"strategy": {"name": "ebano_uncertainty", "fallback": "early_mix"}}
     assert the_problem(mapping).startswith("strategy")
 
 
@@ -186,8 +186,8 @@ class TestOverride:
     def test_a_component_given_by_name_becomes_a_mapping(self):
         recipe = self.set({"strategy": "ebano_uncertainty", "arms": None}, "strategy.limit=9")
         assert recipe.strategy == EbanoUncertainty(limit=9)
-        recipe = self.set({"arms": {"e": "ebano_uncertainty", "r": "random"}}, "arms.e.fill=random", "arms.e.limit=2")
-        assert recipe.arms == {"e": EbanoUncertainty(limit=2, fill=Random()), "r": Random()}
+        recipe = self.set({"arms": {"e": "ebano_uncertainty", "r": "random"}}, "arms.e.fallback=random", "arms.e.limit=2")
+        assert recipe.arms == {"e": EbanoUncertainty(limit=2, fallback=Random()), "r": Random()}
 
     def test_an_empty_section_can_be_set(self):
         """`train:` with nothing below it parses as all defaults, so it can be overridden too."""

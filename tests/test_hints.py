@@ -31,7 +31,7 @@ ABSENT = {
 
 
 def test_explains_without_the_other_packages() -> None:
-    code = BARE.format(absent=ABSENT)
+    code = BARE.format(mask_value=ABSENT)
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xal.core.paths import arrow, location, remote
 from xal.data.pool import Pool
 from xal.errors import DataError
-from xal.storage import arrow, location, remote
 
 
 @pytest.mark.parametrize("text", ["runs/a", "/runs/a", "~/runs", "file:///runs/a", Path("runs")])

@@ -79,11 +79,11 @@ def explanations(seed, ks):
     return Explanations(
         segments=np.stack([generator.integers(0, k, (4, 5)) for k in ks]).astype(np.uint8),
         attributions=npir,
-        represented=np.where(np.isnan(npir), np.nan, 1.0),
+        interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=npirp,
         explained_class=generator.integers(0, 3, b),
         probability=generator.uniform(size=b),
-        own=np.ones(b, bool),
+        per_item=True,
     )
 
 
@@ -100,7 +100,7 @@ def test_joined_explanations_are_padded_to_the_widest():
     np.testing.assert_array_equal(joined.npir[:2, :3], one.npir)
     np.testing.assert_array_equal(joined.npirp[2:], other.npirp)
     np.testing.assert_array_equal(np.isfinite(joined.npir).sum(axis=1), [2, 3, 5, 2, 4])
-    np.testing.assert_array_equal(np.isfinite(joined.npirp).sum(axis=1), joined.k)
+    np.testing.assert_array_equal(np.isfinite(joined.npirp).sum(axis=1), joined.n_features)
     same(joined.take(slice(2, 5)), other)
 
 
@@ -113,8 +113,8 @@ def test_taking_and_joining_are_inverse():
 def test_strongest_and_heat_against_a_loop():
     given_explanations = explanations(3, [2, 5, 3, 3])
     for i in range(4):
-        own = given_explanations.npir[i, : given_explanations.k[i]].tolist()
-        assert given_explanations.strongest[i] == own.index(max(own))
+        own = given_explanations.npir[i, : given_explanations.n_features[i]].tolist()
+        assert given_explanations.top_feature[i] == own.index(max(own))
         for y in range(4):
             for x in range(5):
                 assert given_explanations.heat[i, y, x] == own[given_explanations.segments[i, y, x]]
@@ -123,7 +123,7 @@ def test_strongest_and_heat_against_a_loop():
 def test_vectors_are_heat_where_features_are_own():
     own = explanations(3, [2, 5, 3, 3])
     np.testing.assert_array_equal(own.vectors, own.heat.reshape(4, 20))
-    shared = dataclasses.replace(explanations(3, [3] * 4), own=None)
+    shared = dataclasses.replace(explanations(3, [3] * 4), per_item=False)
     assert shared.vectors is shared.attributions
     assert Explanations.concatenate([own.take([0]), shared]).own is None and own.take([0, 1]).own.tolist() == [True] * 2
 
@@ -131,7 +131,7 @@ def test_vectors_are_heat_where_features_are_own():
 def test_of_tied_features_the_first_is_strongest():
     tied = explanations(4, [3])
     tied.npir[0] = [0.1, 0.7, 0.7]
-    assert tied.strongest.tolist() == [1]
+    assert tied.top_feature.tolist() == [1]
 
 
 def evidence(seed, n, explained=True, embedded=True):
@@ -173,5 +173,5 @@ def test_a_part_that_one_piece_lacks_is_not_joined():
 
 def test_evidence_has_no_place_for_labels():
     """A strategy cannot peek at what it should ask for."""
-    seen = {"ids", "rows", "probabilities", "embeddings", "explanations", "represented"}
+    seen = {"ids", "rows", "probabilities", "embeddings", "explanations", "interpretable_input"}
     assert set(Evidence.__dataclass_fields__) == seen

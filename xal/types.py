@@ -7,7 +7,7 @@ f features of the explanation space, h w pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,31 +18,50 @@ Ids = npt.NDArray[np.object_]  # str
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
+Kind = Literal["image", "text", "features"]
+"""What a pool holds."""
+Shape = tuple[int, ...]
+"""Of an item as a model takes it: (c, h, w) of images, (d,) of features, () of texts."""
+Form = str | Shape
+"""What the parts of an item are found by: a text itself, of any other item its shape."""
 Output = Literal["probability", "margin"]
 """What is explained: probabilities, or logits and the like."""
+Outputs = npt.NDArray[np.float64]
+"""(b, c) outputs of a model."""
 Matrix = Any
 """(b, f) array of floats, or scipy.sparse.csr_array where most are 0."""
 
 
+FeatureKind = Literal["words", "columns", "segments", "pixels", "concepts"]
+"""What the features of explanations are:
+
+- words: of a text, in the space of `xal.core.hashed_words`, sparse
+- columns: of a table
+- segments: patches, superpixels, or EBAnO's features of an image
+- pixels: of an image, row by row
+- concepts: of the model's own, which are no part of the item
+"""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanations:
-    """Explanations of b items: how much each of f features of an explanation space speaks for the class explained.
+    """Explanations of b items: how much each of f features speaks for the class explained.
 
-    The space is what the explainer perturbs: words (sparse, one column a word of `xal.words`), columns of a table,
-    patches or pixels of an image, or features that are found in each image anew, as superpixels and EBAnO's (then NaN
-    beyond an image's own).
+    All items share the features, as words, columns, pixels and the patches of a grid are shared, unless `per_item`:
+    superpixels and EBAnO's features are found in each image anew, and attributions are NaN beyond an image's own.
     """
 
+    feature_kind: FeatureKind
     attributions: Matrix  # (b, f)
-    represented: Matrix  # (b, f) x', the item itself in that space
+    interpretable_input: Matrix  # (b, f) x', the item itself in that space
     explained_class: Labels  # (b,) the class of interest
     probability: Floats  # (b,) probability of that class
-    base: Floats | None = None  # (b,) explained output with every feature absent
+    base: Floats | None = None  # (b,) explained output with every feature masked
     output: Floats | None = None  # (b,) explained output of the item; complete: base + attributions.sum(1) == output
-    segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image
+    segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image, or concepts
     npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None: another explainer
-    concepts: Any = None  # (b,) True: features are concepts of the model's own; None: they are parts of the item
-    own: Any = None  # (b,) True: each item has features of its own; None: all items share them
+    per_item: bool = False
+    """Whether each item has features of its own."""
 
     def __len__(self) -> int:
         return len(self.explained_class)
@@ -53,17 +72,16 @@ class Explanations:
         return dense(self.attributions)
 
     @property
-    def k(self) -> npt.NDArray[np.int64]:
+    def n_features(self) -> npt.NDArray[np.int64]:
         """(b,) features of each item, NaN not counted."""
         if isinstance(self.attributions, np.ndarray):
             return np.asarray((~np.isnan(self.attributions)).sum(axis=1), np.int64)
-        return np.asarray(np.diff(self.represented.indptr), np.int64)
+        return np.asarray(np.diff(self.interpretable_input.indptr), np.int64)
 
     @property
-    def strongest(self) -> npt.NDArray[np.int64]:
+    def top_feature(self) -> npt.NDArray[np.int64]:
         """(b,) index of the feature of largest attribution (the lowest index where tied)."""
-        strongest: npt.NDArray[np.int64] = np.nanargmax(dense(self.attributions), axis=1).astype(np.int64)
-        return strongest
+        return np.asarray(np.nanargmax(dense(self.attributions), axis=1), np.int64)
 
     @property
     def heat(self) -> npt.NDArray[np.float64]:
@@ -76,20 +94,30 @@ class Explanations:
 
     @property
     def vectors(self) -> Matrix:
-        """(b, v) in a space that all items share: the attributions, or of own features the heat of each pixel."""
-        return self.attributions if self.own is None else self.heat.reshape(len(self), -1)
+        """(b, v) in a space that all items share: the attributions, or where `per_item` the heat of each pixel."""
+        return self.heat.reshape(len(self), -1) if self.per_item else self.attributions
 
     def take(self, index: Any) -> Explanations:
         """The explanations at `index` (anything that indexes axis 0 and keeps it)."""
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        taken: dict[str, Any] = {name: None if part is None else part[index] for name, part in parts.items()}
-        return Explanations(**taken)
+        taken: dict[str, Any] = {name: value[index] for name, value in self._arrays().items()}
+        return replace(self, **taken)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Explanations:
         """Join along the batch; dense features are padded with NaN to the widest part."""
-        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
-        return Explanations(**{name: _joined(pieces) for name, pieces in columns.items()})
+        names = [name for name in parts[0]._arrays() if all(getattr(part, name) is not None for part in parts)]
+        joined: dict[str, Any] = dict.fromkeys(parts[0]._arrays())  # None where a part has none
+        joined |= {name: _joined([getattr(part, name) for part in parts]) for name in names}
+        return replace(parts[0], **joined)
+
+    def _arrays(self) -> dict[str, Any]:
+        """The fields that hold a value for each item."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in named.items() if value is not None and name not in TAGS}
+
+
+TAGS = ("feature_kind", "per_item")
+"""Fields of explanations that say the same of all items."""
 
 
 def dense(matrix: Matrix) -> npt.NDArray[np.float64]:
@@ -108,7 +136,7 @@ def _joined(pieces: Sequence[Any]) -> Any:
     return np.concatenate(pieces)
 
 
-SAID = ("wrong", "missed", "against")
+CORRECTION_KINDS = ("wrong", "missed", "against")
 """What a correction says of components."""
 
 
@@ -142,7 +170,7 @@ class Evidence:
     probabilities: Floats | None = None  # (b, c), rows sum to 1
     embeddings: Floats | None = None  # (b, d)
     explanations: Explanations | None = None
-    represented: Matrix | None = None  # (b, f) x', the item in the explanation space; needs no model
+    interpretable_input: Matrix | None = None  # (b, f) x', the item in the explanation space; needs no model
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -178,11 +206,14 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
-    """Items with their scores: all that travels from a shard to the coordinator."""
+    """Items with their scores, and the evidence that they were scored by where it is wanted: all that travels from a
+    shard to the coordinator."""
 
     ids: Ids  # (n,)
     rows: Rows  # (n,)
     scores: npt.NDArray[np.float64]  # (n,), larger is queried first
+    evidence: Evidence | None = None
+    """On the same items in the same order; None: not kept."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -194,10 +225,15 @@ class Scored:
 
     def take(self, index: Any) -> Scored:
         """The items at `index`."""
-        return Scored(ids=self.ids[index], rows=self.rows[index], scores=self.scores[index])
+        evidence = None if self.evidence is None else self.evidence.take(index)
+        return Scored(ids=self.ids[index], rows=self.rows[index], scores=self.scores[index], evidence=evidence)
 
     def top(self, k: int) -> Scored:
         """The k best, ordered by score descending, ties by id ascending: independent of the order they came in."""
+        return self.take(self.best(k))
+
+    def best(self, k: int) -> Rows:
+        """Where the k best are, in the order of `top`."""
         scores = self.scores
         if 0 < k < len(scores):
             threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -205,17 +241,20 @@ class Scored:
         else:
             kept = np.arange(len(scores) if k > 0 else 0)
         order = np.lexsort((self.ids[kept].astype(str), -scores[kept]))[: max(k, 0)]
-        return self.take(kept[order])
+        return np.asarray(kept[order], np.int64)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Scored]) -> Scored:
-        """Join; no order is implied."""
+        """Join; no order is implied. Evidence is kept where every part has it; empty parts do not count."""
+        parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
+        evidence = [part.evidence for part in parts if part.evidence is not None]
         return cls(
             ids=np.concatenate([part.ids for part in parts]),
             rows=np.concatenate([part.rows for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
+            evidence=Evidence.concatenate(evidence) if len(evidence) == len(parts) else None,
         )
 
 
@@ -225,6 +264,32 @@ class Query:
 
     items: Scored
     reasons: tuple[str, ...]  # the name of the strategy that chose the item
+    evidence: tuple[Evidence, ...] = ()
+    """What the strategies looked at, in pieces: each on some of the items."""
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @classmethod
+    def of(cls, items: Scored, reason: str) -> Query:
+        """Items that one strategy chose."""
+        evidence = () if items.evidence is None else (items.evidence,)
+        return cls(items=replace(items, evidence=None), reasons=(reason,) * len(items), evidence=evidence)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Query]) -> Query:
+        """One after another."""
+        return cls(
+            items=Scored.concatenate([part.items for part in parts]),
+            reasons=tuple(reason for part in parts for reason in part.reasons),
+            evidence=tuple(piece for part in parts for piece in part.evidence),
+        )
+
+    def take(self, index: Any) -> Query:
+        """The items at `index`, an array of positions or a mask; evidence on the others is kept, too."""
+        reasons = np.array(self.reasons, object)[index]
+        return Query(items=self.items.take(index), reasons=tuple(reasons.tolist()), evidence=self.evidence)
+
+    def renamed(self, old: str, new: str) -> Query:
+        """With another name for one of the strategies."""
+        return replace(self, reasons=tuple(new if reason == old else reason for reason in self.reasons))

@@ -11,16 +11,17 @@ import torch
 from PIL import Image
 
 from tests.recipes import CLASSES, small, write_pool
-from xal.campaign.campaign import run_campaign
+from xal.campaign.loop import run_campaign
 from xal.campaign.recipe import Recipe, RunSpec, runs
-from xal.engine.work import ModelRef, Worker
+from xal.core.progress import Reporter
+from xal.engine.tasks import ModelRef
+from xal.engine.worker import Worker
 from xal.errors import ConfigError, XalError
 from xal.explainers import Ebano
-from xal.progress import Reporter
 from xal.store.artefacts import EXPLANATIONS, SYNTHETIC, WEIGHTS, read_explanations
 from xal.store.directory import open_ledger
 from xal.store.ledger import Queried, Step
-from xal.strategies.ebano import EbanoAugment
+from xal.strategies.ebano_augment import EbanoAugment
 
 AUGMENT = {"name": "ebano_augment", "candidates": 40, "threshold": -2, "limit": 6, "augment_limit": 4}
 
@@ -46,7 +47,7 @@ def pixels(payload: bytes) -> np.ndarray:
 def test_copies_of_what_it_queried_with_true_labels_and_no_more(tmp_path: Path) -> None:
     recipe = small(write_pool(tmp_path / "pool"), strategy=AUGMENT, train={"validation": 0.3})
     spec, steps, queried = run(recipe, tmp_path / "runs")
-    train = {step.round: step.figures for step in steps if step.step == "train"}
+    train = {step.round: step.metrics for step in steps if step.step == "train"}
     assert train[0]["synthetic_items"] == 0
     by_id = {item.id: item for item in queried}
     for round in (1, 2):
@@ -54,11 +55,11 @@ def test_copies_of_what_it_queried_with_true_labels_and_no_more(tmp_path: Path) 
         assert train[round]["synthetic_items"] == len(rows) > 0 and len(rows) <= 4
         assert {row["id"] for row in rows}.isdisjoint(by_id) and all("#" in row["id"] for row in rows)
         sources = [by_id[row["source"]] for row in rows]
-        assert all(item.round == round and item.why == "ebano_augment" for item in sources)  # rebuilt, not gathered
+        assert all(item.round == round and item.reason == "ebano_augment" for item in sources)  # rebuilt, not gathered
         assert [row["label"] for row in rows] == [item.label for item in sources]
         assert [CLASSES[row["class_index"]] for row in rows] == [item.label for item in sources]
         assert [item.rank for item in sources] == sorted(item.rank for item in sources)
-    held = sum(step.figures["validation_items"] for step in steps if step.step == "train" and step.round == 2)
+    held = sum(step.metrics["validation_items"] for step in steps if step.step == "train" and step.round == 2)
     assert train[2]["train_items"] + held == len(queried) == 12 + 2 * 8  # synthetic items are counted apart
     assert held > 0
 
@@ -88,14 +89,14 @@ def test_the_copy_keeps_fmax_of_the_prediction_or_of_the_label(tmp_path: Path) -
         shape=(1, 12, 12),
         classes=3,
     )
-    network = Worker("cpu").network(ref)
+    classifier = Worker("cpu").classifier(ref)
     by_id = {item.id: item for item in queried}
     images = {row["id"]: pixels(row["image"]) for row in pq.read_table(pool).to_pylist()}
     unlike = 0
     for row in copies(spec, 1):
         original = torch.from_numpy(images[row["source"]].copy())[None, None]
-        anew = explainer.explain(network, original, torch.tensor([CLASSES.index(row["label"])]))
-        fmax = anew.segments[0] == anew.strongest[0]
+        anew = explainer.explain(classifier, original, torch.tensor([CLASSES.index(row["label"])]))
+        fmax = anew.segments[0] == anew.top_feature[0]
         copy = pixels(row["image"])
         assert np.array_equal(copy[fmax], images[row["source"]][fmax])
         assert (copy[~fmax] != images[row["source"]][~fmax]).any()
@@ -105,7 +106,7 @@ def test_the_copy_keeps_fmax_of_the_prediction_or_of_the_label(tmp_path: Path) -
     names, kept = read_explanations(spec.directory / "round-001" / "query" / EXPLANATIONS)
     for row in copies(spec, 1):
         place = names.index(row["source"])
-        fmax = kept.segments[place] == kept.strongest[place]
+        fmax = kept.segments[place] == kept.top_feature[place]
         assert np.array_equal(pixels(row["image"])[fmax], images[row["source"]][fmax])
 
 
@@ -113,7 +114,7 @@ def test_rounds_of_another_strategy_have_none(tmp_path: Path) -> None:
     mixed = {"name": "early_mix", "strategy": AUGMENT, "other": "entropy"}
     recipe = small(write_pool(tmp_path / "pool"), strategy=None, arms={"mixed": mixed})
     spec, steps, _ = run(recipe, tmp_path / "runs")
-    made = {step.round: step.figures["synthetic_items"] for step in steps if step.step == "train"}
+    made = {step.round: step.metrics["synthetic_items"] for step in steps if step.step == "train"}
     assert made[1] > 0 and made[2] == 0
     assert not (spec.directory / "round-002" / "train" / SYNTHETIC).exists()
 

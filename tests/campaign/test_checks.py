@@ -8,14 +8,14 @@ import pytest
 
 from tests.explained.test_texts import recipe
 from tests.recipes import features_pool, small, text_pool, write_pool
-from xal.campaign.checks import checked
 from xal.campaign.experiment import run_experiment
-from xal.campaign.labels import import_labels
+from xal.campaign.import_labels import import_labels
 from xal.campaign.recipe import Recipe
+from xal.campaign.validation import checked
+from xal.core.progress import Reporter
 from xal.data.pool import Pool
 from xal.errors import ConfigError
-from xal.progress import Reporter
-from xal.report.runs import read_run
+from xal.store.run import read_run
 
 
 def alone(pool: Path, **sections: Any) -> Recipe:
@@ -107,17 +107,17 @@ def test_a_text_campaign_without_a_test_pool_holds_out_some_of_its_labels(tmp_pa
     )
     pool = Pool.open(source)
     table = pool.read_span(0, len(pool), ["id", "label"]).to_pydict()
-    truth = dict(zip(table["id"], table["label"], strict=True))
+    relevance = dict(zip(table["id"], table["label"], strict=True))
     for _ in range(2):
         run_experiment(given, tmp_path / "runs", Reporter(quiet=True))
         directory = tmp_path / "runs" / "margin-seed0"
         waiting = [item.id for item in read_run(directory).queried if item.label is None]
         answers = tmp_path / "answers.csv"
-        answers.write_text("id,label\n" + "".join(f"{item},{truth[item]}\n" for item in waiting))
+        answers.write_text("id,label\n" + "".join(f"{item},{relevance[item]}\n" for item in waiting))
         import_labels(directory, answers, "me")
     run_experiment(given, tmp_path / "runs", Reporter(quiet=True))
     run = read_run(directory)
-    trained, measured = run.of("train")[1].figures, run.of("evaluate")[1].figures
+    trained, measured = run.of("train")[1].metrics, run.of("evaluate")[1].metrics
     assert run.state == "finished" and measured["on"] == "validation"
     assert (
         0 < trained["validation_items"] == measured["test_items"]

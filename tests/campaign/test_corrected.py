@@ -9,24 +9,27 @@ import pytest
 
 from tests.campaign.test_corrections import QUIET, answer, batch, only, told, told_recipe
 from tests.recipes import CLASSES, small, write_pool
-from xal.campaign.annotators import Annotator, Oracle, Request
-from xal.campaign.checks import checked
-from xal.campaign.exact import against_exact
+from xal.annotators.annotator import Annotator, Request
+from xal.annotators.label_file import read_labels
+from xal.annotators.oracle import Oracle
+from xal.annotators.simulated import Simulated
 from xal.campaign.experiment import run_experiment
-from xal.campaign.explain import explain_item, explain_labelled
-from xal.campaign.labels import constants, import_labels, read_labels
+from xal.campaign.explain import explain_item
+from xal.campaign.explained_images import explain_labelled
+from xal.campaign.import_labels import constants, import_labels
+from xal.campaign.lime_fidelity import against_exact
 from xal.campaign.recipe import Recipe
-from xal.campaign.search import checked_search, simulation
-from xal.campaign.simulated import Simulated
-from xal.config import parse
-from xal.data.build import PoolWriter
-from xal.data.confounded import build_colors
+from xal.campaign.validation import checked
+from xal.core.config import parse
+from xal.data.build.writer import PoolWriter
 from xal.data.pool import Pool
+from xal.datasets.colors import build_colors
 from xal.errors import ConfigError, LabelError, RunError, XalError
-from xal.models.senn import Senn
-from xal.report.page import write_report
-from xal.report.runs import read_run
+from xal.models.torch.senn import Senn
+from xal.report.html import write_report
 from xal.store.directory import open_ledger
+from xal.store.run import read_run
+from xal.tuning.objective import checked_search, simulation
 from xal.types import Correction
 
 
@@ -40,11 +43,15 @@ def test_all_that_corrections_lack_is_said_before_the_first_round(tmp_path: Path
         annotator="simulated",
         model={"name": "perceptron"},
         feedback="rrr_gradcam",
-        judge=5,
+        evaluate_explanations=5,
     )
     with pytest.raises(ConfigError) as raised:
         checked(given)
-    for part in ("`relevant` or `irrelevant`; use", "wants convolutions, and 'perceptron'", "judge: give a pool.test"):
+    for part in (
+        "`relevant` or `irrelevant`; use",
+        "wants convolutions, and 'perceptron'",
+        "evaluate_explanations: give a pool.test",
+    ):
         assert part in str(raised.value)
     blind = write_pool(tmp_path / "blind", label=None)
     unlabelled = replace(given, pool=replace(given.pool, source=str(blind), classes=CLASSES))
@@ -52,13 +59,13 @@ def test_all_that_corrections_lack_is_said_before_the_first_round(tmp_path: Path
         checked(unlabelled)
     with pytest.raises(ConfigError, match="the oracle corrects nothing"):
         checked(replace(given, annotator=Oracle()))
-    with pytest.raises(ConfigError, match="judge: nothing is explained"):
+    with pytest.raises(ConfigError, match="evaluate_explanations: nothing is explained"):
         checked(replace(given, feedback=None, explainer=None))
     build_colors(tmp_path / "colors", items=40, rule=1, encoding="codes")
     table = parse(Recipe, {
         "pool": {"source": str(tmp_path / "colors"), "test": str(tmp_path / "colors")}, "model": "linear_svm",
         "strategy": "margin", "explainer": "lime", "annotator": "simulated", "budget": {"initial": 20, "rounds": 0},
-        "feedback": {"name": "counterexamples", "group": 4},
+        "feedback": {"name": "counterexamples", "onehot_width": 4},
     })  # fmt: skip
     with pytest.raises(ConfigError, match="25 columns are not groups of 4"):
         checked(table)
@@ -100,7 +107,7 @@ def test_corrections_that_come_in_parts_are_all_kept(tmp_path: Path) -> None:
     ledger = open_ledger(run.directory)
     assert outcome.finished and ledger.corrections().keys() == {item.id for item in run.queried if item.round}
     ledger.close()
-    assert [run.of("label")[round].figures["corrections"] for round in (1, 2)] == [8, 8]
+    assert [run.of("label")[round].metrics["corrections"] for round in (1, 2)] == [8, 8]
 
 
 def test_what_is_the_same_in_the_whole_pool_cannot_be_corrected(tmp_path: Path) -> None:
@@ -126,10 +133,10 @@ def test_what_is_the_same_in_the_whole_pool_cannot_be_corrected(tmp_path: Path) 
     }
     recipe: Recipe = parse(Recipe, mapping)
     table = pool.read_span(0, 60, ["id", "label"]).to_pydict()
-    truth = dict(zip(table["id"], table["label"], strict=True))
+    relevance = dict(zip(table["id"], table["label"], strict=True))
     run_experiment(recipe, tmp_path / "runs", QUIET)
     directory = tmp_path / "runs" / "margin-seed0"
-    first = [{"id": row["id"], "label": truth[row["id"]]} for row in batch(directory, 0)]
+    first = [{"id": row["id"], "label": relevance[row["id"]]} for row in batch(directory, 0)]
     first[0]["wrong"] = "c"
     with pytest.raises(LabelError, match="wrong: 'c' is the same in all items of the pool, so counterexamples cannot"):
         import_labels(directory, answer(tmp_path / "first.csv", first), "me")
@@ -180,10 +187,10 @@ def test_round_0_is_each_arms_own_where_its_explanations_are_judged(tmp_path: Pa
         explainers={"b": {"name": "integrated_gradients"}},
         annotator="simulated",
         budget={"rounds": 0},
-        judge=20,
+        evaluate_explanations=20,
     )
     run_experiment(recipe, tmp_path / "runs", QUIET)
-    one, other = (read_run(tmp_path / "runs" / f"{arm}-seed0").of("evaluate")[0].figures for arm in "ab")
+    one, other = (read_run(tmp_path / "runs" / f"{arm}-seed0").of("evaluate")[0].metrics for arm in "ab")
     assert one["accuracy"] == other["accuracy"] and one["on_irrelevant"] != other["on_irrelevant"]
 
 
@@ -200,11 +207,11 @@ def test_concepts_are_shown_and_corrected_by_their_number(tmp_path: Path) -> Non
     )
     pool = Pool.open(source)
     table = pool.read_span(0, len(pool), ["id", "label"]).to_pydict()
-    truth = dict(zip(table["id"], table["label"], strict=True))
+    relevance = dict(zip(table["id"], table["label"], strict=True))
     for round in range(2):
         run_experiment(recipe, tmp_path / "runs", QUIET)
         directory = only(tmp_path / "runs").directory
-        answers = [{"id": row["id"], "label": truth[row["id"]]} for row in batch(directory, round)]
+        answers = [{"id": row["id"], "label": relevance[row["id"]]} for row in batch(directory, round)]
         if round:
             rows = batch(directory, 1)
             assert all(len(row["shown"].split("; ")) == 3 and row["shown"].startswith("concept ") for row in rows)
@@ -217,7 +224,7 @@ def test_concepts_are_shown_and_corrected_by_their_number(tmp_path: Path) -> Non
         import_labels(directory, answer(tmp_path / f"{round}.csv", answers), "me")
     run_experiment(recipe, tmp_path / "runs", QUIET)
     run = only(tmp_path / "runs")
-    assert run.state == "finished" and run.of("label")[1].figures["corrections"] == 2
+    assert run.state == "finished" and run.of("label")[1].metrics["corrections"] == 2
     page = write_report([run.directory], tmp_path / "report.html")
     assert "wrong: concept" in page.read_text() and "missed: concept" in page.read_text()
     content, line = explain_item(run.directory, run.queried[0].id)
@@ -242,7 +249,7 @@ def test_a_simulated_annotator_marks_only_what_was_shown(tmp_path: Path) -> None
         recipe = parse(Recipe, {
             "pool": {"source": str(tmp_path / "pool"), "test": str(tmp_path / "pool")},
             "model": {"name": "senn", "layers": 1}, "explainer": "self_explaining", "strategy": "margin",
-            "train": {"epochs": 2, "validation": 0, "threads": 1}, "judge": 10,
+            "train": {"epochs": 2, "validation": 0, "threads": 1}, "evaluate_explanations": 10,
             "annotator": {"name": "simulated", "corrects": "always"},
             "feedback": {"name": "cali_ranking", "shown": shown},
             "budget": {"initial": 20, "per_round": 5, "rounds": 1}, "engine": "serial",
@@ -254,7 +261,7 @@ def test_a_simulated_annotator_marks_only_what_was_shown(tmp_path: Path) -> None
         ledger.close()
         assert kept and all(each.missed or each.against for each in kept)
         assert all((len(each.wrong) <= 4) == (shown == 4) for each in kept)
-        assert ("explanation_f1" in run.of("evaluate")[1].figures) == (shown == 4)  # of all it says nothing
+        assert ("explanation_f1" in run.of("evaluate")[1].metrics) == (shown == 4)  # of all it says nothing
 
 
 def test_a_phi_that_is_none_is_said_before_labels_are_asked_for(tmp_path: Path) -> None:

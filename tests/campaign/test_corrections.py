@@ -13,17 +13,17 @@ import pytest
 
 from tests.recipes import CLASSES, RUN_ENGINES, small, text_pool, write_pool
 from xal.campaign.experiment import run_experiment
-from xal.campaign.labels import import_labels
+from xal.campaign.import_labels import import_labels
 from xal.campaign.recipe import Recipe, load
-from xal.config import parse
-from xal.data.confounded import build_colors, colors, rules
+from xal.core.config import parse
+from xal.core.progress import Reporter
 from xal.data.images import decode
 from xal.data.pool import Pool
+from xal.datasets.colors import build_colors, colors, rules
 from xal.errors import ConfigError, LabelError, XalError
-from xal.progress import Reporter
-from xal.report.runs import Run, read_run
 from xal.store.artefacts import read_items
 from xal.store.directory import open_ledger
+from xal.store.run import Run, read_run
 
 QUIET = Reporter(quiet=True)
 
@@ -63,15 +63,15 @@ def test_corrections_are_kept_and_learned_from(tmp_path: Path, feedback: str) ->
         assert set(found.correction.wrong) <= set(range(72)) and not found.correction.missed
         assert queried[item].prediction == queried[item].label  # only right answers are corrected
     for round in (1, 2):
-        figures = run.of("label")[round].figures
-        assert figures["right_for_right"] + figures["right_for_wrong"] + figures["wrong"] == 8
-        assert figures["right_for_wrong"] == sum(queried[item].round == round for item in kept)
-        assert 0 <= figures["explanation_f1"] <= 1 and 0 < figures["on_irrelevant"] < 1
+        metrics = run.of("label")[round].metrics
+        assert metrics["right_for_right"] + metrics["right_for_wrong"] + metrics["wrong"] == 8
+        assert metrics["right_for_wrong"] == sum(queried[item].round == round for item in kept)
+        assert 0 <= metrics["explanation_f1"] <= 1 and 0 < metrics["on_irrelevant"] < 1
     trained = run.of("train")[2]
     folder = run.directory / (trained.artefact or "")
     files = {path.name for path in folder.iterdir()}
     if feedback == "counterexamples":
-        assert "counterexamples.parquet" in files and trained.figures["synthetic_items"] > 0
+        assert "counterexamples.parquet" in files and trained.metrics["synthetic_items"] > 0
         made = read_items(folder / "counterexamples.parquet")
         assert set(made["source"].to_pylist()) <= set(kept)
         row = made.slice(0, 1).to_pylist()[0]
@@ -82,8 +82,10 @@ def test_corrections_are_kept_and_learned_from(tmp_path: Path, feedback: str) ->
         assert set(changed) <= set(kept[row["source"]].correction.wrong) and len(changed)
         assert row["label"] == source["label"] and row["weight"] == 1.0
     else:
-        assert trained.figures["synthetic_items"] == 0 and ("guidance.parquet" in files) == (feedback != "unused")
-    assert trained.figures["train_items"] + trained.figures["validation_items"] == 28  # copies are no labels
+        assert trained.metrics["synthetic_items"] == 0 and ("correction_targets.parquet" in files) == (
+            feedback != "unused"
+        )
+    assert trained.metrics["train_items"] + trained.metrics["validation_items"] == 28  # copies are no labels
 
 
 def test_feedback_changes_what_is_learned(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_feedback_changes_what_is_learned(tmp_path: Path) -> None:
     )
     run_experiment(recipe, tmp_path / "runs", QUIET)
     found = {path.name: read_run(path) for path in (tmp_path / "runs").glob("*-seed*")}
-    losses = {name: run.of("evaluate")[2].figures["accuracy"] for name, run in found.items()}
+    losses = {name: run.of("evaluate")[2].metrics["accuracy"] for name, run in found.items()}
     first = {tuple(item.id for item in run.queried if item.round < 2) for run in found.values()}
     assert len(losses) == 3 and len(first) == 1  # the same until corrections teach: those of round 1
     weights = {
@@ -116,7 +118,7 @@ def test_the_same_on_ray(tmp_path: Path, ray_session: object) -> None:
     run_experiment(replace(recipe, engine=engine), tmp_path / "ray", QUIET)
     serial, ray = only(tmp_path / "serial"), only(tmp_path / "ray")
     assert [item.id for item in serial.queried] == [item.id for item in ray.queried]
-    assert serial.of("label")[2].figures == ray.of("label")[2].figures
+    assert serial.of("label")[2].metrics == ray.of("label")[2].metrics
 
 
 @pytest.mark.parametrize(
@@ -136,8 +138,8 @@ def test_annotators_make_mistakes(tmp_path: Path, rates: dict[str, float], check
     assert check(run, ledger.corrections())
     ledger.close()
     pool = Pool.open(tmp_path / "pool")
-    truth = dict(zip(*pool.read_span(0, len(pool), ["id", "label"]).to_pydict().values(), strict=True))
-    wrong = sum(item.label != truth[item.id] for item in run.queried)
+    relevance = dict(zip(*pool.read_span(0, len(pool), ["id", "label"]).to_pydict().values(), strict=True))
+    wrong = sum(item.label != relevance[item.id] for item in run.queried)
     assert wrong == (len(run.queried) if "wrong_labels" in rates else 0)
     assert {item.label for item in run.queried} <= set(CLASSES)
 
@@ -151,20 +153,20 @@ def by_file(tmp_path: Path) -> tuple[Recipe, Path, dict[str, str]]:
         "explainer": {"name": "shap_partition", "max_evals": 40},
         "strategy": "margin",
         "annotator": "file",
-        "feedback": {"name": "counterexamples", "how": "alternative", "shown": 3},
+        "feedback": {"name": "counterexamples", "replacement": "alternative", "shown": 3},
         "budget": {"initial": 20, "per_round": 5, "rounds": 1},
         "engine": "serial",
     }
     recipe: Recipe = parse(Recipe, mapping)
     pool = Pool.open(source)
-    truth = dict(zip(*pool.read_span(0, len(pool), ["id", "label"]).to_pydict().values(), strict=True))
+    relevance = dict(zip(*pool.read_span(0, len(pool), ["id", "label"]).to_pydict().values(), strict=True))
     run_experiment(recipe, tmp_path / "runs", QUIET)
     directory = tmp_path / "runs" / "margin-seed0"
     rows = batch(directory, 0)
-    answer(tmp_path / "first.csv", [{"id": row["id"], "label": truth[row["id"]]} for row in rows])
+    answer(tmp_path / "first.csv", [{"id": row["id"], "label": relevance[row["id"]]} for row in rows])
     import_labels(directory, tmp_path / "first.csv", "me")
     run_experiment(recipe, tmp_path / "runs", QUIET)
-    return recipe, directory, truth
+    return recipe, directory, relevance
 
 
 def batch(directory: Path, round: int) -> list[dict[str, str]]:
@@ -183,11 +185,11 @@ def answer(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.mark.usefixtures("database")
 def test_corrections_by_file(tmp_path: Path) -> None:
-    recipe, directory, truth = by_file(tmp_path)
+    recipe, directory, relevance = by_file(tmp_path)
     rows = batch(directory, 1)
     assert all(len(row["shown"].split("; ")) == 3 and row["wrong"] == "" for row in rows)
     assert "missed" not in rows[0]  # counterexamples learn nothing from it
-    answers = [{"id": row["id"], "label": truth[row["id"]], "wrong": ""} for row in rows]
+    answers = [{"id": row["id"], "label": relevance[row["id"]], "wrong": ""} for row in rows]
     first = rows[0]["shown"].split("; ")
     answers[0]["wrong"] = f"{first[0].upper()}; {first[2]}"
     answers[1]["wrong"] = rows[1]["shown"].split("; ")[1]
@@ -195,16 +197,16 @@ def test_corrections_by_file(tmp_path: Path) -> None:
     assert import_labels(directory, tmp_path / "second.csv", "me") == (0, 0)  # the same again is no change
     run_experiment(recipe, tmp_path / "runs", QUIET)
     run = read_run(directory)
-    figures = run.of("train")[1].figures
-    assert run.state == "finished" and figures["synthetic_items"] in (0, 1, 2)
-    held = figures["validation_items"]
-    assert figures["train_items"] == 25 - held
+    metrics = run.of("train")[1].metrics
+    assert run.state == "finished" and metrics["synthetic_items"] in (0, 1, 2)
+    held = metrics["validation_items"]
+    assert metrics["train_items"] == 25 - held
     ledger = open_ledger(directory)
     kept = ledger.corrections()
     ledger.close()
     assert kept.keys() == {rows[0]["id"], rows[1]["id"]} and len(kept[rows[0]["id"]].correction.wrong) == 2
     folder = directory / (run.of("train")[1].artefact or "")
-    if figures["synthetic_items"]:
+    if metrics["synthetic_items"]:
         made = read_items(folder / "counterexamples.parquet").to_pylist()
         by_source = {each["source"]: each["text"].split() for each in made}
         whole = [word for word in rows[0]["text"].split() if word not in (first[0], first[2])]
@@ -213,19 +215,19 @@ def test_corrections_by_file(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("database")
 def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> None:
-    _, directory, truth = by_file(tmp_path)
+    _, directory, relevance = by_file(tmp_path)
     rows = batch(directory, 1)
     hidden = next(word for word in rows[1]["text"].split() if word not in rows[1]["shown"].split("; "))
     shown = [row["shown"].split("; ")[0] for row in rows]
     earlier = batch(directory, 0)[0]["id"]
     answers = [
-        {"id": rows[0]["id"], "label": truth[rows[0]["id"]], "wrong": "nosuchword"},
-        {"id": rows[1]["id"], "label": truth[rows[1]["id"]], "wrong": hidden},
-        {"id": rows[2]["id"], "label": truth[rows[2]["id"]], "wrong": f"{shown[2]}; {shown[2]}"},
+        {"id": rows[0]["id"], "label": relevance[rows[0]["id"]], "wrong": "nosuchword"},
+        {"id": rows[1]["id"], "label": relevance[rows[1]["id"]], "wrong": hidden},
+        {"id": rows[2]["id"], "label": relevance[rows[2]["id"]], "wrong": f"{shown[2]}; {shown[2]}"},
         {"id": rows[2]["id"] + "x", "label": "", "wrong": shown[2]},
-        {"id": rows[3]["id"], "label": truth[rows[3]["id"]], "wrong": shown[3], "missed": shown[3]},
-        {"id": rows[4]["id"], "label": truth[rows[4]["id"]], "wrong": shown[4]},
-        {"id": earlier, "label": truth[earlier], "wrong": "good"},
+        {"id": rows[3]["id"], "label": relevance[rows[3]["id"]], "wrong": shown[3], "missed": shown[3]},
+        {"id": rows[4]["id"], "label": relevance[rows[4]["id"]], "wrong": shown[4]},
+        {"id": earlier, "label": relevance[earlier], "wrong": "good"},
         {"id": "stranger", "label": "good", "wrong": "good"},
     ]
     before = open_ledger(directory).queried()
@@ -246,17 +248,17 @@ def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> 
     ledger = open_ledger(directory)
     assert ledger.queried() == before and not ledger.corrections()
     ledger.close()
-    good = [{"id": rows[4]["id"], "label": truth[rows[4]["id"]]}]
+    good = [{"id": rows[4]["id"], "label": relevance[rows[4]["id"]]}]
     import_labels(directory, answer(tmp_path / "good.csv", good), "me")
-    late = [{"id": rows[4]["id"], "label": truth[rows[4]["id"]], "wrong": shown[4]}]
+    late = [{"id": rows[4]["id"], "label": relevance[rows[4]["id"]], "wrong": shown[4]}]
     with pytest.raises(LabelError, match="labelled without a correction before"):
         import_labels(directory, answer(tmp_path / "late.csv", late), "me")
 
 
 def test_jsonl_corrections_are_lists(tmp_path: Path) -> None:
-    _, directory, truth = by_file(tmp_path)
+    _, directory, relevance = by_file(tmp_path)
     rows = batch(directory, 1)
-    lines = [{"id": row["id"], "label": truth[row["id"]], "wrong": row["shown"].split("; ")[:2]} for row in rows]
+    lines = [{"id": row["id"], "label": relevance[row["id"]], "wrong": row["shown"].split("; ")[:2]} for row in rows]
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert import_labels(directory, path, "me") == (5, 0)
@@ -266,14 +268,14 @@ def test_jsonl_corrections_are_lists(tmp_path: Path) -> None:
 
 
 def test_corrections_where_none_are_asked_for(tmp_path: Path) -> None:
-    recipe, _, truth = by_file(tmp_path)
+    recipe, _, relevance = by_file(tmp_path)
     run_experiment(replace(recipe, feedback=None), tmp_path / "plain", QUIET)
     directory = tmp_path / "plain" / "margin-seed0"
     item = batch(directory, 0)[0]["id"]
     assert "wrong" not in batch(directory, 0)[0]
     with pytest.raises(LabelError, match="asks for none"):
         import_labels(
-            directory, answer(tmp_path / "a.csv", [{"id": item, "label": truth[item], "wrong": "good"}]), "me"
+            directory, answer(tmp_path / "a.csv", [{"id": item, "label": relevance[item], "wrong": "good"}]), "me"
         )
 
 
@@ -351,9 +353,9 @@ def test_the_right_pixels_are_corrected(tmp_path: Path) -> None:
         "explainer": {"name": "lime", "output": "margin", "samples": 60, "keep": 4, "background": 3},
         "annotator": "simulated",
         "strategy": "margin",
-        "feedback": {"name": "counterexamples", "how": "alternative", "copies_of": 3, "shown": 4},
+        "feedback": {"name": "counterexamples", "replacement": "alternative", "n_copies": 3, "shown": 4},
         "budget": {"initial": 10, "balanced": True, "per_round": 5, "rounds": 3},
-        "judge": 10,
+        "evaluate_explanations": 10,
         "engine": "serial",
     }
     run_experiment(parse(Recipe, mapping), tmp_path / "runs", QUIET)
@@ -371,8 +373,8 @@ def test_the_right_pixels_are_corrected(tmp_path: Path) -> None:
         assert changed and changed <= set(kept[copy["source"]].correction.wrong)
     zero, _ = rules(np.array(made["features"].to_pylist(), np.int64))
     np.testing.assert_array_equal(zero, np.array(made["label"].to_pylist()) == "positive")  # still true to the rule
-    figures = run.of("evaluate")[3].figures
-    assert {"explanation_f1", "explanation_recall", "on_irrelevant"} <= figures.keys()
+    metrics = run.of("evaluate")[3].metrics
+    assert {"explanation_f1", "explanation_recall", "on_irrelevant"} <= metrics.keys()
 
 
 def test_no_counterexample_is_a_test_item_and_weights_count(tmp_path: Path) -> None:
@@ -385,13 +387,13 @@ def test_no_counterexample_is_a_test_item_and_weights_count(tmp_path: Path) -> N
     again = replace(recipe, pool=replace(recipe.pool, test=str(tests)))
     run_experiment(again, tmp_path / "second", QUIET)
     second = only(tmp_path / "second")
-    found = second.of("train")[2].figures["synthetic_items"]
+    found = second.of("train")[2].metrics["synthetic_items"]
     assert found == len(made) - 1  # the one that is a test item is left out
     heavy = replace(recipe, feedback=replace(recipe.feedback, weight=1.0))  # type: ignore[type-var]
     run_experiment(heavy, tmp_path / "heavy", QUIET)
     third = only(tmp_path / "heavy")
     files = [run.directory / (run.of("train")[2].artefact or "") / "model.safetensors" for run in (first, third)]
-    assert third.of("train")[2].figures["synthetic_items"] > 0 and files[0].read_bytes() != files[1].read_bytes()
+    assert third.of("train")[2].metrics["synthetic_items"] > 0 and files[0].read_bytes() != files[1].read_bytes()
 
 
 def test_a_recipe_with_feedback_is_caipis_loop(tmp_path: Path) -> None:

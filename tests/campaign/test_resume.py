@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.recipes import CLASSES, small, write_pool
-from xal.campaign.campaign import Campaign
 from xal.campaign.experiment import run_experiment
-from xal.progress import Reporter
-from xal.report.runs import Run, read_run
+from xal.campaign.loop import Campaign
+from xal.core.progress import Reporter
 from xal.store.artefacts import WEIGHTS
 from xal.store.ledger import Ledger
+from xal.store.run import Run, read_run
 
 pytestmark = pytest.mark.usefixtures("database")  # SQLite, and PostgreSQL
 SEED = 20261124
@@ -19,7 +19,7 @@ RUN = "ebano_uncertainty-seed0"
 
 def outcome(run: Run) -> object:
     """All that a campaign decides: queries with ranks, scores and reasons, labels, accuracies, steps."""
-    items = [(item.round, item.rank, item.id, item.score, item.why, item.label) for item in run.queried]
+    items = [(item.round, item.rank, item.id, item.score, item.reason, item.label) for item in run.queried]
     steps = sorted((step.round, step.step) for step in run.steps)
     return items, steps, run.curve()[1]
 
@@ -74,6 +74,6 @@ def test_labels_are_those_of_the_pool(tmp_path: Path) -> None:
     run_experiment(recipe, tmp_path / "runs", Reporter(quiet=True))
     run = read_run(tmp_path / "runs" / RUN)
     table = recipe.open_pool().read_span(0, 120, ["id", "label"])
-    truth = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    relevance = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     assert len(run.queried) == 12 + 2 * 8 and {item.label for item in run.queried} <= set(CLASSES)
-    assert all(item.label == truth[item.id] for item in run.queried)
+    assert all(item.label == relevance[item.id] for item in run.queried)

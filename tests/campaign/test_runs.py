@@ -7,17 +7,17 @@ import pyarrow as pa
 import pytest
 
 from tests.recipes import CLASSES, small, write_pool
-from xal.campaign.claim import as_now
 from xal.campaign.experiment import run_experiment
-from xal.campaign.labels import import_labels
+from xal.campaign.identity import as_now
+from xal.campaign.import_labels import import_labels
 from xal.campaign.recipe import Recipe, runs
-from xal.config import differences
+from xal.core.config import differences
+from xal.core.progress import Reporter
 from xal.errors import ConfigError, DataError, LabelError, RunError
-from xal.progress import Reporter
-from xal.report.runs import read_run
 from xal.store.artefacts import EXPLANATIONS, read_explanations
 from xal.store.directory import held, run_directories
 from xal.store.ledger import Ledger
+from xal.store.run import read_run
 
 pytestmark = pytest.mark.usefixtures("database")  # SQLite, and PostgreSQL
 QUIET = Reporter(quiet=True)
@@ -39,8 +39,8 @@ def test_arms_and_seeds_share_their_first_round(tmp_path: Path) -> None:
         assert one.curve()[1][0] == other.curve()[1][0]  # equal before any strategy has chosen
         assert [i.id for i in one.queried if not i.round] == [i.id for i in other.queried if not i.round]
     assert [i.id for i in runs["mix-seed0"].queried] != [i.id for i in runs["mix-seed1"].queried]
-    assert {i.why for i in runs["mix-seed0"].queried if i.round == 1} == {"margin"}
-    assert {i.why for i in runs["mix-seed0"].queried if i.round == 2} == {"entropy"}
+    assert {i.reason for i in runs["mix-seed0"].queried if i.round == 1} == {"margin"}
+    assert {i.reason for i in runs["mix-seed0"].queried if i.round == 2} == {"entropy"}
 
 
 @pytest.mark.ray
@@ -62,7 +62,7 @@ def test_fine_tuning_starts_from_the_last_best_weights(tmp_path: Path) -> None:
     recipe = small(write_pool(tmp_path / "pool"), train=frozen, strategy="random")
     run_experiment(recipe, tmp_path / "runs", QUIET)
     accuracies = read_run(tmp_path / "runs" / "random-seed0")
-    first, *later = [step.figures["validation_loss"] for step in accuracies.of("train").values()]
+    first, *later = [step.metrics["validation_loss"] for step in accuracies.of("train").values()]
     assert first > 0 and len(later) == 2
     from safetensors.torch import load_file
 
@@ -79,8 +79,8 @@ def test_explanations_of_what_was_selected_are_kept(tmp_path: Path) -> None:
         items = {item.id: item for item in run.queried if item.round == round}
         assert set(names) == set(items) and len(explanations) == 8
         for i, name in enumerate(names):
-            if items[name].why == "ebano_uncertainty":  # the score is m(x) of the explanation that was kept
-                f = explanations.strongest[i]
+            if items[name].reason == "ebano_uncertainty":  # the score is m(x) of the explanation that was kept
+                f = explanations.top_feature[i]
                 assert items[name].score == pytest.approx(explanations.npir[i, f] - explanations.npirp[i, f], abs=1e-4)
 
 
@@ -184,10 +184,10 @@ def test_people_label_round_0_once_for_all_arms(tmp_path: Path) -> None:
     assert first.waiting == 12 and first.directory.name == "a-seed0"
     assert not (tmp_path / "runs" / "b-seed0").exists()
     table = recipe.open_pool().read_span(0, 120, ["id", "label"])
-    truth = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    relevance = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     asked = [item.id for item in read_run(first.directory).queried]
     answers = tmp_path / "answers.csv"
-    answers.write_text("id,label\n" + "".join(f"{item},{truth[item]}\n" for item in asked))
+    answers.write_text("id,label\n" + "".join(f"{item},{relevance[item]}\n" for item in asked))
     assert import_labels(first.directory, answers, "me") == (12, 0)
     outcomes = run_experiment(recipe, tmp_path / "runs", QUIET)
     assert [(outcome.round, outcome.waiting) for outcome in outcomes] == [(1, 8), (1, 8)]
@@ -206,10 +206,10 @@ def test_a_balanced_start_and_a_validation_pool(tmp_path: Path) -> None:
     run = read_run(tmp_path / "runs" / "random-seed0")
     first = [item.label for item in run.queried if not item.round]
     assert [first.count(name) for name in CLASSES] == [5, 4, 4]
-    train, evaluate = run.of("train")[1].figures, run.of("evaluate")[1].figures
+    train, evaluate = run.of("train")[1].metrics, run.of("evaluate")[1].metrics
     assert (train["train_items"], train["validation_items"]) == (21, 21)  # nothing labelled is held out
     assert (evaluate["on"], evaluate["test_items"]) == ("validation", 21)
-    assert run.of("query")[0].figures["chosen"] == {"random": 13}
+    assert run.of("query")[0].metrics["chosen"] == {"random": 13}
 
 
 def test_what_cannot_be_balanced_or_validated_is_refused(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_run_of_an_older_xal_is_the_same_recipe(tmp_path: Path) -> None:
     recipe = small(write_pool(tmp_path / "pool"), feedback="counterexamples", explainer="lime", strategy="entropy")
     identity = runs(recipe, tmp_path)[0].identity()
     older = copy.deepcopy(identity)
-    del older["train"]["flip"], older["feedback"]["group"], older["explainer"]["keep"]
+    del older["train"]["flip"], older["feedback"]["onehot_width"], older["explainer"]["keep"]
     assert as_now(older) == identity and older != identity
     older["model"]["hidden"] = 9
     assert differences(identity, as_now(older)) == ["model.hidden: 9 there, 8 here"]

@@ -7,16 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from xal.encoders.bags import Tfidf
+from xal.encoders.bag_of_words import Tfidf
 from xal.errors import NumericalError, XalError
 from xal.explainers import Explainer
-from xal.explainers.explainer import Network as Explainable
-from xal.models import Network
-from xal.models.convnet import Convnet
-from xal.models.heads import LinearSvm, LogisticRegression
-from xal.models.linear import Linear
-from xal.models.residual import Residual
-from xal.models.senn import Senn
+from xal.explainers.explainer import TorchClassifier as Explainable
+from xal.models import TorchClassifier
+from xal.models.sklearn.linear_svm import LinearSvm
+from xal.models.sklearn.logistic_regression import LogisticRegression
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.linear import Linear
+from xal.models.torch.resnet import ResNet
+from xal.models.torch.senn import Senn
 from xal.types import dense
 
 EVERY = {name: Explainer.named(name)() for name in sorted(Explainer.registry)}
@@ -31,11 +32,11 @@ SHAPE, CLASSES = (1, 16, 14), 4
 
 
 @pytest.fixture
-def network(explainer):
-    model = Senn(of="image", layers=2, width=8) if "self_explaining" in explainer.wants else Residual(width=4)
-    network = Network(model, model.create(SHAPE, CLASSES, seed=0))
-    network.background = torch.full((1, *SHAPE), 40, dtype=torch.uint8)
-    return network
+def classifier(explainer):
+    model = Senn(of="image", layers=2, width=8) if "self_explaining" in explainer.requires else ResNet(width=4)
+    classifier = TorchClassifier(model, model.create(SHAPE, CLASSES, seed=0))
+    classifier.background = torch.full((1, *SHAPE), 40, dtype=torch.uint8)
+    return classifier
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,8 @@ def equal(one, other):
     )
 
 
-def hooks(network):
-    return [hook for layer in network.module.modules() for hook in layer._forward_hooks.values()]
+def hooks(classifier):
+    return [hook for layer in classifier.module.modules() for hook in layer._forward_hooks.values()]
 
 
 def refuses(explainer, found):
@@ -74,54 +75,54 @@ def test_the_family_is_not_empty():
 
 @pytest.mark.parametrize("explainer", EXPLAINERS)
 class TestExplainer:
-    def test_its_own_check_passes(self, explainer, network, images):
-        assert isinstance(network, Explainable)
-        found = explainer.explain(network, images)
+    def test_its_own_check_passes(self, explainer, classifier, images):
+        assert isinstance(classifier, Explainable)
+        found = explainer.explain(classifier, images)
         explainer.check(found)
         refuses(explainer, found)
         assert len(found) == 3 and found.segments.shape == (3, *SHAPE[1:])
-        assert found.attributions.shape == found.represented.shape
-        assert (found.own is None) == (explainer.space == "shared") and (found.npirp is None) == (
+        assert found.attributions.shape == found.interpretable_input.shape
+        assert (not found.per_item) == (explainer.space == "shared") and (found.npirp is None) == (
             explainer.space != "ebano"
         )
         assert np.isfinite(dense(found.vectors)).all()
         if found.npirp is None:
-            np.testing.assert_allclose(explainer.represent(images), found.represented, rtol=1e-6)
+            np.testing.assert_allclose(explainer.to_interpretable(images), found.interpretable_input, rtol=1e-6)
 
-    def test_deterministic_and_free_of_global_seeds(self, explainer, network, images):
-        first = explainer.explain(network, images)
+    def test_deterministic_and_free_of_global_seeds(self, explainer, classifier, images):
+        first = explainer.explain(classifier, images)
         torch.manual_seed(1)
         np.random.seed(1)  # noqa: NPY002
         state = torch.get_rng_state()
-        assert equal(explainer.explain(network, images), first)
+        assert equal(explainer.explain(classifier, images), first)
         assert torch.equal(torch.get_rng_state(), state)
 
-    def test_the_class_of_interest(self, explainer, network, images):
+    def test_the_class_of_interest(self, explainer, classifier, images):
         with torch.inference_mode():
-            predicted = network.probabilities(images).argmax(1)
-        assert np.array_equal(explainer.explain(network, images).explained_class, predicted.numpy())
+            predicted = classifier.probabilities(images).argmax(1)
+        assert np.array_equal(explainer.explain(classifier, images).explained_class, predicted.numpy())
         wanted = (predicted + 1) % CLASSES
-        assert np.array_equal(explainer.explain(network, images, wanted).explained_class, wanted.numpy())
+        assert np.array_equal(explainer.explain(classifier, images, wanted).explained_class, wanted.numpy())
         with pytest.raises(XalError, match="expected classes 0..3"):
-            explainer.explain(network, images, wanted + CLASSES)
+            explainer.explain(classifier, images, wanted + CLASSES)
 
-    def test_uint8_and_float_alike_and_inputs_kept(self, explainer, network, images):
+    def test_uint8_and_float_alike_and_inputs_kept(self, explainer, classifier, images):
         before = images.clone()
-        assert equal(explainer.explain(network, images), explainer.explain(network, images.float()))
+        assert equal(explainer.explain(classifier, images), explainer.explain(classifier, images.float()))
         assert torch.equal(images, before)
 
-    def test_hooks_are_removed_even_after_an_error(self, explainer, network, images):
-        explainer.explain(network, images)
-        assert not hooks(network)
+    def test_hooks_are_removed_even_after_an_error(self, explainer, classifier, images):
+        explainer.explain(classifier, images)
+        assert not hooks(classifier)
 
         def broken(*_):
             raise RuntimeError("broken on purpose")
 
-        handle = list(network.module.children())[-1].register_forward_hook(broken)
+        handle = list(classifier.module.children())[-1].register_forward_hook(broken)
         with pytest.raises(RuntimeError, match="on purpose"):
-            explainer.explain(network, images)
+            explainer.explain(classifier, images)
         handle.remove()
-        assert not hooks(network)
+        assert not hooks(classifier)
 
 
 TEXTS = np.array(["a good film", "bad, bad, bad", "not so good a plot but good words", "?!", "good"], object)
@@ -142,7 +143,7 @@ def trained():
         labels = (features[:, 0] > 0) if kind == "features" else np.array(["good" in text for text in texts])
         state, _ = model.train(payload, labels.astype(np.int64), 2, 0)
         weights = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
-        found[kind] = model.network(weights, payload.shape[1:], 2)
+        found[kind] = model.classifier(weights, payload.shape[1:], 2)
         found[kind].background = None if kind == "text" else torch.from_numpy(features[:9])
     return found | {"items": {"text": TEXTS, "features": torch.from_numpy(features[:5])}}
 
@@ -150,23 +151,23 @@ def trained():
 @pytest.mark.parametrize(("explainer", "kind"), OTHERS)
 class TestTextsAndTables:
     def test_invariants(self, explainer, kind, trained):
-        network, items = trained[kind], trained["items"][kind]
-        if explainer.wants & {"gradients", "self_explaining"}:
+        classifier, items = trained[kind], trained["items"][kind]
+        if explainer.requires & {"gradients", "self_explaining"}:
             with pytest.raises(XalError, match="gradients"):
-                explainer.explain(network, items)
+                explainer.explain(classifier, items)
             return
-        found = explainer.explain(network, items)
+        found = explainer.explain(classifier, items)
         explainer.check(found)
         refuses(explainer, found)
-        assert len(found) == 5 and equal(explainer.explain(network, items), found)
-        assert np.array_equal(found.explained_class, network.probabilities(items).argmax(1).numpy())
-        np.testing.assert_allclose(dense(explainer.represent(items)), dense(found.represented))
+        assert len(found) == 5 and equal(explainer.explain(classifier, items), found)
+        assert np.array_equal(found.explained_class, classifier.probabilities(items).argmax(1).numpy())
+        np.testing.assert_allclose(dense(explainer.to_interpretable(items)), dense(found.interpretable_input))
         for split in (slice(0, 2), slice(4, 5)):  # an item is explained alike in any company
-            alone = explainer.explain(network, items[split])
+            alone = explainer.explain(classifier, items[split])
             np.testing.assert_allclose(dense(alone.attributions), dense(found.attributions)[split], atol=1e-9)
         other = torch.tensor([1, 0, 1, 0, 1])
-        assert np.array_equal(explainer.explain(network, items, other).explained_class, other.numpy())
-        one, two = explainer.explain_all(network, items, 2)
+        assert np.array_equal(explainer.explain(classifier, items, other).explained_class, other.numpy())
+        one, two = explainer.explain_all(classifier, items, 2)
         assert not one.explained_class.any() and two.explained_class.all()
 
     def test_what_no_class_is(self, explainer, kind, trained):
@@ -176,15 +177,15 @@ class TestTextsAndTables:
 
 def test_gradients_of_features_in_torch():
     model = Linear()
-    network = Network(model, model.create((4,), 3, seed=0))
-    network.background = torch.randn(2, 4)
+    classifier = TorchClassifier(model, model.create((4,), 3, seed=0))
+    classifier.background = torch.randn(2, 4)
     x = torch.randn(6, 4)
-    of = network.logits(x).argmax(1)
-    weight = network.module[0].weight.detach()[of]
-    exact = Explainer.named("integrated_gradients")().explain(network, x)
+    of = classifier.logits(x).argmax(1)
+    weight = classifier.module[0].weight.detach()[of]
+    exact = Explainer.named("integrated_gradients")().explain(classifier, x)
     np.testing.assert_allclose(exact.attributions, (weight * x).numpy(), atol=1e-5)
-    expected = Explainer.named("gradient_shap")(background=2, samples=8).explain(network, x)
-    np.testing.assert_allclose(expected.attributions, (weight * (x - network.background.mean(0))).numpy(), atol=1e-5)
+    expected = Explainer.named("gradient_shap")(background=2, samples=8).explain(classifier, x)
+    np.testing.assert_allclose(expected.attributions, (weight * (x - classifier.background.mean(0))).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("output", ["margin", "probability"])
@@ -193,12 +194,12 @@ def test_gradients_are_captums(images, output):
     from captum import attr
 
     model = Convnet(filters=3, hidden=7)
-    network = Network(model, model.create(SHAPE, CLASSES, seed=0))
-    network.background = images[:1]
+    classifier = TorchClassifier(model, model.create(SHAPE, CLASSES, seed=0))
+    classifier.background = images[:1]
     x, of = images.float(), torch.tensor([0, 1, 2])
 
     def function(shown):
-        logits = network.module(network.model.preprocess(shown))
+        logits = classifier.module(classifier.model.preprocess(shown))
         return torch.softmax(logits, dim=1) if output == "probability" else logits
 
     def close(found, theirs, share):
@@ -206,16 +207,16 @@ def test_gradients_are_captums(images, output):
         assert np.abs(found.attributions - expected).max() < share * np.abs(expected).max()
 
     plain = attr.IntegratedGradients(function).attribute(x, target=of, n_steps=500, method="riemann_middle")
-    close(Explainer.named("integrated_gradients")(output=output).explain(network, images, of), plain, 0.02)
+    close(Explainer.named("integrated_gradients")(output=output).explain(classifier, images, of), plain, 0.02)
     torch.manual_seed(0)
     kernel = attr.GradientShap(function)
     sampled = kernel.attribute(x, x[:1], target=of, n_samples=3000)
-    close(Explainer.named("gradient_shap")(output=output, samples=3000).explain(network, images, of), sampled, 0.05)
+    close(Explainer.named("gradient_shap")(output=output, samples=3000).explain(classifier, images, of), sampled, 0.05)
 
 
 def test_labelled_items_are_asked_for():
     model = Linear()
-    network = Network(model, model.create((4,), 3, seed=0))
+    classifier = TorchClassifier(model, model.create((4,), 3, seed=0))
     for name in ("shap_partition", "lime", "gradient_shap"):
         with pytest.raises(XalError, match="label some first"):
-            Explainer.named(name)().explain(network, torch.randn(2, 4))
+            Explainer.named(name)().explain(classifier, torch.randn(2, 4))

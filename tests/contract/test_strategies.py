@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies import Strategy
 from xal.types import Evidence, Explanations, Labelled, Scored
 
 N, CLASSES, FEATURES, ROUNDS = 61, 5, 4, 3
-CHANCE = Chance(7).of("round", 1)
+RNG = HashRng(7).child("round", 1)
 
 
 def build(name):
@@ -46,28 +46,28 @@ def evidence(seed=0, n=N):
         rows=np.arange(n),
         probabilities=probabilities,
         embeddings=generator.normal(size=(n, 8)),
-        represented=generator.uniform(size=(n, 6)),
+        interpretable_input=generator.uniform(size=(n, 6)),
         explanations=Explanations(
             segments=(generator.integers(0, 256, (n, 3, 3)) % k[:, None, None]).astype(np.uint8),
             attributions=npir,
-            represented=np.where(np.isnan(npir), np.nan, 1.0),
+            interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
             npirp=npirp,
             explained_class=probabilities.argmax(axis=1),
             probability=probabilities.max(axis=1),
-            own=np.ones(n, bool),
+            per_item=True,
         ),
     )
 
 
 def needed(given, needs):
     """Evidence as an engine gives it: what was not asked for is None."""
-    names = ("probabilities", "embeddings", "explanations", "represented")
+    names = ("probabilities", "embeddings", "explanations", "interpretable_input")
     return dataclasses.replace(given, **{name: None for name in names if name not in needs})
 
 
 def passes(strategy):
     """The passes over evidence: (name, function of evidence and chance, what it needs)."""
-    found = [("score", lambda given, chance: strategy.score(given, state(strategy), chance), strategy.needs)]
+    found = [("score", lambda given, rng: strategy.score(given, state(strategy), rng), strategy.needs)]
     if strategy.survivors(10) is not None:
         found.append(("prefilter", strategy.prefilter, strategy.prefilter_needs))
     return found
@@ -87,7 +87,7 @@ def by_column(given):
     """Evidence with explanations of six columns, as of a table."""
     values = np.random.default_rng(5).normal(size=(2, len(given), 6))
     explanations = dataclasses.replace(
-        given.explanations, attributions=values[0], represented=values[1], npirp=None, segments=None, own=None
+        given.explanations, attributions=values[0], interpretable_input=values[1], npirp=None, segments=None, per_item=False
     )
     return dataclasses.replace(given, explanations=explanations)
 
@@ -108,43 +108,43 @@ def test_the_family_is_not_empty():
 class TestScores:
     def test_one_finite_float64_an_item(self, strategy):
         for _, function, needs in passes(strategy):
-            scores = function(needed(evidence(), needs), CHANCE)
+            scores = function(needed(evidence(), needs), RNG)
             assert scores.shape == (N,) and scores.dtype == np.float64
             assert np.isfinite(scores).all()
 
     def test_of_one_item(self, strategy):
         for _, function, needs in passes(strategy):
-            assert function(needed(evidence(n=2).take(slice(0, 1)), needs), CHANCE).shape == (1,)
+            assert function(needed(evidence(n=2).take(slice(0, 1)), needs), RNG).shape == (1,)
 
     def test_deterministic(self, strategy):
         for _, function, needs in passes(strategy):
-            first = function(needed(evidence(), needs), CHANCE)
+            first = function(needed(evidence(), needs), RNG)
             np.random.seed(1)  # noqa: NPY002 - a strategy must not look at the global generator
-            np.testing.assert_array_equal(function(needed(evidence(), needs), CHANCE), first)
+            np.testing.assert_array_equal(function(needed(evidence(), needs), RNG), first)
 
     @pytest.mark.parametrize("size", [1, 7, 60])
     def test_the_same_however_the_batch_is_split(self, strategy, size):
         for _, function, needs in passes(strategy):
             given = needed(evidence(), needs)
-            parts = [function(given.take(slice(i, i + size)), CHANCE) for i in range(0, N, size)]
-            np.testing.assert_array_equal(np.concatenate(parts), function(given, CHANCE))
+            parts = [function(given.take(slice(i, i + size)), RNG) for i in range(0, N, size)]
+            np.testing.assert_array_equal(np.concatenate(parts), function(given, RNG))
 
     def test_follow_the_items_when_they_are_permuted(self, strategy):
         order = np.random.default_rng(3).permutation(N)
         for _, function, needs in passes(strategy):
             given = needed(evidence(), needs)
-            np.testing.assert_array_equal(function(given.take(order), CHANCE), function(given, CHANCE)[order])
+            np.testing.assert_array_equal(function(given.take(order), RNG), function(given, RNG)[order])
 
     def test_do_not_depend_on_the_row_in_the_pool(self, strategy):
         for _, function, needs in passes(strategy):
             given = needed(evidence(), needs)
             moved = dataclasses.replace(given, rows=given.rows[::-1] + 1000)
-            np.testing.assert_array_equal(function(moved, CHANCE), function(given, CHANCE))
+            np.testing.assert_array_equal(function(moved, RNG), function(given, RNG))
 
     def test_inputs_are_not_written_to(self, strategy):
         for _, function, needs in passes(strategy):
             given = frozen(needed(evidence(), needs))
-            function(given, CHANCE)
+            function(given, RNG)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -152,7 +152,7 @@ class TestScores:
 class TestSelect:
     def shortlist(self, strategy, budget):
         given = needed(evidence(), strategy.needs)
-        scores = strategy.score(given, state(strategy), CHANCE)
+        scores = strategy.score(given, state(strategy), RNG)
         return Scored(ids=given.ids, rows=given.rows, scores=scores).top(strategy.shortlist(budget))
 
     def test_unique_items_of_the_shortlist_within_the_budget(self, strategy, budget):
@@ -166,7 +166,7 @@ class TestSelect:
 
     def test_spends_the_budget_or_names_a_filler(self, strategy, budget):
         offered = self.shortlist(strategy, budget)
-        assert len(strategy.select(offered, budget)) == min(budget, N) or strategy.filler() is not None
+        assert len(strategy.select(offered, budget)) == min(budget, N) or strategy.fallback() is not None
 
     def test_independent_of_the_order_given(self, strategy, budget):
         offered = self.shortlist(strategy, budget)

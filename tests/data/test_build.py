@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xal.data.build import PoolWriter, build
+from xal.data.build.builder import build
+from xal.data.build.writer import PoolWriter
 from xal.data.check import check
 from xal.data.images import decode, encode_png, encode_webp
 from xal.data.pool import Pool, as_matrix
@@ -173,7 +174,7 @@ def test_csv_numbers(tmp_path):
     assert read["id"].to_pylist() == ["a", "e"]
     np.testing.assert_array_equal(as_matrix(read["features"]), [[1, 0.5], [3, -1]])
     assert report.duplicates == (("c", "a"),)
-    assert [identity for identity, why in report.unreadable if "missing" in why] == ["b", "d"]
+    assert [identity for identity, reason in report.unreadable if "missing" in reason] == ["b", "d"]
 
 
 def test_parquet_numbers(tmp_path):

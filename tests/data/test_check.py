@@ -55,7 +55,7 @@ def test_images(tmp_path):
     columns = {"id": list("abcd") + [None], "image": [WHOLE, WHOLE[:99], None, b"no image", b"x"]}
     report = check(write(tmp_path / "p.parquet", columns))
     assert [identity for identity, _ in report.unreadable] == ["b", "c", "d", "row 4"]
-    assert all(why for _, why in report.unreadable) and not report.ok
+    assert all(reason for _, reason in report.unreadable) and not report.ok
 
 
 def test_texts(tmp_path):

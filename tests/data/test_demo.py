@@ -5,10 +5,10 @@ import gzip
 import numpy as np
 import pytest
 
-from xal.data import demo
+from xal.data.build.image_sources import read_idx_images, read_idx_labels
 from xal.data.check import check
-from xal.data.image_sources import read_idx_images, read_idx_labels
 from xal.data.images import decode
+from xal.datasets import demo
 
 PARTS = [(demo.demo_pool, "train", "train", 800), (demo.demo_test, "t10k", "test", 200)]
 
@@ -68,6 +68,6 @@ def test_make_is_deterministic(tmp_path):
 
 def test_main_says_what_is_wrong(tmp_path, capsys):
     assert demo.main([]) == 1
-    assert "usage: python -m xal.data.demo" in capsys.readouterr().err
+    assert "usage: python -m xal.datasets.demo" in capsys.readouterr().err
     assert demo.main([str(tmp_path)]) == 1
     assert "cannot read" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from xal import words
-from xal.data.news import build_news, content, gold_words
+from xal.core import hashed_words
+from xal.datasets.news import build_news, content, gold_words
 from xal.errors import DataError
 
 POST = """From: someone@example.org
@@ -33,9 +33,9 @@ def posts(path: Path) -> Path:
     lines = []
     for number in range(120):
         group, own = [("alt.atheism", "logic"), ("soc.christian", "prayer")][number % 2]
-        filler = " ".join(f"word{'abcdefghij'[k]}" for k in generator.integers(0, 10, 8))
+        fallback = " ".join(f"word{'abcdefghij'[k]}" for k in generator.integers(0, 10, 8))
         lines.append({"split": "train" if number < 80 else "test", "group": group, "id": number,
-                      "text": f"From: x\n\n{own} {filler} item{'abcdefghij'[number % 10]}"})  # fmt: skip
+                      "text": f"From: x\n\n{own} {fallback} item{'abcdefghij'[number % 10]}"})  # fmt: skip
     with gzip.open(path, "wt", encoding="utf-8") as handle:
         handle.writelines(json.dumps(line) + "\n" for line in lines)
     return path
@@ -47,7 +47,7 @@ def test_gold_words_of_both_classes(tmp_path: Path) -> None:
     assert 70 < made <= 80 and 2 <= gold <= 8
     for row in pq.read_table(tmp_path / "pool" / "part-00000.parquet").to_pylist():
         own, other = ("logic", "prayer") if row["label"] == "alt.atheism" else ("prayer", "logic")
-        assert words.column(own) in row["relevant"] and words.column(other) not in row["relevant"]
+        assert hashed_words.column(own) in row["relevant"] and hashed_words.column(other) not in row["relevant"]
     again, same = build_news(source, tmp_path / "test", "test")
     assert same == gold and again <= 40
     texts = [

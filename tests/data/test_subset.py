@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.test_command_line import xal
-from xal.data.build import build
-from xal.data.image_sources import Subset, read_classes
+from xal.data.build.builder import build
+from xal.data.build.image_sources import Subset, read_classes
 from xal.data.images import encode_png
 from xal.data.pool import Pool
 from xal.errors import DataError
@@ -67,7 +67,7 @@ def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=problem):
             read_classes(tmp_path / "list")
     with pytest.raises(DataError, match="cannot be read"):
-        read_classes(tmp_path / "absent")
+        read_classes(tmp_path / "mask_value")
 
 
 def test_the_thesis_subsets_do_not_overlap() -> None:

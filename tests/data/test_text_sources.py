@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from xal import words
-from xal.data.build import build
+from xal.core import hashed_words
+from xal.data.build.builder import build
 from xal.data.pool import Pool
 from xal.errors import DataError
 
@@ -19,8 +19,8 @@ def test_a_treebank(tmp_path) -> None:
     pool = Pool.open(tmp_path / "pool")
     table = pool.read_span(0, 2, ["id", "text", "label", "words"]).to_pydict()
     assert table["text"] == ["It 's good", "( bad"] and table["label"] == ["positive", "very negative"]
-    assert table["words"][1] == [words.column("bad")] and len(pool.classes) == 5
-    assert [why for _, why in report.unreadable] == ["not a tree such as (3 (2 It) (4 works))"]
+    assert table["words"][1] == [hashed_words.column("bad")] and len(pool.classes) == 5
+    assert [reason for _, reason in report.unreadable] == ["not a tree such as (3 (2 It) (4 works))"]
 
 
 def test_records_are_chosen(tmp_path) -> None:
@@ -42,21 +42,21 @@ def test_what_matters_is_taken_by_name(tmp_path) -> None:
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     report = build(tmp_path / "a.jsonl", tmp_path / "texts")
-    assert [why for _, why in report.unreadable] == ["what matters names no words of it: elsewhere"]
+    assert [reason for _, reason in report.unreadable] == ["what matters names no words of it: elsewhere"]
     found = Pool.open(tmp_path / "texts").read_span(0, 3, ["relevant"])["relevant"].to_pylist()
-    good, bad, very = (words.column(word) for word in ("good", "bad", "very"))
+    good, bad, very = (hashed_words.column(word) for word in ("good", "bad", "very"))
     assert found == [[good], sorted([bad, very]), []]
     (tmp_path / "b.csv").write_text("label,text,irrelevant\na,one two,two\nb,three four,\n")
     build(tmp_path / "b.csv", tmp_path / "csv")
     assert Pool.open(tmp_path / "csv").read_span(0, 2, ["irrelevant"])["irrelevant"].to_pylist() == [
-        [words.column("two")],
+        [hashed_words.column("two")],
         [],
     ]
     (tmp_path / "c.csv").write_text("x,y,z,relevant\n1,2,3,z;x\n4,5,6,y\n7,8,9,w\n")
     report = build(tmp_path / "c.csv", tmp_path / "table", label_column=None)
     pool = Pool.open(tmp_path / "table")
     assert pool.names == ("x", "y", "z") and pool.read_span(0, 2, ["relevant"])["relevant"].to_pylist() == [[0, 2], [1]]
-    assert [why for _, why in report.unreadable] == ["what matters names no columns of the table: w"]
+    assert [reason for _, reason in report.unreadable] == ["what matters names no columns of the table: w"]
     (tmp_path / "d.csv").write_text("x,relevant\n1,2\n3,4\n")  # a number is a feature, whatever it is called
     build(tmp_path / "d.csv", tmp_path / "plain")
     assert Pool.open(tmp_path / "plain").names == ("x", "relevant")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from xal import words
-from xal.encoders import Encoder, Texts, sentences
-from xal.encoders.bags import Tfidf
+from xal.core import hashed_words
+from xal.encoders import Encoder, Texts, sentence_encoders
+from xal.encoders.bag_of_words import Tfidf
 from xal.errors import DataError
 from xal.types import dense
 
@@ -18,7 +18,7 @@ BAGS = [Encoder.named(name)() for name in ("tfidf", "hashing", "presence")] + [T
 @pytest.mark.parametrize("sublinear", [False, True])
 def test_tfidf_is_scikit_learns(sublinear: bool) -> None:
     encoder = Tfidf(sublinear=sublinear)
-    theirs = TfidfVectorizer(token_pattern=words.PATTERN, sublinear_tf=sublinear).fit(TRAIN)
+    theirs = TfidfVectorizer(token_pattern=hashed_words.PATTERN, sublinear_tf=sublinear).fit(TRAIN)
     encoding = encoder.load(encoder.fit(TRAIN))
     np.testing.assert_allclose(dense(encoding.encode(NEW)), theirs.transform(NEW).toarray(), atol=1e-12)
 
@@ -40,8 +40,8 @@ def test_no_word_is_left() -> None:
 
 
 def test_presence_has_a_column_a_word() -> None:
-    found = dense(words.presence(["a film a film", "film", ""]))
-    assert found.sum(axis=1).tolist() == [2, 1, 0] and found[0, words.column("film")] == 1
+    found = dense(hashed_words.presence(["a film a film", "film", ""]))
+    assert found.sum(axis=1).tolist() == [2, 1, 0] and found[0, hashed_words.column("film")] == 1
 
 
 def test_sentences_are_encoded_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +52,9 @@ def test_sentences_are_encoded_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -
         seen.extend(texts)
         return np.array([[len(text), 1.5] for text in texts])
 
-    one = sentences.Sentences("toy", encode, 2)
+    one = sentence_encoders.Sentences("toy", encode, 2)
     np.testing.assert_array_equal(one.encode(["ab", "abc", "ab"]), [[2, 1.5], [3, 1.5], [2, 1.5]])
-    other = sentences.Sentences("toy", encode, 2)  # another process would see the same file
+    other = sentence_encoders.Sentences("toy", encode, 2)  # another process would see the same file
     np.testing.assert_array_equal(other.encode(["abc", "abcd"]), [[3, 1.5], [4, 1.5]])
     assert seen == ["ab", "abc", "abcd"]
     other.coalitions(Texts(["ab cd"]))(np.array([0, 0]), np.array([[True, False], [True, False]]))
@@ -65,11 +65,11 @@ def test_sentences_are_encoded_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -
 def test_packaged_sentence_encoders(name: str, package: str, width: int, tmp_path, monkeypatch) -> None:
     pytest.importorskip(package)
     monkeypatch.setenv("XAL_CACHE", str(tmp_path))
-    sentences._loaded.cache_clear()
+    sentence_encoders._loaded.cache_clear()
     encoding = Encoder.named(name)().load({})
     one, other, far = encoding.encode(["a good film", "a fine movie", "quarterly tax report"])
     assert one.shape == (width,) and one @ other > one @ far
-    sentences._loaded.cache_clear()
+    sentence_encoders._loaded.cache_clear()
 
 
 def test_what_is_left_of_a_text_is_as_written() -> None:

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tests.recipes import CLASSES, small, text_pool, write_pool
-from xal import cli
 from xal.campaign.recipe import Recipe, load
-from xal.config import unparse
+from xal.cli import app
+from xal.core.config import unparse
 from xal.explainers.shap_partition import ShapPartition
 
 
@@ -18,7 +18,7 @@ def xal(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
     """Exit code of the command in this process."""
     monkeypatch.setattr("sys.argv", ["xal", *map(str, arguments)])
     try:
-        cli.main()
+        app.main()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
@@ -33,7 +33,7 @@ def test_file_annotator_round_trip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool = write_pool(tmp_path / "pool")
-    truth = dict(
+    relevance = dict(
         zip(*[small(pool).open_pool().read_span(0, 120, [c])[c].to_pylist() for c in ("id", "label")], strict=True)
     )
     blind = write_pool(tmp_path / "blind", label=None)
@@ -49,7 +49,7 @@ def test_file_annotator_round_trip(
     rows = list(csv.DictReader(batch.open()))
     assert len(rows) == 12 and all((batch.parent / row["image"]).is_file() for row in rows)
     for row in rows:
-        row["label"] = truth[row["id"]]
+        row["label"] = relevance[row["id"]]
 
     def write(name: str, part: list[dict[str, str]]) -> Path:
         path = tmp_path / name
@@ -84,10 +84,10 @@ def test_file_annotator_round_trip(
     lines = [json.loads(line) for line in (folder / "batch.jsonl").read_text().splitlines()]
     assert len(lines) == 8
     for line in lines:
-        assert line["prediction"] in CLASSES and 0 < line["confidence"] <= 1 and line["why"]
+        assert line["prediction"] in CLASSES and 0 < line["confidence"] <= 1 and line["reason"]
         assert (folder / line["explanation"]).read_bytes().startswith(b"\x89PNG")
     answers = tmp_path / "answers.jsonl"
-    answers.write_text("".join(json.dumps({"id": line["id"], "label": truth[line["id"]]}) + "\n" for line in lines))
+    answers.write_text("".join(json.dumps({"id": line["id"], "label": relevance[line["id"]]}) + "\n" for line in lines))
     assert xal("label", runs, answers, monkeypatch=monkeypatch) == 0
     assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
     assert "finished" in capsys.readouterr().out
@@ -138,12 +138,12 @@ def test_five_mistakes_are_five_lines(
     ("arguments", "message"),
     [
         (["run", "absent.yaml"], "cannot be read"),
-        (["status", "absent"], "holds no run"),
-        (["report", "absent"], "holds no run"),
-        (["label", "absent", "x.csv"], "holds no run"),
-        (["explain", "absent", "x.png"], "holds no run"),
-        (["pool", "check", "absent"], "absent"),
-        (["pool", "build", "absent", "pool"], "absent"),
+        (["status", "mask_value"], "holds no run"),
+        (["report", "mask_value"], "holds no run"),
+        (["label", "mask_value", "x.csv"], "holds no run"),
+        (["explain", "mask_value", "x.png"], "holds no run"),
+        (["pool", "check", "mask_value"], "mask_value"),
+        (["pool", "build", "mask_value", "pool"], "mask_value"),
         (["run", "{recipe}", "--seeds", "4-1"], "expected distinct seeds"),
         (["run", "{recipe}", "--set", "train.epochs"], "expected dotted.path=value"),
         (["run", "{recipe}", "--set", "budget.initial=9000"], "the pool holds 8000"),
@@ -236,5 +236,6 @@ def test_the_list_names_sections_and_components(
     assert xal("list", monkeypatch=monkeypatch) == 0
     out = "".join(capsys.readouterr().out.split())
     assert all(
-        each in out for each in ("per_round=100", "plateau_factor=0.1", "stop_early=True", "judge=0", "max_evals")
+        each in out
+        for each in ("per_round=100", "plateau_factor=0.1", "stop_early=True", "evaluate_explanations=0", "max_evals")
     )

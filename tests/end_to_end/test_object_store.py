@@ -15,10 +15,10 @@ from tests.campaign.test_resume import RUN, outcome
 from tests.end_to_end.test_command_line import write_recipe, xal
 from tests.recipes import CLASSES, small, write_pool
 from xal.campaign.experiment import run_experiment
+from xal.core.paths import location
+from xal.core.progress import Reporter
 from xal.data.pool import Pool
-from xal.progress import Reporter
-from xal.report.runs import read_run
-from xal.storage import location
+from xal.store.run import read_run
 
 
 @pytest.fixture
@@ -111,10 +111,10 @@ def test_labels_by_file_on_s3(
     assert f"{batch}" in capsys.readouterr().out
     rows = list(csv.DictReader(batch.read_text().splitlines()))
     table = small(local).open_pool().read_span(0, 120, ["id", "label"])
-    truth = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    relevance = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     with (tmp_path / "done.csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerows([["id", "label"], *([row["id"], truth[row["id"]]] for row in rows)])
+        writer.writerows([["id", "label"], *([row["id"], relevance[row["id"]]] for row in rows)])
     assert xal("label", f"{runs}/{RUN}", tmp_path / "done.csv", monkeypatch=monkeypatch) == 0
     assert xal("run", recipe, "--out", runs, "-q", monkeypatch=monkeypatch) == 0
     assert read_run(location(f"{runs}/{RUN}")).state == "finished"

@@ -18,10 +18,10 @@ from tests.campaign.test_resume import RUN, outcome
 from tests.end_to_end.test_command_line import write_recipe
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
-from xal.cli import app
+from xal.cli.app import app
+from xal.core.progress import Reporter
 from xal.errors import XalError
-from xal.progress import Reporter
-from xal.report.runs import read_run
+from xal.store.run import read_run
 
 pytestmark = pytest.mark.ray
 TOKEN = "a-token-of-this-test-and-of-no-use-elsewhere"

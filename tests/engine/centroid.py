@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies.strategy import Scores, Strategy, probabilities_of
 from xal.types import Evidence, Labelled
 
@@ -23,5 +23,5 @@ class FarFromLabelled(Strategy):
             raise AssertionError("prepare wants the labelled items and seven others")
         return probabilities_of(labelled.evidence).mean(axis=0)
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         return np.linalg.norm(probabilities_of(evidence) - state, axis=1).astype(np.float64)

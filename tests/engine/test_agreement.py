@@ -9,16 +9,16 @@ import torch
 from safetensors.torch import save_file
 
 from tests.recipes import write_pool
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.data.pool import Pool
-from xal.data.units import units
+from xal.data.sharding import shards
 from xal.engine import RayEngine, Serial
+from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Engine, Session
-from xal.engine.query import Coordinator
-from xal.engine.work import UNREADABLE, Collect, ModelRef
+from xal.engine.tasks import UNREADABLE, Collect, ModelRef
 from xal.errors import NumericalError, ResourceError
 from xal.explainers import Ebano
-from xal.models.convnet import Convnet
+from xal.models.torch.convnet import Convnet
 from xal.strategies import Strategy
 
 LABELLED = ["item-0003", "item-0090", "item-0119"]
@@ -55,7 +55,7 @@ def ask(session: Session, pool: Path, ref: ModelRef, name: str, budget: int = 20
         model=ref,
         explainer=Ebano(k_max=3, restarts=1, iterations=5),
     )
-    found = coordinator.query(strategy, budget, Chance(3).of("round", 1), labelled=LABELLED)
+    found = coordinator.query(strategy, budget, HashRng(3).child("round", 1), labelled=LABELLED)
     items = found.items
     return list(zip(items.ids.tolist(), items.scores.tolist(), found.reasons, strict=True))
 
@@ -105,23 +105,25 @@ def test_another_batch_size_moves_few_ids(tmp_path: Path) -> None:
 
 def test_units_cover_everything_once_and_cut_alike() -> None:
     for length, batch, batches in [(1, 4, 2), (100, 7, 3), (64, 8, 8), (65, 8, 8)]:
-        cut = units(length, None, batch, batches)
-        assert np.concatenate([unit.positions() for unit in cut]).tolist() == list(range(length))
-        assert all(unit.start % batch == 0 for unit in cut)
+        cut = shards(length, None, batch, batches)
+        assert np.concatenate([shard.positions() for shard in cut]).tolist() == list(range(length))
+        assert all(shard.start % batch == 0 for shard in cut)
         rows = np.arange(length) * 3
-        assert np.concatenate([unit.positions() for unit in units(length, rows, batch, batches)]).tolist() == list(rows)
+        assert np.concatenate([shard.positions() for shard in shards(length, rows, batch, batches)]).tolist() == list(
+            rows
+        )
 
 
 def test_the_last_units_are_small_so_that_lanes_end_together() -> None:
     for rows in (None, np.arange(10_000) * 3):
-        cut = units(100_000 if rows is None else 10_000, rows, 256, 4, lanes=2)
-        sizes = [unit.stop - unit.start for unit in cut]
+        cut = shards(100_000 if rows is None else 10_000, rows, 256, 4, slots=2)
+        sizes = [shard.stop - shard.start for shard in cut]
         assert sizes[0] == 4 * 256 and all(size == 256 for size in sizes[-4:-1]) and 0 < sizes[-1] <= 256
-        assert sizes == sorted(sizes, reverse=True) and all(unit.start % 256 == 0 for unit in cut)
+        assert sizes == sorted(sizes, reverse=True) and all(shard.start % 256 == 0 for shard in cut)
         wanted = np.arange(100_000) if rows is None else rows
-        assert np.array_equal(np.concatenate([unit.positions() for unit in cut]), wanted)
-    assert [unit.stop - unit.start for unit in units(3, None, 4, 4, lanes=8)] == [3]
-    assert units(0, None, 4, 4, lanes=2) == []
+        assert np.array_equal(np.concatenate([shard.positions() for shard in cut]), wanted)
+    assert [shard.stop - shard.start for shard in shards(3, None, 4, 4, slots=8)] == [3]
+    assert shards(0, None, 4, 4, slots=2) == []
 
 
 @pytest.mark.parametrize(("side", "most"), [(12, 4), (1024, 1)])
@@ -129,7 +131,7 @@ def test_units_of_explained_items_are_short_and_keep_to_the_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, most: int
 ) -> None:
     session, plans = Serial(batch=16).open(), []
-    monkeypatch.setattr(session, "execute", lambda reader, work, plan: iter(plans.append(plan) or ()))
+    monkeypatch.setattr(session, "execute", lambda reader, task, plan: iter(plans.append(plan) or ()))
     pool = Pool.open(write_pool(tmp_path / "pool", n=320))
     list(session.run(pool, Collect(needs=frozenset({"explanations"})), shape=(3, side, side)))
     ((first, *_),) = plans
@@ -160,7 +162,7 @@ def test_corrupt_images_are_counted_and_never_queried(tmp_path: Path) -> None:
     ref = model(tmp_path)
     with Serial(batch=16).open() as session:
         coordinator = Coordinator(session=session, pool=Pool.open(broken), shape=(1, 12, 12), model=ref)
-        found = coordinator.query(Strategy.named("entropy")(), 60, Chance(0))
+        found = coordinator.query(Strategy.named("entropy")(), 60, HashRng(0))
     assert coordinator.unreadable == dict.fromkeys(("item-0005", "item-0017", "item-0044"), UNREADABLE)
     assert len(found) == 57 and not coordinator.unreadable.keys() & set(found.items.ids.tolist())
 
@@ -198,7 +200,7 @@ def test_prepare_sees_the_labelled_items_and_a_sample(tmp_path: Path) -> None:
         rows = np.array([3, 90, 119])
         labels = dict.fromkeys(LABELLED, 0)
         found = coordinator.query(
-            FarFromLabelled(), 10, Chance(0), labelled=LABELLED, labelled_rows=rows, labels=labels
+            FarFromLabelled(), 10, HashRng(0), labelled=LABELLED, labelled_rows=rows, labels=labels
         )
         everything = coordinator.collect(np.arange(120), frozenset({"probabilities"}), "all")
         labelled = coordinator.collect(rows, frozenset({"probabilities"}), "labelled")

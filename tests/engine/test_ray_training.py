@@ -11,15 +11,16 @@ from safetensors.torch import load_file
 from tests.recipes import CLASSES, write_pool
 from xal.data.pool import Pool
 from xal.engine import RayEngine, Serial
-from xal.engine.guidance import write_guidance
-from xal.engine.training import TrainJob
+from xal.engine.correction_targets import write_correction_targets
+from xal.engine.training_job import TrainJob
 from xal.feedback import Feedback
 from xal.feedback.cali_ranking import CaliRanking
-from xal.feedback.rrr import Rrr, RrrGradCam
-from xal.models.convnet import Convnet
+from xal.feedback.rrr import Rrr
+from xal.feedback.rrr_gradcam import RrrGradCam
 from xal.models.model import Model
-from xal.models.senn import Senn
-from xal.models.training import TrainSettings
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.senn import Senn
+from xal.models.train_settings import TrainSettings
 from xal.store.artefacts import write_items
 from xal.types import Correction
 
@@ -50,15 +51,21 @@ def test_ray_in_process_gives_the_serial_weights(tmp_path: Path, ray_session: No
     assert (tmp_path / "serial.safetensors").read_bytes() == (tmp_path / "ray.safetensors").read_bytes()
 
 
-def taught(folder: Path, feedback: Feedback, model: Model) -> TrainJob:
+def applied(folder: Path, feedback: Feedback, model: Model) -> TrainJob:
     """The same with every second item corrected in its upper half."""
     plain = job(folder)
     half = np.arange(144).reshape(12, 12) < 72
     corrected = list(plain.labels)[::2]
     corrections = dict.fromkeys(corrected, Correction(wrong=tuple(range(72))))
-    write_guidance(folder / "guidance.parquet", corrections, dict.fromkeys(corrected, half), {})
+    write_correction_targets(folder / "correction_targets.parquet", corrections, dict.fromkeys(corrected, half), {})
     settings = replace(plain.settings, lr=0.01)
-    return replace(plain, model=model, feedback=feedback, guidance=folder / "guidance.parquet", settings=settings)
+    return replace(
+        plain,
+        model=model,
+        feedback=feedback,
+        correction_targets=folder / "correction_targets.parquet",
+        settings=settings,
+    )
 
 
 @pytest.mark.ray
@@ -67,9 +74,9 @@ def taught(folder: Path, feedback: Feedback, model: Model) -> TrainJob:
     "make",
     [
         job,
-        lambda folder: taught(folder, Rrr(), Convnet(filters=4, hidden=8)),
-        lambda folder: taught(folder, RrrGradCam(), Convnet(filters=4, hidden=8)),
-        lambda folder: taught(folder, CaliRanking(variant="squared"), Senn(of="image", layers=2, width=8, alpha=0.05)),
+        lambda folder: applied(folder, Rrr(), Convnet(filters=4, hidden=8)),
+        lambda folder: applied(folder, RrrGradCam(), Convnet(filters=4, hidden=8)),
+        lambda folder: applied(folder, CaliRanking(variant="squared"), Senn(of="image", layers=2, width=8, alpha=0.05)),
     ],
     ids=["labels", "rrr", "rrr_gradcam", "cali_ranking"],
 )

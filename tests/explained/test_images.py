@@ -11,15 +11,15 @@ from tests.recipes import RUN_ENGINES, small, write_pool
 from xal.campaign.experiment import run_experiment
 from xal.campaign.explain import explain_item
 from xal.campaign.recipe import Recipe
+from xal.core.progress import Reporter
 from xal.data.pool import Pool
-from xal.progress import Reporter
-from xal.report.page import write_report
-from xal.report.runs import read_run
+from xal.report.html import write_report
 from xal.store.artefacts import EXPLANATIONS, read_explanations
+from xal.store.run import read_run
 
 QUIET = Reporter(quiet=True)
-GRID = {"name": "shap_partition", "patches": 4, "max_evals": 60, "output": "margin", "absent": "black"}
-SUPERPIXELS = {"name": "lime", "superpixels": 9, "absent": "mean", "samples": 40}
+GRID = {"name": "shap_partition", "patches": 4, "max_evals": 60, "output": "margin", "mask_value": "black"}
+SUPERPIXELS = {"name": "lime", "superpixels": 9, "mask_value": "mean", "samples": 40}
 
 
 LEARNS = {"epochs": 12, "lr": 0.003}  # more classes than one
@@ -40,7 +40,7 @@ def test_images_through_every_strategy(tmp_path: Path) -> None:
     assert len({tuple(ids[:12]) for ids in found.values()}) == 1 and len({tuple(ids) for ids in found.values()}) == 6
     run = read_run(tmp_path / "runs" / "disagreement-seed0")
     _, explanations = read_explanations(run.directory / "round-002" / "query" / EXPLANATIONS)
-    assert explanations.attributions.shape == (8, 16) and explanations.own is None
+    assert explanations.attributions.shape == (8, 16) and not explanations.per_item
     page = write_report([run.directory], tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 2 * 8
 
@@ -57,7 +57,7 @@ def test_alex_with_any_explainer(tmp_path: Path, explainer: Any) -> None:
     assert all(len(set(ids)) == 28 for ids in found.values())
     run = read_run(tmp_path / "runs" / "alex-seed0")
     _, explanations = read_explanations(run.directory / "round-002" / "query" / EXPLANATIONS)
-    assert (explanations.own is not None) == (given.explainer is not None and given.explainer.space != "shared")
+    assert (explanations.per_item) == (given.explainer is not None and given.explainer.space != "shared")
     assert explanations.vectors.shape == (8, 144) and np.isfinite(explanations.vectors).all()
 
 
@@ -76,12 +76,12 @@ def test_superpixels_are_corrected_and_drawn(tmp_path: Path) -> None:
     pool = write_pool(tmp_path / "known", irrelevant=lower)
     given = small(
         pool, strategy="margin", explainer={**SUPERPIXELS, "output": "margin"}, annotator="simulated",
-        feedback={"name": "counterexamples", "shown": 4}, pool={"test": str(pool)}, judge=20,
+        feedback={"name": "counterexamples", "shown": 4}, pool={"test": str(pool)}, evaluate_explanations=20,
     )  # fmt: skip
     run_experiment(given, tmp_path / "runs", QUIET)
     run = read_run(tmp_path / "runs" / "margin-seed0")
-    assert run.recipe["explainer"]["superpixels"] == 9 and run.of("train")[2].figures["synthetic_items"] > 0
-    assert 0 < run.of("evaluate")[2].figures["on_irrelevant"] < 1
+    assert run.recipe["explainer"]["superpixels"] == 9 and run.of("train")[2].metrics["synthetic_items"] > 0
+    assert 0 < run.of("evaluate")[2].metrics["on_irrelevant"] < 1
     ids, explanations = read_explanations(run.directory / "round-002" / "query" / EXPLANATIONS)
     corrected = {item.id: run.corrections[item.id] for item in run.queried if item.id in run.corrections}
     for item in set(ids) & set(corrected):  # of parts whose most pixels do not matter

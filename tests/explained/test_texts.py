@@ -15,17 +15,17 @@ from tests.recipes import RUN_ENGINES, features_pool, text_pool
 from xal.campaign.experiment import run_experiment
 from xal.campaign.explain import explain_item, explain_text
 from xal.campaign.recipe import Recipe
-from xal.config import parse
+from xal.core.config import parse
+from xal.core.progress import Reporter
 from xal.data.pool import Pool
 from xal.engine import Serial
-from xal.engine.query import Coordinator
-from xal.engine.work import ModelRef
+from xal.engine.coordinator import Coordinator
+from xal.engine.tasks import ModelRef
 from xal.errors import ConfigError, DataError, RunError
 from xal.explainers.shap_partition import ShapPartition
-from xal.progress import Reporter
-from xal.report.page import write_report
-from xal.report.runs import Run, read_run
+from xal.report.html import write_report
 from xal.store.artefacts import EXPLANATIONS, read_explanations
+from xal.store.run import Run, read_run
 from xal.types import Explanations
 
 ARMS: dict[str, Any] = {
@@ -145,7 +145,7 @@ def test_a_second_pass_computes_nothing(
     given = recipe(*pools)
     pool = Pool.open(pools[0])
     trained = [tmp_path / "runs" / "random-seed0" / f"round-00{n}" / "train" / "model.safetensors" for n in (1, 2)]
-    earlier, latest = (
+    earlier, open_trained_run = (
         ModelRef(model=given.model, weights=weights, version=str(n), shape=(), classes=2)
         for n, weights in enumerate(trained)
     )
@@ -159,7 +159,7 @@ def test_a_second_pass_computes_nothing(
     of_one, of_other = (dict.fromkeys(ids, label) for label in (0, 1))
 
     def collect(rows: range, **changes: Any) -> Explanations:
-        parts = {"model": latest, "explainer": given.explainer, "kept": kept} | changes
+        parts = {"model": open_trained_run, "explainer": given.explainer, "kept": kept} | changes
         of = parts.pop("explained", None)
         with Serial(batch=32).open() as session:
             coordinator = Coordinator(session=session, pool=pool, shape=(), **parts)

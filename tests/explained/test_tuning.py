@@ -12,18 +12,18 @@ import yaml
 
 from tests.explained.test_texts import recipe
 from tests.recipes import text_pool
-from xal.campaign.annotators import File
+from xal.annotators.file import File
 from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import PoolSection
-from xal.campaign.search import plain_space, prepared, with_theta
-from xal.campaign.tuning import run_search
-from xal.config import unparse
+from xal.core.config import unparse
+from xal.core.progress import Reporter
 from xal.data.pool import Pool
 from xal.engine import Serial
 from xal.errors import ConfigError, NumericalError, RunError
 from xal.explainers.shap_partition import ShapPartition
-from xal.progress import Reporter
-from xal.report.runs import read_run
+from xal.store.run import read_run
+from xal.tuning.objective import plain_space, prepared, with_theta
+from xal.tuning.search import run_search
 
 ENGINE = {"name": "ray", "cpus": 2, "object_store_mb": 100}
 ROOT = Path(__file__).parents[2]
@@ -33,11 +33,11 @@ ROOT = Path(__file__).parents[2]
 class Fragile(ShapPartition):
     """Fails where it is allowed few evaluations."""
 
-    def explain(self, network: Any, payload: Any, classes: Any = None) -> Any:
+    def explain(self, classifier: Any, payload: Any, classes: Any = None) -> Any:
         """As its base."""
         if self.max_evals < 20:
             raise NumericalError("too few evaluations for me")
-        return super().explain(network, payload, classes)
+        return super().explain(classifier, payload, classes)
 
 
 def searched(tmp_path: Path, **search: Any) -> Any:
@@ -69,12 +69,12 @@ def test_a_search_on_two_cores(tmp_path: Path) -> None:
     said = tuned(tmp_path)
     told = json.loads((tmp_path / "tune" / "search.json").read_text())
     trials, best = told["trials"], told["best"]
-    failed = [trial for trial in trials if trial["why"]]
+    failed = [trial for trial in trials if trial["reason"]]
     whole = [trial for trial in trials if trial["value"] is not None and trial["round"] == 2]
     early = [trial for trial in trials if trial["value"] is not None and trial["round"] == 1]
     assert len(trials) == 12 and failed and early and whole
     assert all((trial["theta"]["explainer.max_evals"] < 20) == (trial["value"] is None) for trial in trials)
-    assert all("too few evaluations for me" in trial["why"] for trial in failed)
+    assert all("too few evaluations for me" in trial["reason"] for trial in failed)
     assert max(trial["value"] for trial in whole) == next(t["value"] for t in whole if t["theta"] == best)
     assert all(early_one["value"] <= max(trial["value"] for trial in whole) for early_one in early)
     assert all(len(values) == 2 for values in told["held_out"].values())
@@ -166,7 +166,7 @@ def test_replay_of_a_run_annotated_by_file_is_measured_on_the_test_pool(tmp_path
     labelled = {item.id for item in read_run(source).queried}
     asked = read_run(tmp_path / "tune" / "held-out" / "best-seed0")
     assert {item.id for item in asked.queried} <= labelled
-    assert asked.of("evaluate")[1].figures["test_items"] == 60
+    assert asked.of("evaluate")[1].metrics["test_items"] == 60
 
 
 def parse_serial(given: Any) -> Any:

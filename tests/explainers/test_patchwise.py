@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from xal.explainers.games import PatchGame, game_of
-from xal.models import Network
-from xal.models.convnet import Convnet
+from xal.explainers.masking import MaskedPatches, mask_items
+from xal.models import TorchClassifier
 from xal.models.model import Model, Shape
-from xal.models.residual import Residual
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.resnet import ResNet
 
 
 class Deeper(Model):
@@ -25,36 +25,36 @@ class Deeper(Model):
 SMALL = Convnet(filters=3, hidden=7)
 
 
-@pytest.mark.parametrize("absent", ["blur", "black"])
+@pytest.mark.parametrize("mask_value", ["blur", "black"])
 @pytest.mark.parametrize("output", ["probability", "margin"])
 @pytest.mark.parametrize(
     ("model", "shape", "patches"),
     [(SMALL, (1, 28, 28), 7), (SMALL, (3, 20, 26), 4), (Deeper(), (3, 24, 16), 4)],
 )  # fmt: skip
-def test_the_same_outputs(model: Model, shape: Shape, patches: int, output: str, absent: str) -> None:
+def test_the_same_outputs(model: Model, shape: Shape, patches: int, output: str, mask_value: str) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (70, *shape), generator=generator, dtype=torch.uint8)
-    network = Network(model, model.create(shape, 4, seed=0))
-    game = game_of(network, images, output, patches=patches, absent=absent)
-    assert isinstance(game, PatchGame) and game._fast is not None
+    classifier = TorchClassifier(model, model.create(shape, 4, seed=0))
+    masked = mask_items(classifier, images, output, patches=patches, mask_value=mask_value)
+    assert isinstance(masked, MaskedPatches) and masked._fast is not None
     items = np.random.default_rng(0).integers(0, 70, 300)
     masks = np.random.default_rng(1).random((300, patches * patches)) < 0.5
     masks[0], masks[1] = False, True
-    found = game.worth(items, masks)
-    game._fast = None
-    np.testing.assert_allclose(found, game.worth(items, masks), atol=2e-5)
+    found = masked.value(items, masks)
+    masked._fast = None
+    np.testing.assert_allclose(found, masked.value(items, masks), atol=2e-5)
     assert np.ptp(found[:, 0]) > 1e-3
 
 
 def test_other_networks_and_finer_grids_go_the_long_way() -> None:
     images = torch.zeros(1, 1, 28, 28)
-    residual = Residual(width=4)
-    network = Network(residual, residual.create((1, 28, 28), 3, seed=0))
-    assert game_of(network, images, "probability")._fast is None  # type: ignore[attr-defined]
+    residual = ResNet(width=4)
+    classifier = TorchClassifier(residual, residual.create((1, 28, 28), 3, seed=0))
+    assert mask_items(classifier, images, "probability")._fast is None  # type: ignore[attr-defined]
     convnet = Convnet(filters=3, hidden=7)
-    network = Network(convnet, convnet.create((1, 28, 28), 3, seed=0))
-    assert game_of(network, images, "probability", patches=28)._fast is None  # type: ignore[attr-defined]
-    assert game_of(network, images, "probability", patches=14)._fast is not None  # type: ignore[attr-defined]
+    classifier = TorchClassifier(convnet, convnet.create((1, 28, 28), 3, seed=0))
+    assert mask_items(classifier, images, "probability", patches=28)._fast is None  # type: ignore[attr-defined]
+    assert mask_items(classifier, images, "probability", patches=14)._fast is not None  # type: ignore[attr-defined]
 
 
 class Standardised(Convnet):
@@ -67,5 +67,5 @@ class Standardised(Convnet):
 def test_a_preprocess_of_whole_images_is_not_tabled() -> None:
     model = Standardised(filters=3, hidden=7)
     images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
-    game = game_of(Network(model, model.create((1, 28, 28), 4, seed=0)), images, "probability")
-    assert isinstance(game, PatchGame) and game._fast is None
+    masked = mask_items(TorchClassifier(model, model.create((1, 28, 28), 4, seed=0)), images, "probability")
+    assert isinstance(masked, MaskedPatches) and masked._fast is None

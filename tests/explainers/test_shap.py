@@ -8,20 +8,22 @@ import pytest
 import torch
 
 from benchmarks.shap_reference import Masker, image_masker, owen, text_masker
-from xal.data.demo import demo_pool
+from xal.core.hashed_words import column
+from xal.data.build.treebank import treebank
 from xal.data.images import decode
-from xal.data.treebank import treebank
-from xal.encoders.bags import Hashing, Tfidf
+from xal.datasets.demo import demo_pool
+from xal.encoders.bag_of_words import Hashing, Tfidf
 from xal.explainers import Explainer
-from xal.explainers.games import game_of
 from xal.explainers.lime import coalitions, ridge
+from xal.explainers.masking import mask_items
+from xal.explainers.partition_tree import balanced, grid, linked
 from xal.explainers.shap_partition import ShapPartition, owen_values
-from xal.explainers.trees import balanced, grid, linked
-from xal.models import Network
-from xal.models.convnet import Convnet
-from xal.models.heads import LinearSvm, LogisticRegression, Mlp
+from xal.models import TorchClassifier
+from xal.models.sklearn.linear_svm import LinearSvm
+from xal.models.sklearn.logistic_regression import LogisticRegression
+from xal.models.sklearn.mlp import Mlp
+from xal.models.torch.convnet import Convnet
 from xal.types import dense
-from xal.words import column
 
 
 class Doubled(Convnet):
@@ -46,26 +48,26 @@ def trained(model, payload, labels):
     names, index = np.unique(labels, return_inverse=True)
     state, _ = model.train(payload, index.astype(np.int64), len(names), 0)
     weights = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
-    return model.network(weights, np.shape(payload)[1:], len(names))
+    return model.classifier(weights, np.shape(payload)[1:], len(names))
 
 
 @pytest.mark.parametrize(("max_evals", "batch_size"), [(500, 10), (40, 10), (40, 4), (2000, 10)])
 def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> None:
     """200 sentences of SST-5; whole trees and cut ones."""
     texts, labels = sentences
-    network = trained(LinearSvm(encoder=Tfidf()), texts[:600], labels[:600])
+    classifier = trained(LinearSvm(encoder=Tfidf()), texts[:600], labels[:600])
     payload = np.array([text for text in texts[600:] if len(text.split()) > 1][:200], object)
-    game = game_of(network, payload, "probability")
-    of = network.probabilities(payload).argmax(1).numpy()
-    found = ShapPartition(max_evals=max_evals, batch_size=batch_size).explain(network, payload)
+    masked = mask_items(classifier, payload, "probability")
+    of = classifier.probabilities(payload).argmax(1).numpy()
+    found = ShapPartition(max_evals=max_evals, batch_size=batch_size).explain(classifier, payload)
     output = found.output
-    values, _ = owen_values(game, game.trees(), of, output, max_evals, batch_size)
+    values, _ = owen_values(masked, masked.trees(), of, output, max_evals, batch_size)
 
     def ask(left):
-        return network.probabilities(np.asarray(left, object)).numpy()
+        return classifier.probabilities(np.asarray(left, object)).numpy()
 
     worst, cut, repeated = 0.0, 0, 0
-    for i, (tree, words) in enumerate(zip(game.trees(), game.texts.tokens, strict=True)):
+    for i, (tree, words) in enumerate(zip(masked.trees(), masked.texts.tokens, strict=True)):
         for _ in range(10):  # groups of equal worth shap opens at random, so that it differs from itself
             expected = owen(ask, text_masker(tree, words), int(of[i]), max_evals, batch_size)
             difference = float(np.abs(values[i, : len(words)] - expected).max())
@@ -76,7 +78,7 @@ def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> N
         cut += tree.evaluations + 2 > max_evals
     assert len(payload) == 200 and worst < 1e-6 and repeated < 20
     assert (cut > 50) == (max_evals == 40)
-    first = game.texts.tokens[0]
+    first = masked.texts.tokens[0]
     by_word = sum(values[0, p] for p, word in enumerate(first) if word == first[1])
     assert dense(found.attributions[[0]])[0, column(first[1])] == pytest.approx(by_word)
 
@@ -85,25 +87,27 @@ def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> N
 def test_patches_as_shap_has_them(patches: int, max_evals: int) -> None:
     """50 images in float64; at 500 the tree of 4 x 4 patches is opened whole, that of 7 x 7 is not."""
     model = Doubled(filters=4, hidden=8)
-    network = Network(model, model.create((1, 28, 28), 10, seed=0).double())
+    classifier = TorchClassifier(model, model.create((1, 28, 28), 10, seed=0).double())
     images = decode(demo_pool().read_span(0, 50, ["image"])["image"].to_pylist(), (1, 28, 28))[0]
     payload = torch.from_numpy(images).double()
-    game = game_of(network, payload, "probability", patches=patches)
+    masked = mask_items(classifier, payload, "probability", patches=patches)
     with torch.no_grad():
-        probabilities = network.probabilities(payload).numpy()
+        probabilities = classifier.probabilities(payload).numpy()
     of = probabilities.argmax(1)
-    values, _ = owen_values(game, game.trees(), of, probabilities.max(1), max_evals, 10)
+    values, _ = owen_values(masked, masked.trees(), of, probabilities.max(1), max_evals, 10)
 
     def ask(composed):
         with torch.no_grad():
-            return network.probabilities(torch.from_numpy(composed)).numpy()
+            return classifier.probabilities(torch.from_numpy(composed)).numpy()
 
     worst = 0.0
     for i in range(50):
-        masker = image_masker(game.trees()[i], payload[i].numpy(), game.absent[0][i].numpy(), game.segments[0])
+        masker = image_masker(
+            masked.trees()[i], payload[i].numpy(), masked.mask_value[0][i].numpy(), masked.segments[0]
+        )
         worst = max(worst, float(np.abs(values[i] - owen(ask, masker, int(of[i]), max_evals, 10)).max()))
     assert worst < 1e-6
-    assert (game.trees()[0].evaluations + 2 <= max_evals) == (patches == 4 and max_evals >= 500)
+    assert (masked.trees()[0].evaluations + 2 <= max_evals) == (patches == 4 and max_evals >= 500)
 
 
 @pytest.mark.parametrize("max_evals", [20, 2000])
@@ -111,15 +115,15 @@ def test_columns_as_shap_has_them(max_evals: int) -> None:
     """An MLP on ten columns, absent ones those of seven labelled rows in turn; a cut tree and a whole one."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(90, 10)).astype(np.float32)
-    network = trained(Mlp(hidden=(8,), alpha=(1e-4,), epochs=200), x, 1 * (x[:, 0] * x[:, 1] > 0) + (x[:, 2] > 0))
-    network.background = torch.from_numpy(x[:7])
-    found = ShapPartition(max_evals=max_evals, background=7).explain(network, torch.from_numpy(x[60:]))
+    classifier = trained(Mlp(hidden=(8,), alpha=(1e-4,), epochs=200), x, 1 * (x[:, 0] * x[:, 1] > 0) + (x[:, 2] > 0))
+    classifier.background = torch.from_numpy(x[:7])
+    found = ShapPartition(max_evals=max_evals, background=7).explain(classifier, torch.from_numpy(x[60:]))
     tree = balanced(10)
     assert (tree.evaluations + 2 <= max_evals) == (max_evals == 2000)
 
     def ask(rows: np.ndarray) -> np.ndarray:
         """(n * 7, 10) -> (n, c), the mean over the background."""
-        return network.probabilities(torch.from_numpy(rows.reshape(-1, 10))).numpy().reshape(-1, 7, 3).mean(1)
+        return classifier.probabilities(torch.from_numpy(rows.reshape(-1, 10))).numpy().reshape(-1, 7, 3).mean(1)
 
     for i, row in enumerate(x[60:]):
         masker = Masker(tree, lambda mask, row=row: np.where(mask, row, x[:7])[None])
@@ -132,10 +136,10 @@ def test_a_sum_over_features_is_explained_exactly() -> None:
     """What each feature adds is its value, at any number of evaluations that opens the whole tree."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(80, 6)).astype(np.float32)
-    network = trained(LogisticRegression(), x, x[:, 0] > 0)
-    network.background = torch.from_numpy(x[:1])
-    partition = ShapPartition(output="margin", max_evals=10_000, background=1).explain(network, torch.from_numpy(x))
-    exact = Explainer.named("shap_linear")(background=1).explain(network, torch.from_numpy(x))
+    classifier = trained(LogisticRegression(), x, x[:, 0] > 0)
+    classifier.background = torch.from_numpy(x[:1])
+    partition = ShapPartition(output="margin", max_evals=10_000, background=1).explain(classifier, torch.from_numpy(x))
+    exact = Explainer.named("shap_linear")(background=1).explain(classifier, torch.from_numpy(x))
     np.testing.assert_allclose(partition.attributions, exact.attributions, atol=1e-6)
     assert np.abs(exact.attributions).max() > 0.1
 
@@ -145,10 +149,10 @@ def test_linear_shap_is_shaps() -> None:
 
     generator = np.random.default_rng(0)
     x = generator.normal(size=(90, 5)).astype(np.float32)
-    network = trained(LogisticRegression(), x, np.digitize(x[:, 0] + x[:, 1], [-1, 1]))
-    network.background = torch.from_numpy(x[:40])
-    found = Explainer.named("shap_linear")(background=40).explain(network, torch.from_numpy(x[40:]))
-    weights, intercepts, encoding = network.linear()
+    classifier = trained(LogisticRegression(), x, np.digitize(x[:, 0] + x[:, 1], [-1, 1]))
+    classifier.background = torch.from_numpy(x[:40])
+    found = Explainer.named("shap_linear")(background=40).explain(classifier, torch.from_numpy(x[40:]))
+    weights, intercepts, encoding = classifier.linear()
     masker = shap.maskers.Independent(encoding.encode(x[:40]), max_samples=40)
     for c in range(3):
         theirs = shap.LinearExplainer((weights[c], intercepts[c]), masker).shap_values(encoding.encode(x[40:]))
@@ -159,10 +163,10 @@ def test_linear_shap_is_shaps() -> None:
 def test_linear_shap_of_texts_is_complete(sentences) -> None:
     texts, labels = sentences
     for encoder in (Tfidf(), Hashing(bits=8)):
-        network = trained(LinearSvm(encoder=encoder), texts[:500], labels[:500])
+        classifier = trained(LinearSvm(encoder=encoder), texts[:500], labels[:500])
         payload = np.array(texts[500:600], object)
-        found = Explainer.named("shap_linear")().explain(network, payload)
-        margins = network.outputs(payload, "margin")[np.arange(100), found.explained_class]
+        found = Explainer.named("shap_linear")().explain(classifier, payload)
+        margins = classifier.outputs(payload, "margin")[np.arange(100), found.explained_class]
         np.testing.assert_allclose(found.base + np.asarray(found.attributions.sum(1)), margins, atol=1e-9)
 
 
@@ -181,13 +185,13 @@ def test_ridge_is_scikit_learns() -> None:
 
 def test_an_mlp_on_words_is_explained(sentences) -> None:
     texts, labels = sentences
-    network = trained(Mlp(encoder=Tfidf(), hidden=(8,), alpha=(1e-4,), epochs=5), texts[:200], labels[:200])
+    classifier = trained(Mlp(encoder=Tfidf(), hidden=(8,), alpha=(1e-4,), epochs=5), texts[:200], labels[:200])
     for name in ("shap_partition", "lime"):
         explainer = Explainer.named(name)()
-        found = explainer.explain(network, np.array(texts[200:206], object))
+        found = explainer.explain(classifier, np.array(texts[200:206], object))
         explainer.check(found)
     with pytest.raises(Exception, match="use shap_partition for this model"):
-        Explainer.named("shap_linear")().explain(network, np.array(texts[:2], object))
+        Explainer.named("shap_linear")().explain(classifier, np.array(texts[:2], object))
 
 
 def test_a_grid_is_cut_into_runs() -> None:
@@ -201,16 +205,16 @@ def test_trees_as_shap_groups_words(sentences) -> None:
     from shap.maskers._text import partition_tree
 
     texts, labels = sentences
-    network = trained(LinearSvm(encoder=Tfidf()), texts[:300], labels[:300])
+    classifier = trained(LinearSvm(encoder=Tfidf()), texts[:300], labels[:300])
     payload = np.array([text for text in texts[300:] if 5 < len(text.split()) < 12][:10], object)
-    game = game_of(network, payload, "probability")
-    found = ShapPartition(tree="shap", max_evals=2000).explain(network, payload)
-    balanced_ones = ShapPartition(max_evals=2000).explain(network, payload)
+    masked = mask_items(classifier, payload, "probability")
+    found = ShapPartition(tree="shap", max_evals=2000).explain(classifier, payload)
+    balanced_ones = ShapPartition(max_evals=2000).explain(classifier, payload)
 
     def ask(left):
-        return network.probabilities(np.asarray(left, object)).numpy()
+        return classifier.probabilities(np.asarray(left, object)).numpy()
 
-    for i, words in enumerate(game.texts.tokens):
+    for i, words in enumerate(masked.texts.tokens):
         tree = linked(partition_tree(words, []))
         expected = owen(ask, text_masker(tree, words), int(found.explained_class[i]), 2000, 10)
         of = [column(word) for word in words]
@@ -224,8 +228,8 @@ def test_trees_as_shap_groups_words(sentences) -> None:
 def test_unknown_words_speak_for_nothing(name: str, noise: float) -> None:
     """LIME never keeps both of two words, but in the first sample: then one speaks against what the other is for."""
     texts = ["good film", "bad film", "good plot", "bad plot"] * 5
-    network = trained(LinearSvm(encoder=Tfidf()), texts, np.array([text[:1] for text in texts]))
-    found = Explainer.named(name)().explain(network, np.array(["zyx wvu", "good wvu", "tsr"], object))
+    classifier = trained(LinearSvm(encoder=Tfidf()), texts, np.array([text[:1] for text in texts]))
+    found = Explainer.named(name)().explain(classifier, np.array(["zyx wvu", "good wvu", "tsr"], object))
     attributions = dense(found.attributions)
     assert np.abs(attributions[[0, 2]]).max() < 1e-12 and np.isfinite(attributions).all()
     assert np.abs(attributions[1]).argmax() == column("good") and abs(attributions[1, column("wvu")]) < noise
@@ -235,9 +239,9 @@ def test_unknown_words_speak_for_nothing(name: str, noise: float) -> None:
 def test_a_constant_column_speaks_for_nothing(name: str, noise: float) -> None:
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     x[:, 2] = 7
-    network = trained(LogisticRegression(), x, x[:, 0] > 0)
-    network.background = torch.from_numpy(x[:8])
-    found = Explainer.named(name)().explain(network, torch.from_numpy(x[8:]))
+    classifier = trained(LogisticRegression(), x, x[:, 0] > 0)
+    classifier.background = torch.from_numpy(x[:8])
+    found = Explainer.named(name)().explain(classifier, torch.from_numpy(x[8:]))
     attributions = dense(found.attributions)
     assert np.isfinite(attributions).all() and np.abs(attributions[:, 2]).max() < noise
     assert (np.abs(attributions).argmax(axis=1) == 0).mean() > 0.8

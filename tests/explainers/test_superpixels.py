@@ -6,15 +6,15 @@ import torch
 from scipy import ndimage
 
 from benchmarks.shap_reference import image_masker, owen
-from xal.data.demo import demo_pool
 from xal.data.images import decode
+from xal.datasets.demo import demo_pool
 from xal.errors import XalError
-from xal.explainers.games import game_of
 from xal.explainers.lime import Lime
-from xal.explainers.parts import superpixels_of
+from xal.explainers.masking import mask_items
+from xal.explainers.segmentation import superpixels_of
 from xal.explainers.shap_partition import ShapPartition
-from xal.models import Network
-from xal.models.convnet import Convnet
+from xal.models import TorchClassifier
+from xal.models.torch.convnet import Convnet
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def classifier() -> TorchClassifier:
     model = Convnet(filters=4, hidden=8)
-    return Network(model, model.create((3, 28, 28), 4, seed=0))
+    return TorchClassifier(model, model.create((3, 28, 28), 4, seed=0))
 
 
 def test_every_pixel_is_of_one_connected_part_numbered_in_order(images: torch.Tensor) -> None:
@@ -56,17 +56,17 @@ def test_small_and_plain_images(shape: tuple[int, int, int]) -> None:
     assert superpixels_of(torch.zeros(0, *shape), 5).shape == (0, *shape[1:])
 
 
-def test_lime_is_the_packages(images: torch.Tensor, network: Network) -> None:
+def test_lime_is_the_packages(images: torch.Tensor, classifier: TorchClassifier) -> None:
     """The same superpixels, filled with their mean colour: the packages' draws differ, so that both are uncertain."""
     from lime.lime_image import LimeImageExplainer
 
     of = torch.zeros(len(images), dtype=torch.int64)
-    found = Lime(superpixels=12, absent="mean", samples=3000, output="probability").explain(network, images, of)
-    again = Lime(superpixels=12, absent="mean", samples=3000, seed=1).explain(network, images, of)
+    found = Lime(superpixels=12, mask_value="mean", samples=3000, output="probability").explain(classifier, images, of)
+    again = Lime(superpixels=12, mask_value="mean", samples=3000, seed=1).explain(classifier, images, of)
 
     @torch.no_grad()
     def ask(shown: np.ndarray) -> np.ndarray:
-        return network.probabilities(torch.from_numpy(np.asarray(shown)).permute(0, 3, 1, 2).float()).numpy()
+        return classifier.probabilities(torch.from_numpy(np.asarray(shown)).permute(0, 3, 1, 2).float()).numpy()
 
     for i, image in enumerate(images[:3]):
         explained = LimeImageExplainer(random_state=0).explain_instance(
@@ -74,59 +74,59 @@ def test_lime_is_the_packages(images: torch.Tensor, network: Network) -> None:
             segmentation_fn=lambda _, number=i: found.segments[number],
         )  # fmt: skip
         theirs = dict(explained.local_exp[0])
-        m = int(found.k[i])
+        m = int(found.n_features[i])
         ours, others = found.attributions[i, :m], np.array([theirs[number] for number in range(m)])
         noise = np.abs(again.attributions[i, :m] - ours).max()
         assert len(theirs) == m and np.abs(ours - others).max() < 3 * noise < 0.1 * np.abs(others).max()
         assert found.base is not None and found.base[i] == pytest.approx(explained.intercept[0], abs=5 * noise)
 
 
-def test_owen_values_are_shaps(images: torch.Tensor, network: Network) -> None:
-    game = game_of(network, images, "probability", superpixels=12, absent="mean")
-    found = ShapPartition(superpixels=12, absent="mean", max_evals=2000).explain(network, images)
+def test_owen_values_are_shaps(images: torch.Tensor, classifier: TorchClassifier) -> None:
+    masked = mask_items(classifier, images, "probability", superpixels=12, mask_value="mean")
+    found = ShapPartition(superpixels=12, mask_value="mean", max_evals=2000).explain(classifier, images)
 
     @torch.no_grad()
     def ask(composed: np.ndarray) -> np.ndarray:
-        return network.probabilities(torch.from_numpy(composed)).numpy()
+        return classifier.probabilities(torch.from_numpy(composed)).numpy()
 
-    for i, tree in enumerate(game.trees()):
-        parts = [each[i].numpy() for each in (game.images, game.absent[0])]  # type: ignore[attr-defined]
+    for i, tree in enumerate(masked.trees()):
+        parts = [each[i].numpy() for each in (masked.images, masked.mask_value[0])]  # type: ignore[attr-defined]
         masker = image_masker(tree, *parts, found.segments[i])
         expected = owen(ask, masker, int(found.explained_class[i]), 2000, 10)
-        m = int(game.players[i])
+        m = int(masked.players[i])
         np.testing.assert_allclose(found.attributions[i, :m], expected, atol=1e-6)
-        assert m == found.k[i] == found.segments[i].max() + 1 and np.isnan(found.attributions[i, m:]).all()
+        assert m == found.n_features[i] == found.segments[i].max() + 1 and np.isnan(found.attributions[i, m:]).all()
 
 
-@pytest.mark.parametrize("absent", ["grey", "blur", "mean", "labelled"])
+@pytest.mark.parametrize("mask_value", ["grey", "blur", "mean", "labelled"])
 @pytest.mark.parametrize("explainer", [Lime, ShapPartition])
-def test_an_image_is_explained_alike_in_any_company(explainer, absent, images, network) -> None:
-    network.background = images[:2]
-    each = explainer(superpixels=9, absent=absent, **({"samples": 50} if explainer is Lime else {}))
-    together = each.explain(network, images)
+def test_an_image_is_explained_alike_in_any_company(explainer, mask_value, images, classifier) -> None:
+    classifier.background = images[:2]
+    each = explainer(superpixels=9, mask_value=mask_value, **({"samples": 50} if explainer is Lime else {}))
+    together = each.explain(classifier, images)
     each.check(together)
     assert together.own.all() and np.isnan(together.attributions).any()
     for i in range(len(images)):
-        alone = each.explain(network, images[i : i + 1])
+        alone = each.explain(classifier, images[i : i + 1])
         m = alone.attributions.shape[1]
         assert np.array_equal(alone.segments[0], together.segments[i]) and not np.isnan(alone.attributions).any()
         np.testing.assert_allclose(alone.attributions[0], together.attributions[i, :m], atol=1e-5)
-        np.testing.assert_allclose(alone.represented[0], together.represented[i, :m])
+        np.testing.assert_allclose(alone.interpretable_input[0], together.interpretable_input[i, :m])
         inside = images[i].double().mean(0).numpy()[alone.segments[0] == 1] / 255
-        assert alone.represented[0, 1] == pytest.approx(inside.mean())
+        assert alone.interpretable_input[0, 1] == pytest.approx(inside.mean())
 
 
-def test_what_is_absent_shows_its_mean_colour(images: torch.Tensor, network: Network) -> None:
+def test_what_is_absent_shows_its_mean_colour(images: torch.Tensor, classifier: TorchClassifier) -> None:
     for superpixels in (None, 9):
-        game = game_of(network, images, "margin", superpixels=superpixels, patches=3, absent="mean")
-        segments = np.broadcast_to(game.segments, (6, 28, 28))  # type: ignore[attr-defined]
-        shown = game.absent[0].numpy()  # type: ignore[attr-defined]
+        masked = mask_items(classifier, images, "margin", superpixels=superpixels, patches=3, mask_value="mean")
+        segments = np.broadcast_to(masked.segments, (6, 28, 28))  # type: ignore[attr-defined]
+        shown = masked.mask_value[0].numpy()  # type: ignore[attr-defined]
         for i, image in enumerate(images.numpy()):
             part = segments[i] == 4
             np.testing.assert_allclose(shown[i][:, part], image[:, part].mean(1, keepdims=True).repeat(part.sum(), 1))
 
 
-def test_single_pixels_have_no_other_mean(images: torch.Tensor, network: Network) -> None:
+def test_single_pixels_have_no_other_mean(images: torch.Tensor, classifier: TorchClassifier) -> None:
     for parts in ({"patches": 28}, {"superpixels": 784}):
-        with pytest.raises(XalError, match="absent: mean changes nothing where every pixel is a part"):
-            Lime(absent="mean", samples=4, **parts).explain(network, images)  # type: ignore[arg-type]
+        with pytest.raises(XalError, match="mask_value: mean changes nothing where every pixel is a part"):
+            Lime(mask_value="mean", samples=4, **parts).explain(classifier, images)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies.strategy import Scores, Strategy
 from xal.types import Evidence
 
@@ -17,9 +17,9 @@ class Sound(Strategy):
 
     seconds: float = 0.0
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         time.sleep(self.seconds)
-        return Chance(0).uniform(evidence.ids)
+        return HashRng(0).uniform(evidence.ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class Raising(Sound):
 
     items: tuple[str, ...] = ()
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         bad = [item for item in evidence.ids if item in self.items]
         if bad:
             raise ValueError(f"cannot score {bad[0]}")
-        return super().score(evidence, state, chance)
+        return super().score(evidence, state, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,10 @@ class Greedy(Sound):
 
     most: int = 1
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
-        if len(evidence) > self.most:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
+        if len(evidence) > self.max_corrections:
             raise MemoryError(f"{len(evidence)} items")
-        return super().score(evidence, state, chance)
+        return super().score(evidence, state, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Deadly(Sound):
 
     items: tuple[str, ...] = ()
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         if any(item in self.items for item in evidence.ids):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().score(evidence, state, chance)
+        return super().score(evidence, state, rng)

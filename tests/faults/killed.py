@@ -25,7 +25,7 @@ import torch._dynamo
 
 from tests.recipes import small
 from xal.campaign.experiment import run_experiment
-from xal.progress import Reporter
+from xal.core.progress import Reporter
 
 
 def die() -> None:

@@ -20,16 +20,16 @@ from ray.cluster_utils import Cluster
 
 from tests.engine.test_agreement import model
 from tests.faults.faulty import Sound
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.data.pool import Pool
 from xal.engine import RayEngine, Serial
+from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
-from xal.engine.query import Coordinator
 
 
 def ask(session: Session, pool: Path, folder: Path) -> list[str]:
     where = {"session": session, "pool": Pool.open(pool), "shape": (1, 12, 12), "model": model(folder)}
-    return Coordinator(**where).query(Sound(seconds=0.3), 50, Chance(0)).items.ids.tolist()
+    return Coordinator(**where).query(Sound(seconds=0.3), 50, HashRng(0)).items.ids.tolist()
 
 
 def main(pool: Path, folder: Path, seed: int) -> None:

@@ -16,10 +16,10 @@ from tests.campaign.test_resume import RUN, outcome
 from tests.faults.test_kills import same
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
+from xal.core.progress import Reporter
 from xal.errors import ResourceError, RunError
-from xal.progress import Reporter
-from xal.report.runs import read_run
 from xal.store.ledger import Ledger
+from xal.store.run import read_run
 
 QUIET = Reporter(quiet=True)
 
@@ -87,7 +87,7 @@ def test_a_full_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             sa.event.listen(
                 self._engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages[0]}"), insert=True
             )
-            decided["figures"] = {"padding": "x" * 100_000}
+            decided["metrics"] = {"padding": "x" * 100_000}
         commit(self, round, step, **decided)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Ledger, "commit", full)

@@ -11,16 +11,16 @@ from tests.engine.test_agreement import model
 from tests.faults.faulty import Deadly, Greedy, Raising, Sound
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
-from xal.chance import Chance
+from xal.core.progress import Reporter
+from xal.core.rng import HashRng
 from xal.data.pool import Pool
 from xal.engine import RayEngine, Serial
+from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
-from xal.engine.query import Coordinator
-from xal.engine.work import Score
+from xal.engine.tasks import Score
 from xal.errors import DataError, RunError
-from xal.progress import Reporter
-from xal.report.page import write_report
-from xal.report.runs import read_run
+from xal.report.html import write_report
+from xal.store.run import read_run
 from xal.strategies import Strategy
 
 BAD = ("item-0007", "item-0050", "item-0051")
@@ -42,29 +42,29 @@ def ask(session: Session, pool: Path, folder: Path, strategy: Strategy) -> tuple
     coordinator = Coordinator(
         session=session, pool=Pool.open(pool), shape=(1, 12, 12), model=model(folder, folder.name)
     )
-    found = coordinator.query(strategy, 120, Chance(0))
+    found = coordinator.query(strategy, 120, HashRng(0))
     return found.items.ids.tolist(), coordinator.unreadable
 
 
 def test_a_scorer_that_raises_on_some_items(tmp_path: Path, session: Session) -> None:
     pool = write_pool(tmp_path / "pool", files=3)
     everything, _ = ask(session, pool, tmp_path, Sound())
-    found, why = ask(session, pool, tmp_path, Raising(items=BAD))
+    found, reason = ask(session, pool, tmp_path, Raising(items=BAD))
     assert found == [item for item in everything if item not in BAD]
-    assert why == {item: f"ValueError: cannot score {item}" for item in BAD}
+    assert reason == {item: f"ValueError: cannot score {item}" for item in BAD}
 
 
 def test_a_batch_too_large_for_memory_is_halved(tmp_path: Path, session: Session) -> None:
     pool = write_pool(tmp_path / "pool", files=3)
     everything, _ = ask(session, pool, tmp_path, Sound())
-    assert ask(session, pool, tmp_path, Greedy(most=5)) == (everything, {})
+    assert ask(session, pool, tmp_path, Greedy(max_corrections=5)) == (everything, {})
     assert len(everything) == 120
 
 
 def test_a_scorer_that_fails_on_everything_ends_the_run(tmp_path: Path, session: Session) -> None:
     pool = write_pool(tmp_path / "pool")
     with pytest.raises(RunError, match=r"all 16 items of a batch fail, .*'item-0\d+': MemoryError: 1 items") as caught:
-        ask(session, pool, tmp_path, Greedy(most=0))
+        ask(session, pool, tmp_path, Greedy(max_corrections=0))
     assert "Traceback" not in str(caught.value)
 
 
@@ -87,7 +87,7 @@ def test_weights_that_cannot_be_read_are_no_fault_of_the_items(tmp_path: Path) -
     ref.weights.unlink()
     coordinator = Coordinator(session=Serial(batch=16).open(), pool=Pool.open(pool), shape=(1, 12, 12), model=ref)
     with pytest.raises(FileNotFoundError):
-        coordinator.query(Sound(), 10, Chance(0))
+        coordinator.query(Sound(), 10, HashRng(0))
     assert not coordinator.unreadable
 
 
@@ -97,9 +97,9 @@ def test_weights_that_cannot_be_read_are_no_fault_of_the_items(tmp_path: Path) -
 def test_an_item_that_no_actor_survives(tmp_path: Path, on_ray: Session) -> None:
     pool = write_pool(tmp_path / "pool", files=3)
     everything, _ = ask(on_ray, pool, tmp_path, Sound())
-    found, why = ask(on_ray, pool, tmp_path, Deadly(items=BAD[:1]))
+    found, reason = ask(on_ray, pool, tmp_path, Deadly(items=BAD[:1]))
     assert found == [item for item in everything if item != BAD[0]]
-    assert why.keys() == {BAD[0]} and why[BAD[0]].startswith("3 scoring actors died on it")
+    assert reason.keys() == {BAD[0]} and reason[BAD[0]].startswith("3 scoring actors died on it")
 
 
 @pytest.mark.slow
@@ -109,12 +109,12 @@ def test_an_item_that_no_actor_survives_among_picked_ones(tmp_path: Path, on_ray
     """Picked items are read by the actors, and here for whoever is to blame."""
     pool, strategy = Pool.open(write_pool(tmp_path / "pool", files=3)), Deadly(items=BAD[:1])
     ref = model(tmp_path, tmp_path.name)
-    work = Score(needs=strategy.needs, model=ref, strategy=strategy, chance=Chance(0), keep=120)
+    work = Score(needs=strategy.needs, model=ref, strategy=strategy, rng=HashRng(0), keep=120)
     rows = np.arange(1, 120, 2)
     partials = list(on_ray.run(pool, work, shape=(1, 12, 12), rows=rows))
     picked = set(pool.read(rows, ["id"])["id"].to_pylist())
-    ((item, why),) = [each for partial in partials for each in partial.unreadable]
-    assert item == BAD[0] and why.startswith("3 scoring actors died on it")
+    ((item, reason),) = [each for partial in partials for each in partial.unreadable]
+    assert item == BAD[0] and reason.startswith("3 scoring actors died on it")
     found = [item for partial in partials for item in partial.value.ids]
     assert len(found) == len(rows) - 1 and set(found) == picked - {BAD[0]}
 
@@ -143,5 +143,5 @@ def test_a_pool_file_truncated_under_us(tmp_path: Path, session: Session) -> Non
     file.write_bytes(file.read_bytes()[:-100])
     coordinator = Coordinator(session=session, pool=pool, shape=(1, 12, 12), model=model(tmp_path, tmp_path.name))
     with pytest.raises(DataError, match=r"part-001.parquet has changed: it had [\d,]+ bytes, now") as caught:
-        coordinator.query(Sound(), 10, Chance(0))
+        coordinator.query(Sound(), 10, HashRng(0))
     assert "Traceback" not in str(caught.value)

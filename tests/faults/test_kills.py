@@ -20,7 +20,7 @@ import pytest
 from tests.campaign.test_resume import RUN, outcome
 from tests.recipes import write_pool
 from xal.errors import RunError
-from xal.report.runs import Run, read_run
+from xal.store.run import Run, read_run
 
 SEED = int(os.environ.get("XAL_FAULT_SEED", 20261125))
 SCRIPT = Path(__file__).with_name("killed.py")

@@ -12,7 +12,8 @@ import pytest
 from tests.faults.test_kills import SEED
 from tests.recipes import write_pool
 from xal.engine import RayEngine
-from xal.engine.work import Work
+from xal.engine.ray import actor_pool
+from xal.engine.tasks import ShardTask
 from xal.errors import ResourceError
 
 
@@ -58,16 +59,14 @@ def test_an_engine_waits_for_nodes_that_it_asked_for(ray_session: None, monkeypa
 def test_actors_that_never_answer_end_the_pass(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    from xal.engine.ray import calls
-
     @ray.remote(num_cpus=0)
     class Mute:
         async def run(self, *_: Any) -> None:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(calls, "SILENCE_S", 1)
+    monkeypatch.setattr(actor_pool, "SILENCE_S", 1)
     actor = Mute.remote()
-    given = calls.Calls([actor], Work(needs=frozenset()))
+    given = actor_pool.ActorPool([actor], ShardTask(needs=frozenset()))
     assert list(given.give({"id": ["a"]})) == []
     with pytest.raises(ResourceError, match="no scoring actor has answered for"):
         list(given.finish())

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from xal.campaign import ebano_augment
+from xal.campaign.ebano_augment import keep_top_feature
 from xal.explainers.ebano import blur
-from xal.feedback import augment
-from xal.feedback.augment import keep_strongest
 from xal.types import Explanations
 
 
@@ -19,11 +19,11 @@ def explained(count: int, size: int = 16) -> Explanations:
             np.uint8
         ),
         attributions=npir,
-        represented=np.where(np.isnan(npir), np.nan, 1.0),
+        interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=npir,
         explained_class=np.zeros(count, np.int64),
         probability=np.ones(count),
-        own=np.ones(count, bool),
+        per_item=True,
     )
 
 
@@ -31,7 +31,7 @@ def test_fmax_is_kept_and_the_rest_is_the_blur(monkeypatch) -> None:
     coarse = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 255
     images = F.interpolate(coarse, size=(16, 16), mode="nearest").to(torch.uint8).numpy()
     explanations = explained(5)
-    copies = keep_strongest(images, explanations, 1.5)
+    copies = keep_top_feature(images, explanations, 1.5)
     blurred = blur(torch.from_numpy(images), 1.5).round().clamp(0, 255).to(torch.uint8).numpy()
     for image, copy, soft, segments, row in zip(
         images, copies, blurred, explanations.segments, explanations.npir, strict=True
@@ -41,5 +41,5 @@ def test_fmax_is_kept_and_the_rest_is_the_blur(monkeypatch) -> None:
         np.testing.assert_array_equal(copy[:, kept], image[:, kept])
         np.testing.assert_array_equal(copy[:, ~kept], soft[:, ~kept])
     assert copies.dtype == np.uint8 and (copies != images).any()
-    monkeypatch.setattr(augment, "CHUNK", 2)
-    np.testing.assert_array_equal(keep_strongest(images, explanations, 1.5), copies)
+    monkeypatch.setattr(ebano_augment, "CHUNK", 2)
+    np.testing.assert_array_equal(keep_top_feature(images, explanations, 1.5), copies)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from xal import words
+from xal.core import hashed_words
 from xal.errors import XalError
-from xal.feedback.components import Naming, judged, mask_of, shown_components, without
+from xal.explainers.components import Naming, are_relevant, mask_of, shown_components, without
 from xal.types import Explanations
 
 
 def explained(attributions: object, segments: object = None) -> Explanations:
     return Explanations(
         attributions=attributions,
-        represented=attributions,
+        interpretable_input=attributions,
         explained_class=np.array([1]),
         probability=np.array([0.9]),
         segments=segments,
@@ -33,8 +33,8 @@ def test_shown_are_the_largest_that_are_not_0() -> None:
 
 def test_names_go_both_ways() -> None:
     text = Naming("Good, GOOD plot", None, ())
-    assert text.number("good") == text.number("Good") == words.column("good") and text.number("bad") is None
-    assert text.name(words.column("plot")) == "plot"
+    assert text.number("good") == text.number("Good") == hashed_words.column("good") and text.number("bad") is None
+    assert text.name(hashed_words.column("plot")) == "plot"
     table = Naming(np.zeros(3), None, ("height", "width", "age"))
     assert table.number("width") == 1 and table.name(2) == "age" and table.number("height ") is None
     assert Naming(np.zeros(2), None, ()).number("column 1") == 1
@@ -66,10 +66,10 @@ def test_masks_are_the_features_pixels() -> None:
     with pytest.raises(XalError, match="no mask"):
         mask_of((2,), (), None)
     relevant = np.array([[True, True, False], [True, False, False]])
-    assert judged((0, 1), relevant, patches) == [True, False]
-    assert judged((0, 4), relevant, None) == [True, False]
+    assert are_relevant((0, 1), relevant, patches) == [True, False]
+    assert are_relevant((0, 4), relevant, None) == [True, False]
 
 
 def test_a_text_without_words() -> None:
-    assert without("Good, plot; good end.", (words.column("good"),)) == ", plot; end."
-    assert without("all", (words.column("all"),)) == ""
+    assert without("Good, plot; good end.", (hashed_words.column("good"),)) == ", plot; end."
+    assert without("all", (hashed_words.column("all"),)) == ""

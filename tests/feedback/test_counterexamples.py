@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xal import words
+from xal.core import hashed_words
 from xal.errors import XalError
 from xal.feedback.counterexamples import Counterexamples
-from xal.feedback.feedback import Lesson
+from xal.feedback.feedback import CorrectionBatch
 
 
-def table(n: int = 6) -> Lesson:
+def table(n: int = 6) -> CorrectionBatch:
     generator = np.random.default_rng(0)
     known = generator.integers(0, 4, (40, 5)).astype(np.float32)
     wrong = generator.random((n, 5)) < 0.5
     wrong[:, 0] = True
-    return Lesson(
+    return CorrectionBatch(
         ids=[f"item-{i}" for i in range(n)],
         payload=known[:n].copy(),
         labels=np.arange(n) % 2,
@@ -27,12 +27,12 @@ def table(n: int = 6) -> Lesson:
     )
 
 
-def images(n: int = 4) -> Lesson:
+def images(n: int = 4) -> CorrectionBatch:
     generator = np.random.default_rng(0)
     known = generator.integers(0, 256, (20, 3, 6, 5)).astype(np.uint8)
     wrong = np.zeros((n, 6, 5), bool)
     wrong[:, :2, :2] = True
-    return Lesson(
+    return CorrectionBatch(
         ids=[f"item-{i}" for i in range(n)],
         payload=known[:n].copy(),
         labels=np.arange(n) % 2,
@@ -42,59 +42,59 @@ def images(n: int = 4) -> Lesson:
     )
 
 
-@pytest.mark.parametrize("how", ["random", "alternative", "class"])
+@pytest.mark.parametrize("replacement", ["random", "alternative", "class"])
 @pytest.mark.parametrize("make", [table, images])
-def test_only_what_is_wrong_changes(make: Callable[[], Lesson], how: str) -> None:
-    lesson = make()
-    before = lesson.payload.copy()
-    made, source = Counterexamples(how=how, copies_of=3).copies(lesson, seed=1)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(lesson.payload, before)
-    assert made.dtype == lesson.payload.dtype and source.tolist() == np.repeat(np.arange(len(before)), 3).tolist()
-    wrong = lesson.wrong[:, None] if before.ndim == 4 else lesson.wrong
+def test_only_what_is_wrong_changes(make: Callable[[], CorrectionBatch], how: str) -> None:
+    batch = make()
+    before = batch.payload.copy()
+    made, source = Counterexamples(how=how, n_copies=3).copies(batch, seed=1)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(batch.payload, before)
+    assert made.dtype == batch.payload.dtype and source.tolist() == np.repeat(np.arange(len(before)), 3).tolist()
+    wrong = batch.wrong[:, None] if before.ndim == 4 else batch.wrong
     for copy, of in zip(made, source, strict=True):
         changed = copy != before[of]
         assert not changed[~np.broadcast_to(wrong[of], copy.shape)].any()
         assert changed.any()
     if how == "alternative":  # every wrong component, in all copies
-        same = made.reshape(len(made), -1, lesson.wrong[0].size) == before[source].reshape(len(made), -1, wrong[0].size)
-        assert not same.all(axis=1)[lesson.wrong.reshape(len(before), -1)[source]].any()
+        same = made.reshape(len(made), -1, batch.wrong[0].size) == before[source].reshape(len(made), -1, wrong[0].size)
+        assert not same.all(axis=1)[batch.wrong.reshape(len(before), -1)[source]].any()
 
 
 def test_alternatives_are_all_other_values_in_turn() -> None:
-    made, source = Counterexamples(how="alternative", copies_of=3).copies(table(), seed=1)
+    made, source = Counterexamples(replacement="alternative", n_copies=3).copies(table(), seed=1)
     for number in range(6):
         assert sorted({0.0, 1.0, 2.0, 3.0} - {float(table().payload[number, 0])}) == sorted(made[source == number, 0])
 
 
 def test_those_of_the_class_come_from_one_item_of_it() -> None:
-    lesson = images()
-    made, source = Counterexamples(how="class").copies(lesson, seed=1)
+    batch = images()
+    made, source = Counterexamples(replacement="class").copies(batch, seed=1)
     for copy, of in zip(made, source, strict=True):
-        donors = [k for k in range(20) if (lesson.known[k, :, :2, :2] == copy[:, :2, :2]).all()]
-        assert donors and all(k % 2 == lesson.labels[of] for k in donors)
+        donors = [k for k in range(20) if (batch.known[k, :, :2, :2] == copy[:, :2, :2]).all()]
+        assert donors and all(k % 2 == batch.labels[of] for k in donors)
 
 
 def test_copies_depend_on_the_item_alone() -> None:
-    lesson = table()
-    half = replace(lesson, **{n: getattr(lesson, n)[3:] for n in ("ids", "payload", "labels", "wrong")})
+    batch = table()
+    half = replace(batch, **{n: getattr(batch, n)[3:] for n in ("ids", "payload", "labels", "wrong")})
     for how in ("random", "alternative", "class"):
-        plan = Counterexamples(how=how, copies_of=2)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(plan.copies(lesson, 5)[0][6:], plan.copies(half, 5)[0])
-    assert (plan.copies(lesson, 6)[0] != plan.copies(lesson, 5)[0]).any()
+        plan = Counterexamples(how=how, n_copies=2)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(plan.copies(batch, 5)[0][6:], plan.copies(half, 5)[0])
+    assert (plan.copies(batch, 6)[0] != plan.copies(batch, 5)[0]).any()
 
 
 def test_what_has_no_other_value_yet_stays_and_says_nothing() -> None:
-    lesson = table()
-    lesson.known[:, 0] = lesson.payload[:, 0] = 7
-    lesson.wrong[2:4, 1:] = False
-    others = lesson.wrong[:, 1:].any(axis=1)
+    batch = table()
+    batch.known[:, 0] = batch.payload[:, 0] = 7
+    batch.wrong[2:4, 1:] = False
+    others = batch.wrong[:, 1:].any(axis=1)
     assert 0 < others.sum() < 6
     for how in ("random", "alternative", "class"):
-        made, source = Counterexamples(how=how).copies(lesson, 1)  # type: ignore[arg-type]
+        made, source = Counterexamples(how=how).copies(batch, 1)  # type: ignore[arg-type]
         assert source.tolist() == np.flatnonzero(others).tolist() and (made[:, 0] == 7).all()
-    lesson.payload[:] = lesson.known[:] = 7
+    batch.payload[:] = batch.known[:] = 7
     for how in ("random", "alternative", "class"):
-        made, source = Counterexamples(how=how).copies(lesson, 1)  # type: ignore[arg-type]
+        made, source = Counterexamples(how=how).copies(batch, 1)  # type: ignore[arg-type]
         assert made.shape == (0, 5) and not len(source)
 
 
@@ -102,41 +102,41 @@ def test_the_one_item_of_a_class_that_differs_is_found() -> None:
     n = 3000
     known = np.zeros((n, 2), np.float32)
     known[n - 1, 1] = 5
-    lesson = Lesson(
+    batch = CorrectionBatch(
         ids=["x"], payload=known[:1], labels=np.array([0]), wrong=np.array([[False, True]]), known=known,
         known_labels=np.zeros(n, np.int64),
     )  # fmt: skip
-    made, _ = Counterexamples(how="class", copies_of=2).copies(lesson, 0)
+    made, _ = Counterexamples(replacement="class", n_copies=2).copies(batch, 0)
     assert made.tolist() == [[0, 5], [0, 5]]
 
 
 def test_random_words_are_any_but_those_that_go() -> None:
     texts = np.array(["one two", "three four", "five"], object)
-    lesson = Lesson(
-        ids=["x"], payload=texts[:1], labels=np.array([1]), wrong=[(words.column("two"), words.column("five"))],
+    batch = CorrectionBatch(
+        ids=["x"], payload=texts[:1], labels=np.array([1]), wrong=[(hashed_words.column("two"), hashed_words.column("five"))],
         known=texts, known_labels=np.array([1, 0, 0]),
     )  # fmt: skip
-    made, _ = Counterexamples(how="random", copies_of=200).copies(lesson, 0)
+    made, _ = Counterexamples(replacement="random", n_copies=200).copies(batch, 0)
     assert {text.split()[1] for text in made} == {"one", "three", "four"}
-    made, _ = Counterexamples(how="class", copies_of=20).copies(lesson, 0)
+    made, _ = Counterexamples(replacement="class", n_copies=20).copies(batch, 0)
     assert set(made) == {"one one"}
-    alone = replace(lesson, payload=np.array(["two"], object), known=np.array(["two", "three four", "five"], object))
-    assert not len(Counterexamples(how="class").copies(alone, 0)[0])  # no word is left to take
+    alone = replace(batch, payload=np.array(["two"], object), known=np.array(["two", "three four", "five"], object))
+    assert not len(Counterexamples(replacement="class").copies(alone, 0)[0])  # no word is left to take
 
 
 def test_texts_lose_or_change_their_wrong_words() -> None:
     texts = np.array(["a good film", "bad bad end", "fine"], object)
-    wrong = [(words.column("good"),), (words.column("bad"),), (words.column("fine"),)]
-    lesson = Lesson(
+    wrong = [(hashed_words.column("good"),), (hashed_words.column("bad"),), (hashed_words.column("fine"),)]
+    batch = CorrectionBatch(
         ids=["x", "y", "z"], payload=texts, labels=np.array([1, 0, 1]), wrong=wrong, known=texts,
         known_labels=np.array([1, 0, 1]),
     )  # fmt: skip
-    made, source = Counterexamples(how="alternative", copies_of=4).copies(lesson, 0)
+    made, source = Counterexamples(replacement="alternative", n_copies=4).copies(batch, 0)
     assert made.tolist() == ["a film", "end"] and source.tolist() == [0, 1]  # once each; nothing is left of the third
-    made, source = Counterexamples(how="random", copies_of=2).copies(lesson, 0)
+    made, source = Counterexamples(replacement="random", n_copies=2).copies(batch, 0)
     assert len(made) == 6 and all("good" not in text for text in made[:2]) and all("bad" not in t for t in made[2:4])
-    made, _ = Counterexamples(how="class").copies(lesson, 0)
-    assert set(words.tokens(made[0])) - {"a", "film"} <= {"fine", "a", "film"}
+    made, _ = Counterexamples(replacement="class").copies(batch, 0)
+    assert set(hashed_words.tokens(made[0])) - {"a", "film"} <= {"fine", "a", "film"}
 
 
 def test_indicators_of_a_category_change_as_one() -> None:
@@ -145,12 +145,12 @@ def test_indicators_of_a_category_change_as_one() -> None:
     onehot = np.eye(4, dtype=np.float32)[codes].reshape(30, 20)
     wrong = np.zeros((6, 20), bool)
     wrong[:, 4 * 2 + 1] = True  # one indicator of the third category
-    lesson = Lesson(
+    batch = CorrectionBatch(
         ids=[str(i) for i in range(6)], payload=onehot[:6], labels=np.arange(6) % 2, wrong=wrong, known=onehot,
         known_labels=np.arange(30) % 2,
     )  # fmt: skip
     for how in ("alternative", "random", "class"):
-        made, source = Counterexamples(how=how, copies_of=3, group=4).copies(lesson, 1)  # type: ignore[arg-type]
+        made, source = Counterexamples(how=how, n_copies=3, onehot_width=4).copies(batch, 1)  # type: ignore[arg-type]
         each = made.reshape(len(made), 5, 4)
         assert (each.sum(axis=2) == 1).all()
         found = each.argmax(axis=2)
@@ -158,4 +158,4 @@ def test_indicators_of_a_category_change_as_one() -> None:
         if how == "alternative":
             assert all(sorted(found[source == i, 2]) == sorted({0, 1, 2, 3} - {codes[i, 2]}) for i in range(6))
     with pytest.raises(XalError, match="20 columns are not groups of 3"):
-        Counterexamples(group=3).copies(lesson, 1)
+        Counterexamples(onehot_width=3).copies(batch, 1)

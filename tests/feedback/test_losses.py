@@ -9,13 +9,18 @@ from torch import nn
 
 from xal.errors import XalError
 from xal.feedback.cali_ranking import CaliRanking
-from xal.feedback.rrr import Rrr, RrrGradCam
-from xal.models.perceptron import Perceptron
-from xal.models.senn import Senn, omega
-from xal.models.training import Examples, Guidance, TrainSettings, fit
+from xal.feedback.rrr import Rrr
+from xal.feedback.rrr_gradcam import RrrGradCam
+from xal.models.torch.perceptron import Perceptron
+from xal.models.torch.senn import Senn, omega
+from xal.models.torch.training import fit
+from xal.models.train_settings import TrainSettings
+from xal.models.training_data import CorrectionTargets, Examples
 
 
-def guidance(wrong: torch.Tensor, labels: torch.Tensor, features: int = 0, **parts: torch.Tensor) -> Guidance:
+def correction_targets(
+    wrong: torch.Tensor, labels: torch.Tensor, features: int = 0, **parts: torch.Tensor
+) -> CorrectionTargets:
     n = len(labels)
     given: dict[str, torch.Tensor] = {
         "corrected": wrong.flatten(1).any(dim=1),
@@ -26,32 +31,32 @@ def guidance(wrong: torch.Tensor, labels: torch.Tensor, features: int = 0, **par
         "push": torch.zeros(n, features),
         "target": torch.zeros(n, features),
     }
-    return Guidance(**given | parts)
+    return CorrectionTargets(**given | parts)
 
 
 def test_rrr_of_a_linear_network() -> None:
     """d/dx sum_k log p_k = sum_k W_k - c sum_j p_j W_j."""
     torch.manual_seed(0)
-    network = nn.Linear(5, 3)
+    classifier = nn.Linear(5, 3)
     x, wrong = torch.randn(4, 5), torch.rand(4, 5) < 0.5
     wrong[3] = False
-    logits, penalty = Rrr(weight=2.5).forward(network, x, guidance(wrong, torch.zeros(4, dtype=torch.long)))
-    p, w = torch.softmax(network(x), dim=1), network.weight
+    logits, penalty = Rrr(weight=2.5).forward(classifier, x, correction_targets(wrong, torch.zeros(4, dtype=torch.long)))
+    p, w = torch.softmax(classifier(x), dim=1), classifier.weight
     gradients = w.sum(dim=0) - 3 * p @ w
     expected = 2.5 * ((gradients * wrong) ** 2).sum() / 4
     torch.testing.assert_close(penalty, expected)
-    torch.testing.assert_close(logits, network(x))
+    torch.testing.assert_close(logits, classifier(x))
     penalty.backward()
-    assert network.weight.grad is not None and network.weight.grad.abs().max() > 0
+    assert classifier.weight.grad is not None and classifier.weight.grad.abs().max() > 0
 
 
 def test_rrr_takes_all_channels_of_a_pixel() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(2 * 3 * 3, 2))
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(2 * 3 * 3, 2))
     x, wrong = torch.randn(1, 2, 3, 3), torch.zeros(1, 3, 3, dtype=torch.bool)
     wrong[0, 1, 2] = True
-    _, penalty = Rrr(weight=1.0).forward(network, x, guidance(wrong, torch.tensor([1])))
+    _, penalty = Rrr(weight=1.0).forward(classifier, x, correction_targets(wrong, torch.tensor([1])))
     x.requires_grad_()
-    gradient = torch.autograd.grad(torch.log_softmax(network(x), dim=1).sum(), x)[0]
+    gradient = torch.autograd.grad(torch.log_softmax(classifier(x), dim=1).sum(), x)[0]
     torch.testing.assert_close(penalty, (gradient[0, :, 1, 2] ** 2).sum())
 
 
@@ -60,16 +65,16 @@ def test_grad_cam_of_one_convolution() -> None:
     from captum.attr import LayerGradCam
 
     torch.manual_seed(1)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    classifier = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     x, labels = torch.randn(5, 1, 6, 6), torch.tensor([0, 1, 2, 0, 1])
     wrong = torch.rand(5, 6, 6) < 0.4
-    logits, penalty = RrrGradCam(weight=3.0).forward(network, x, guidance(wrong, labels))
-    maps = LayerGradCam(network, network[0]).attribute(x, target=labels, relu_attributions=True)[:, 0]
+    logits, penalty = RrrGradCam(weight=3.0).forward(classifier, x, correction_targets(wrong, labels))
+    maps = LayerGradCam(classifier, classifier[0]).attribute(x, target=labels, relu_attributions=True)[:, 0]
     torch.testing.assert_close(penalty, 3 * ((maps * wrong) ** 2).sum() / 5)
-    torch.testing.assert_close(logits, network(x))
-    assert penalty > 0 and not network[0]._forward_hooks
+    torch.testing.assert_close(logits, classifier(x))
+    assert penalty > 0 and not classifier[0]._forward_hooks
     with pytest.raises(XalError, match="wants a network with convolutions"):
-        RrrGradCam().forward(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), x, guidance(wrong, labels))
+        RrrGradCam().forward(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), x, correction_targets(wrong, labels))
 
 
 @pytest.mark.parametrize("variant", ["ranking", "squared"])
@@ -80,8 +85,10 @@ def test_cali_by_a_loop(variant: str) -> None:
     said[2] = False
     shown, target = torch.randn(4, 6), torch.randint(-1, 2, (4, 6)).float()
     push = torch.where(said, shown - target, 0.0)
-    given = guidance(torch.zeros(4, 6, dtype=torch.bool), labels, 6, said=said, push=push, target=target * said)
-    given = Guidance(**vars(given) | {"corrected": said.any(dim=1), "explained": torch.tensor([1, 2, 0, 1])})
+    given = correction_targets(
+        torch.zeros(4, 6, dtype=torch.bool), labels, 6, said=said, push=push, target=target * said
+    )
+    given = CorrectionTargets(**vars(given) | {"corrected": said.any(dim=1), "explained": torch.tensor([1, 2, 0, 1])})
     loss = CaliRanking(label_share=0.3, variant=variant)  # type: ignore[arg-type]
     logits, penalty = loss.forward(module, x, given)
     weights, penalty = module.weights(x).detach(), penalty.detach()
@@ -152,16 +159,16 @@ def test_a_network_learns_to_look_elsewhere(model: Any, loss: Any) -> None:
     wrong = torch.zeros(len(x), 2, dtype=torch.bool)
     wrong[:, 1] = True
     push = torch.where(labels[:, None] == 1, 1.0, -1.0) * torch.tensor([[0.0, 1.0]]) * torch.sign(x[:, 1:])
-    given = guidance(wrong, labels, 2, said=wrong, push=push)
+    given = correction_targets(wrong, labels, 2, said=wrong, push=push)
     settings = TrainSettings(epochs=20, lr=0.01, batch_size=32, validation=0, threads=1)
     nothing = Examples(images=x[:0], labels=labels[:0])
     test = x.clone()
     test[:, 1] = test[torch.randperm(len(x)), 1]  # the confounder says nothing
     right = []
-    for teacher in (None, loss):
+    for correction_loss in (None, loss):
         module = model.create((2,), 2, seed=0)
-        examples = Examples(images=x, labels=labels, guidance=given if teacher else None)
-        fit(model, module, examples, nothing, settings, seed=0, teacher=teacher)
+        examples = Examples(images=x, labels=labels, correction_targets=given if correction_loss else None)
+        fit(model, module, examples, nothing, settings, seed=0, correction_loss=correction_loss)
         right.append(float((module(test).argmax(dim=1) == labels).float().mean()))
     assert right[1] > 0.9 and right[1] > right[0] + 0.2, right
 
@@ -169,5 +176,5 @@ def test_a_network_learns_to_look_elsewhere(model: Any, loss: Any) -> None:
 def test_mirrored_images_are_corrected_where_they_then_are() -> None:
     wrong = torch.zeros(2, 1, 3, dtype=torch.bool)
     wrong[:, 0, 0] = True
-    flipped = guidance(wrong, torch.tensor([0, 1])).flipped(torch.tensor([True, False]))
+    flipped = correction_targets(wrong, torch.tensor([0, 1])).flipped(torch.tensor([True, False]))
     assert flipped.wrong[:, 0].tolist() == [[False, False, True], [True, False, False]]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from xal.metrics.curves import Interval, area, comparison, interval, paired
+from xal.evaluation.curves import Interval, area, comparison, interval, paired
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=10).filter(lambda values: np.std(values) > 1e-6)
 

@@ -8,18 +8,18 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models as torchvision_models
 
-from xal.engine.work import threads
+from xal.engine.worker import threads
 from xal.errors import DataError, XalError
-from xal.models import Model, Network
-from xal.models.convnet import Convnet
-from xal.models.perceptron import Perceptron
-from xal.models.residual import Residual
-from xal.models.torchvision import Torchvision
+from xal.models import Model, TorchClassifier
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.perceptron import Perceptron
+from xal.models.torch.resnet import ResNet
+from xal.models.torch.torchvision import Torchvision
 
 GREY, COLOUR, CLASSES = (1, 28, 28), (3, 64, 64), 5
 SMALL = {
     "convnet": Convnet(filters=4, hidden=16),
-    "residual": Residual(width=4),
+    "residual": ResNet(width=4),
     "torchvision": Torchvision(),
     "perceptron": Perceptron(hidden=(16,)),
 }
@@ -42,8 +42,8 @@ def images(shape, b=4, seed=0):
     return torch.randint(0, 256, (b, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def network(model, shape):
-    return Network(model, model.create(shape, CLASSES, seed=0))
+def classifier(model, shape):
+    return TorchClassifier(model, model.create(shape, CLASSES, seed=0))
 
 
 def hooks(module):
@@ -75,14 +75,14 @@ def test_linear_is_a_softmax_of_features():
     features = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
     weights, bias = module.state_dict().values()
     expected = torch.softmax(features @ weights.T + bias, dim=1)
-    assert torch.allclose(Network(model, module).probabilities(features), expected, atol=1e-6)
+    assert torch.allclose(TorchClassifier(model, module).probabilities(features), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("model", "shape"), CASES)
 class TestNetwork:
     @torch.inference_mode()
     def test_probabilities_are_a_distribution(self, model, shape):
-        found = network(model, shape).probabilities(images(shape))
+        found = classifier(model, shape).probabilities(images(shape))
         assert found.shape == (4, CLASSES) and found.dtype == torch.float32
         assert (found >= 0).all()
         torch.testing.assert_close(found.sum(dim=1), torch.ones(4))
@@ -90,18 +90,18 @@ class TestNetwork:
     @torch.inference_mode()
     def test_an_image_does_not_see_its_batch(self, model, shape):
         """Evaluation mode: batch norm takes its running statistics."""
-        net, batch = network(model, shape), images(shape)
+        net, batch = classifier(model, shape), images(shape)
         one_by_one = torch.cat([net.probabilities(image[None]) for image in batch])
         torch.testing.assert_close(net.probabilities(batch), one_by_one, rtol=1e-4, atol=1e-5)
 
     @torch.inference_mode()
     def test_bytes_and_floats_are_the_same_image(self, model, shape):
-        net, batch = network(model, shape), images(shape)
+        net, batch = classifier(model, shape), images(shape)
         assert torch.equal(net.probabilities(batch), net.probabilities(batch.float()))
 
     @torch.inference_mode()
     def test_embeddings_are_the_input_of_the_last_linear_layer(self, model, shape):
-        net, batch = network(model, shape), images(shape)
+        net, batch = classifier(model, shape), images(shape)
         probabilities, embeddings = net.embed(batch)
         head = linear(net.module)
         assert embeddings.shape == (4, head.in_features)
@@ -110,13 +110,13 @@ class TestNetwork:
         assert not hooks(net.module)
 
     def test_no_hook_outlives_an_error(self, model, shape):
-        net = network(model, shape)
+        net = classifier(model, shape)
         with pytest.raises(RuntimeError):
             net.embed(images((2, *shape[1:])))  # two channels fit no model here
         assert not hooks(net.module)
 
     def test_layer_names_are_those_of_the_convolutions(self, model, shape):
-        net = network(model, shape)
+        net = classifier(model, shape)
         found = net.conv_layers()
         assert len(set(found)) == len(found) == sum(isinstance(layer, nn.Conv2d) for layer in net.module.modules())
         assert (found or isinstance(model, Perceptron)) and all(
@@ -157,7 +157,7 @@ def test_convnet_is_that_of_alex():
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_residual_has_six_layers_a_block_and_two_more(blocks):
     """He et al. 2016, 4.2: 6n + 2 weighted layers; the two 1 x 1 shortcuts are not counted."""
-    module = Residual(width=2, blocks=blocks).build(GREY, 10)
+    module = ResNet(width=2, blocks=blocks).build(GREY, 10)
     weighted = [
         m
         for m in module.modules()
@@ -172,7 +172,7 @@ def test_without_a_linear_layer_there_is_no_embedding():
         def build(self, shape, classes):
             return nn.Sequential(nn.Conv2d(shape[0], classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-    net = network(Pooled(), GREY)
+    net = classifier(Pooled(), GREY)
     assert net.probabilities(images(GREY)).shape == (4, CLASSES)
     with pytest.raises(XalError, match="no linear layer"):
         net.embed(images(GREY))
@@ -294,8 +294,8 @@ class Payload:
 def test_bfloat16_is_close_and_a_distribution():
     model = Convnet(filters=4, hidden=16)
     module = model.create(GREY, CLASSES, seed=0)
-    exact = Network(model, module).probabilities(images(GREY))
-    coarse = Network(model, module, precision="bfloat16").probabilities(images(GREY))
+    exact = TorchClassifier(model, module).probabilities(images(GREY))
+    coarse = TorchClassifier(model, module, precision="bfloat16").probabilities(images(GREY))
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse, exact, atol=0.02, rtol=0)
     assert not torch.equal(coarse, exact)
@@ -305,12 +305,12 @@ def test_bfloat16_is_close_and_a_distribution():
 @pytest.mark.slow
 @torch.inference_mode()
 def test_compiled_graphs_answer_alike_and_step_aside_for_hooks():
-    model = Residual(width=4)
+    model = ResNet(width=4)
     module = model.create(GREY, CLASSES, seed=0)
-    network = Network(model, module, compiled=True)
-    expected = Network(model, module).probabilities(images(GREY))
-    torch.testing.assert_close(network.probabilities(images(GREY)), expected, atol=1e-5, rtol=1e-4)
+    classifier = TorchClassifier(model, module, compiled=True)
+    expected = TorchClassifier(model, module).probabilities(images(GREY))
+    torch.testing.assert_close(classifier.probabilities(images(GREY)), expected, atol=1e-5, rtol=1e-4)
     seen = []
-    hook = network.module.get_submodule("0").register_forward_hook(lambda *args: seen.append(1))
-    assert torch.equal(network.probabilities(images(GREY)), expected) and seen
+    hook = classifier.module.get_submodule("0").register_forward_hook(lambda *args: seen.append(1))
+    assert torch.equal(classifier.probabilities(images(GREY)), expected) and seen
     hook.remove()

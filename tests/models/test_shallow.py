@@ -10,10 +10,12 @@ from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from xal.encoders.bags import Hashing
+from xal.encoders.bag_of_words import Hashing
 from xal.errors import XalError
-from xal.models.heads import LinearSvm, LogisticRegression, Mlp
-from xal.models.shallow import Extra
+from xal.models.sklearn.base import Extra
+from xal.models.sklearn.linear_svm import LinearSvm
+from xal.models.sklearn.logistic_regression import LogisticRegression
+from xal.models.sklearn.mlp import Mlp
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(120, 6)).astype(np.float32) * [1, 5, 0.1, 1, 1, 1] + 3
@@ -26,9 +28,11 @@ def labels(classes: int) -> np.ndarray:
     )
 
 
-def network(model, y, classes, x=X):
-    state, psi = model.train(x, y, classes, 0)
-    return model.network({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, x.shape[1:], classes), psi
+def classifier(model, y, classes, x=X):
+    state, hyperparameter = model.train(x, y, classes, 0)
+    return model.classifier(
+        {name: torch.from_numpy(np.array(v)) for name, v in state.items()}, x.shape[1:], classes
+    ), hyperparameter
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -39,25 +43,27 @@ def network(model, y, classes, x=X):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_probabilities_are_scikit_learns(model, classes: int) -> None:
     y = labels(classes)
-    found, psi = network(model, y, classes)
+    found, hyperparameter = classifier(model, y, classes)
     scaled = StandardScaler().fit_transform(X.astype(np.float64))
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
-    if not hasattr(model.head(psi, 0), "decision_function"):  # scikit-learn calibrates its probabilities, we its logits
-        head = model.head(psi, 0).fit(scaled, y)
+    if not hasattr(
+        model.head(hyperparameter, 0), "decision_function"
+    ):  # scikit-learn calibrates its probabilities, we its logits
+        head = model.head(hyperparameter, 0).fit(scaled, y)
         assert (found.outputs(X, "margin").argmax(1) == head.predict(scaled)).all()
         return
-    theirs = CalibratedClassifierCV(model.head(psi, 0), cv=folds, ensemble=False).fit(scaled, y)
+    theirs = CalibratedClassifierCV(model.head(hyperparameter, 0), cv=folds, ensemble=False).fit(scaled, y)
     np.testing.assert_allclose(found.probabilities(X).numpy(), theirs.predict_proba(scaled), atol=1e-6)
 
 
 def test_the_grid_is_searched() -> None:
     y = labels(2)
-    assert network(LogisticRegression(C=(1e-6, 1.0)), y, 2)[1] == 1.0
+    assert classifier(LogisticRegression(C=(1e-6, 1.0)), y, 2)[1] == 1.0
 
 
 def test_a_class_without_labels_has_probability_0() -> None:
     y = labels(2) * 2
-    found, _ = network(LinearSvm(), y, 3)
+    found, _ = classifier(LinearSvm(), y, 3)
     probabilities = found.probabilities(X).numpy()
     assert not probabilities[:, 1].any() and np.allclose(probabilities.sum(1), 1)
 
@@ -65,8 +71,8 @@ def test_a_class_without_labels_has_probability_0() -> None:
 def test_a_class_of_one_item_is_not_cross_validated() -> None:
     y = np.zeros(120, np.int64)
     y[0] = 1
-    found, psi = network(LogisticRegression(C=(0.3, 1.0)), y, 2)
-    assert psi == 0.3 and np.allclose(found.probabilities(X).sum(1), 1)
+    found, hyperparameter = classifier(LogisticRegression(C=(0.3, 1.0)), y, 2)
+    assert hyperparameter == 0.3 and np.allclose(found.probabilities(X).sum(1), 1)
 
 
 def test_one_class_cannot_be_learned() -> None:
@@ -76,7 +82,7 @@ def test_one_class_cannot_be_learned() -> None:
 
 def test_gradients_are_refused() -> None:
     with pytest.raises(XalError, match="has no gradients"):
-        _ = network(LinearSvm(), labels(2), 2)[0].module
+        _ = classifier(LinearSvm(), labels(2), 2)[0].module
 
 
 def test_wide_bags_are_embedded_in_few_columns() -> None:
@@ -85,7 +91,7 @@ def test_wide_bags_are_embedded_in_few_columns() -> None:
     vocabulary = np.array([f"w{number}" for number in range(3000)])
     texts = np.array([" ".join(generator.choice(vocabulary, 30)) for _ in range(60)], object)
     narrow, wide = (
-        network(LogisticRegression(encoder=Hashing(bits=bits)), np.arange(60) % 2, 2, texts)[0] for bits in (10, 16)
+        classifier(LogisticRegression(encoder=Hashing(bits=bits)), np.arange(60) % 2, 2, texts)[0] for bits in (10, 16)
     )
     exact = narrow._encoding.encode(texts).toarray()
     assert np.array_equal(narrow.embed(texts)[1].numpy(), exact) and exact.shape == (60, 1024)
@@ -105,7 +111,7 @@ def test_calibration_is_of_the_head_that_learned_from_copies() -> None:
     copies = Extra(payload=moved, labels=np.repeat(y, 5), weights=np.ones(600), source=np.repeat(np.arange(120), 5))
     model = LogisticRegression(C=(0.5,))
     state, _ = model.train(X, y, 2, 0, copies)
-    found = model.network({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, (6,), 2)
+    found = model.classifier({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, (6,), 2)
     mean, scale = X.astype(np.float64).mean(0), np.where(X.std(0) > 1e-9, X.astype(np.float64).std(0), 1)
     outputs = np.empty(120)
     for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(X, y):
@@ -115,7 +121,7 @@ def test_calibration_is_of_the_head_that_learned_from_copies() -> None:
     sigmoid = _SigmoidCalibration().fit(outputs, y)
     margin = found.outputs(X, "margin")[:, 1]
     np.testing.assert_allclose(found.probabilities(X).numpy()[:, 1], sigmoid.predict(margin), atol=1e-6)
-    plain = network(model, y, 2)[0]
+    plain = classifier(model, y, 2)[0]
     assert np.abs(plain.outputs(X, "margin")[:, 1] - margin).mean() > 1  # the head did move
     strangers = dataclasses.replace(copies, labels=np.full(600, 7), source=np.full(600, -1))
     same, _ = model.train(X, y, 2, 0, strangers)  # copies of a class that nobody labelled

@@ -7,15 +7,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from xal.engine.work import threads
+from xal.engine.worker import threads
 from xal.errors import NumericalError, XalError
 from xal.models import Model
-from xal.models.convnet import Convnet
-from xal.models.residual import Residual
-from xal.models.training import Examples, TrainSettings, evaluate_loss, fit
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.resnet import ResNet
+from xal.models.torch.training import evaluate_loss, fit
+from xal.models.train_settings import TrainSettings
+from xal.models.training_data import Examples
 
 SHAPE = (1, 8, 8)
-CONVNET, RESIDUAL = Convnet(filters=8, hidden=16), Residual(width=2)
+CONVNET, RESIDUAL = Convnet(filters=8, hidden=16), ResNet(width=2)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -6,11 +6,11 @@ import pytest
 
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
+from xal.core.progress import Reporter
 from xal.errors import RunError
-from xal.progress import Reporter
 from xal.report.markdown import KEPT, write_markdown
-from xal.report.runs import read_run
 from xal.store.directory import run_directories
+from xal.store.run import read_run
 
 
 def test_numbers_are_the_runs_and_words_stay(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from PIL import Image
 
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
-from xal.campaign.explain import explain_labelled
+from xal.campaign.explained_images import explain_labelled
+from xal.core.progress import Reporter
 from xal.errors import ConfigError, RunError
-from xal.metrics.curves import paired
-from xal.progress import Reporter
+from xal.evaluation.curves import paired
 from xal.report.maps import write_maps
-from xal.report.results import write_results
-from xal.report.runs import read_run
+from xal.report.reproduction import write_results
+from xal.store.run import read_run
 
 
 def runs(tmp_path: Path) -> Path:
@@ -119,11 +119,11 @@ def test_measures_of_other_steps_and_claims_of_less(tmp_path: Path) -> None:
     )
     text = write_results(source, tmp_path / "page.md", "this test", print).read_text()
     found = {arm: [read_run(tmp_path / "runs" / f"{arm}-seed{s}") for s in range(3)] for arm in ARMS}
-    losses = {arm: [run.of("evaluate")[1].figures["log_loss"] for run in each] for arm, each in found.items()}
+    losses = {arm: [run.of("evaluate")[1].metrics["log_loss"] for run in each] for arm, each in found.items()}
     difference = paired(losses["random"], losses["entropy"])
     row = next(line for line in text.splitlines() if line.startswith("| random |"))
     assert row.split(" | ")[2] == difference.signed() and "against entropy" in text and "| a | table |" in text
-    trained = [run.of("train")[1].figures["train_accuracy"] for run in found["random"]]
+    trained = [run.of("train")[1].metrics["train_accuracy"] for run in found["random"]]
     row = next(line for line in text.splitlines() if line.startswith("| train accuracy | random |"))
     assert row.split(" | ")[2].startswith(f"{sum(trained) / 3:.4f}")
     verdicts = [line.split(" | ")[2].rstrip(" |") for line in text.split("## One")[1].splitlines() if " < " in line]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xal.campaign.explain import Explained
-from xal.data.demo import demo_pool
-from xal.report.study import _spread, figures_of, write_study
+from xal.campaign.explained_images import Explained
+from xal.datasets.demo import demo_pool
+from xal.report.ebano_study import _spread, index_statistics, write_study
 from xal.types import Explanations
 
 
@@ -25,11 +25,11 @@ def explained(n: int = 24) -> Explained:
         explanations=Explanations(
             segments=generator.integers(0, 3, (n, 8, 8)).astype(np.uint8),
             attributions=npir,
-            represented=np.where(np.isnan(npir), np.nan, 1.0),
+            interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
             npirp=npirp,
             explained_class=probabilities.argmax(1),
             probability=probabilities.max(1),
-            own=np.ones(n, bool),
+            per_item=True,
         ),
         classes=("a", "b", "c/d", "e"),
         on="the test pool",
@@ -41,7 +41,7 @@ def explained(n: int = 24) -> Explained:
 
 def test_numbers_are_their_definitions() -> None:
     given = explained()
-    found = figures_of(given)
+    found = index_statistics(given)
     right = given.probabilities.argmax(1) == given.labels
     fmax = given.explanations.npir.argmax(1)
     for name in ("npir", "npirp"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from xal.report.tuning import importance, write_search
+from xal.tuning.report import importance, write_search
 
 SPACE = {
     "explainer.max_evals": optuna.distributions.IntDistribution(2, 200, log=True),
@@ -16,7 +16,7 @@ SPACE = {
 
 def trial(evals: int, sample: int, value: float | None, round: int = 2) -> dict[str, object]:
     theta = {"explainer.max_evals": evals, "strategy.sample": sample}
-    return {"theta": theta, "value": value, "round": round, "why": None if value is not None else "E: no <b>"}
+    return {"theta": theta, "value": value, "round": round, "reason": None if value is not None else "E: no <b>"}
 
 
 def test_what_decides_the_value_has_all_importance() -> None:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xal.errors import RunError
-from xal.store.artefacts import locked, read_explanations, sweep, write_explanations, write_items, writing
+from xal.store.artefacts import read_explanations, write_explanations, write_items
+from xal.store.atomic import locked, sweep, writing
 from xal.types import Explanations
 
 
@@ -132,11 +133,11 @@ def explanations():
     return Explanations(
         segments=generator.integers(0, 2, (3, 6, 5)).astype(np.uint8),
         attributions=npir,
-        represented=np.where(np.isnan(npir), np.nan, 1.0),
+        interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=-npir,
         explained_class=np.array([2, 0, 1]),
         probability=generator.uniform(size=3),
-        own=np.ones(3, bool),
+        per_item=True,
     )
 
 
@@ -160,7 +161,7 @@ def test_explanations_of_older_files_are_of_each_images_own(tmp_path):
     arrays = {name: value for name, value in vars(given).items() if value is not None and name != "own"}
     np.savez(tmp_path / "one.npz", ids=["a", "b", "c"], **arrays)
     npir = {"npir": arrays.pop("attributions")}
-    del arrays["represented"]
+    del arrays["interpretable_input"]
     np.savez(tmp_path / "two.npz", ids=["a", "b", "c"], **arrays, **npir)
     for name in ("one.npz", "two.npz"):
         _, back = read_explanations(tmp_path / name)

@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from xal.core.paths import location
 from xal.errors import ResourceError, RunError, XalError
-from xal.storage import location
 from xal.store.directory import held, is_run, open_ledger, run_directories
 
 
 def test_sqlite_unless_a_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XAL_LEDGER", raising=False)
     with held(tmp_path / "a") as ledger:
-        ledger.record_fact("x", "1")
+        ledger.set_metadata("x", "1")
     assert (tmp_path / "a" / "ledger.sqlite").is_file() and is_run(tmp_path / "a")
     ledger = open_ledger(tmp_path / "a")
-    assert ledger.fact("x") == "1"
+    assert ledger.metadata("x") == "1"
     ledger.close()
 
 
 def test_a_pointer_without_the_password(tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with held(tmp_path / "runs" / "a", postgres) as ledger:
-        ledger.record_fact("x", "1")
+        ledger.set_metadata("x", "1")
     with held(tmp_path / "runs" / "b", f"{postgres}?password=secret") as ledger:  # another run in the same database
-        assert ledger.fact("x") is None
+        assert ledger.metadata("x") is None
     pointer = "".join((tmp_path / "runs" / name / "ledger.url").read_text() for name in "ab")
     assert "secret" not in pointer and not (tmp_path / "runs" / "a" / "ledger.sqlite").exists()
     assert [path.name for path in run_directories(tmp_path / "runs")] == ["a", "b"]
@@ -34,21 +34,21 @@ def test_a_pointer_without_the_password(tmp_path: Path, postgres: str, monkeypat
         open_ledger(tmp_path / "runs" / "a")
     monkeypatch.setenv("PGPASSWORD", "secret")
     ledger = open_ledger(tmp_path / "runs" / "a")
-    assert ledger.fact("x") == "1"
+    assert ledger.metadata("x") == "1"
     ledger.close()
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.setenv("XAL_LEDGER", postgres)
     ledger = open_ledger(tmp_path / "runs" / "a")
-    assert ledger.fact("x") == "1"
+    assert ledger.metadata("x") == "1"
     ledger.close()
 
 
 def test_a_begun_run_keeps_its_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str) -> None:
     with held(tmp_path / "a") as ledger:
-        ledger.record_fact("x", "1")
+        ledger.set_metadata("x", "1")
     monkeypatch.setenv("XAL_LEDGER", postgres)
     with held(tmp_path / "a") as ledger:
-        assert ledger.fact("x") == "1"
+        assert ledger.metadata("x") == "1"
     assert not (tmp_path / "a" / "ledger.url").exists()
 
 
@@ -109,10 +109,10 @@ def test_a_pointer_cannot_smuggle_in_a_statement(tmp_path: Path, postgres: str) 
 
 def test_a_new_run_in_the_place_of_an_old_one_is_new(tmp_path: Path, postgres: str) -> None:
     with held(tmp_path / "a", postgres) as ledger:
-        ledger.record_fact("x", "1")
+        ledger.set_metadata("x", "1")
     shutil.rmtree(tmp_path / "a")
     with held(tmp_path / "a", postgres) as ledger:
-        assert ledger.fact("x") is None
+        assert ledger.metadata("x") is None
 
 
 def test_the_same_run_by_another_path_is_the_same(
@@ -128,13 +128,13 @@ def test_a_lock_that_the_server_dropped(tmp_path: Path, postgres: str) -> None:
     """As after a restart of the server: nothing more is written, since another run may have begun."""
     with pytest.raises(RunError, match="has dropped this run's lock"):
         with held(tmp_path / "a", postgres) as ledger:
-            ledger.record_fact("x", "1")
+            ledger.set_metadata("x", "1")
             with ledger._engine.connect() as connection:
                 connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": ledger._lock})
             time.sleep(1)
-            ledger.record_fact("y", "1")
+            ledger.set_metadata("y", "1")
     with held(tmp_path / "a", postgres) as ledger:
-        assert (ledger.fact("x"), ledger.fact("y")) == ("1", None)
+        assert (ledger.metadata("x"), ledger.metadata("y")) == ("1", None)
 
 
 def test_no_run(tmp_path: Path) -> None:

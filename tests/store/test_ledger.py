@@ -35,13 +35,13 @@ def ledger(opened):
 
 def queried(*names, round=0):
     return [
-        Queried(id=name, round=round, rank=rank, row=rank + 10, score=1 / (rank + 1), why="entropy")
+        Queried(id=name, round=round, rank=rank, row=rank + 10, score=1 / (rank + 1), reason="entropy")
         for rank, name in enumerate(names)
     ]
 
 
 def commit(ledger, round=0, step="query", **what):
-    ledger.commit(round, step, seconds=1.5, figures=what.pop("figures", {}), **what)
+    ledger.commit(round, step, seconds=1.5, metrics=what.pop("metrics", {}), **what)
 
 
 def contents(ledger):
@@ -53,23 +53,23 @@ def contents(ledger):
 
 def test_a_step_comes_back_as_it_was_committed(ledger, opened):
     items = [
-        Queried(id="a", round=2, rank=0, row=7, score=0.1, why="entropy", prediction="cat", confidence=0.25),
-        Queried(id="b", round=2, rank=1, row=3, score=-1e-300, why="random"),
+        Queried(id="a", round=2, rank=0, row=7, score=0.1, reason="entropy", prediction="cat", confidence=0.25),
+        Queried(id="b", round=2, rank=1, row=3, score=-1e-300, reason="random"),
     ]
-    figures = {"accuracy": 0.1 + 0.2, "items": 3, "names": ["x", "y"], "none": None}
+    metrics = {"accuracy": 0.1 + 0.2, "items": 3, "names": ["x", "y"], "none": None}
     commit(
         ledger,
         2,
         artefact="round-002/query",
         queried=items,
-        figures=figures,
+        metrics=metrics,
         unreadable={"z": "no image", "y": "MemoryError: 3"},
     )
     ledger.close()
     again = opened()
     (step,) = again.steps()
     assert (step.round, step.step, step.seconds, step.artefact) == (2, "query", 1.5, "round-002/query")
-    assert step.figures == figures
+    assert step.metrics == metrics
     assert again.queried() == items
     assert again.unreadable() == {"y": "MemoryError: 3", "z": "no image"}
     again.close()
@@ -114,7 +114,7 @@ def test_a_failing_commit_leaves_nothing(ledger, what):
 def test_figures_that_json_cannot_hold_leave_nothing(ledger):
     before = contents(ledger)
     with pytest.raises(TypeError):
-        commit(ledger, queried=queried("a"), figures={"bad": object()})
+        commit(ledger, queried=queried("a"), metrics={"bad": object()})
     assert contents(ledger) == before
 
 
@@ -138,11 +138,11 @@ def test_an_interrupt_within_a_commit_leaves_nothing(ledger):
 
 
 def test_facts_are_written_once(ledger):
-    assert ledger.fact("pool") is None
-    ledger.record_fact("pool", "abc")
+    assert ledger.metadata("pool") is None
+    ledger.set_metadata("pool", "abc")
     with pytest.raises(sa.exc.IntegrityError):
-        ledger.record_fact("pool", "xyz")
-    assert ledger.fact("pool") == "abc"
+        ledger.set_metadata("pool", "xyz")
+    assert ledger.metadata("pool") == "abc"
 
 
 def test_an_unreadable_item_is_counted_in_its_first_round(ledger):
@@ -237,7 +237,7 @@ def test_an_older_schema_is_brought_up_to_date(ledger, opened):
     new = tables(ledger)
     as_version_1(ledger)
     again = opened()
-    assert tables(again) == new and again.fact("schema") == str(SCHEMA_VERSION)
+    assert tables(again) == new and again.metadata("schema") == str(SCHEMA_VERSION)
     assert [(step.round, step.step, step.number) for step in again.steps()] == [
         (0, "query", 1),
         (0, "label", 2),

@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.errors import XalError
 from xal.strategies.alex import EPS, Alex
 from xal.strategies.density_weighted import DensityWeighted
 from xal.strategies.explanation_disagreement import ExplanationDisagreement, disagreement, retrieval
 from xal.types import Evidence, Explanations, Labelled
 
-CHANCE = Chance(0)
+RNG = HashRng(0)
 
 
 def explanations(n: int, seed: int, f: int = 12, as_sparse: bool = False) -> Explanations:
     generator = np.random.default_rng(seed)
-    represented = (generator.random((n, f)) < 0.4).astype(float)
-    attributions = generator.normal(size=(n, f)) * represented
+    interpretable_input = (generator.random((n, f)) < 0.4).astype(float)
+    attributions = generator.normal(size=(n, f)) * interpretable_input
     if as_sparse:
-        attributions, represented = sparse.csr_array(attributions), sparse.csr_array(represented)
+        attributions, interpretable_input = sparse.csr_array(attributions), sparse.csr_array(interpretable_input)
     return Explanations(
         attributions=attributions,
-        represented=represented,
+        interpretable_input=interpretable_input,
         explained_class=generator.integers(0, 3, n),
         probability=np.ones(n),
     )
@@ -40,10 +40,10 @@ def test_explanation_disagreement_is_the_papers_matrices(kind: str) -> None:
     given = explanations(30, 1, as_sparse=kind == "words")
     if kind == "patches":
         given = dataclasses.replace(given, segments=np.arange(12).reshape(1, 3, 4).repeat(30, 0))
-    pool = explanations(50, 2, as_sparse=kind == "words").represented
+    pool = explanations(50, 2, as_sparse=kind == "words").interpretable_input
     dense = explanations(30, 1)
-    q, x = dense.attributions, dense.represented
-    x_pool = explanations(50, 2).represented
+    q, x = dense.attributions, dense.interpretable_input
+    x_pool = explanations(50, 2).interpretable_input
     if kind == "columns":  # of a table: standardised over the sample
         mean, scale = x.mean(axis=0), x.std(axis=0)
         x, x_pool = (x - mean) / scale, (x_pool - mean) / scale
@@ -54,7 +54,7 @@ def test_explanation_disagreement_is_the_papers_matrices(kind: str) -> None:
     w = s @ np.ones(30)
     strategy = ExplanationDisagreement()
     state = strategy.prepare(None, evidence(30, 1, explanations=given))
-    found = strategy.score(evidence(50, 2, represented=pool), state, CHANCE)
+    found = strategy.score(evidence(50, 2, interpretable_input=pool), state, RNG)
     same = found - w  # of a table but for a constant
     np.testing.assert_allclose(same, same[0] if kind == "columns" else 0.0, atol=1e-11)
     assert np.abs(w).max() > 1
@@ -78,11 +78,11 @@ def test_the_papers_worked_example() -> None:
 
 def test_both_extensions_by_loops() -> None:
     predicted, true = explanations(20, 3), explanations(20, 4)
-    true = dataclasses.replace(true, represented=predicted.represented)
+    true = dataclasses.replace(true, interpretable_input=predicted.interpretable_input)
     labels = np.random.default_rng(5).integers(0, 3, 20)
     labelled = Labelled(evidence=evidence(20, 3, explanations=predicted), labels=labels, explanations=true)
-    mean, scale = predicted.represented.mean(axis=0), predicted.represented.std(axis=0)
-    x = (predicted.represented - mean) / scale  # a table is standardised, and v goes back to its units
+    mean, scale = predicted.interpretable_input.mean(axis=0), predicted.interpretable_input.std(axis=0)
+    x = (predicted.interpretable_input - mean) / scale  # a table is standardised, and v goes back to its units
     z, t = predicted.attributions * x, true.attributions * x
     v = np.zeros(12)
     for i in range(20):
@@ -101,7 +101,7 @@ def test_both_extensions_by_loops() -> None:
 
 def test_features_of_an_images_own_cannot_be_compared() -> None:
     given = explanations(4, 1)
-    ebano = dataclasses.replace(given, own=np.ones(len(given), bool))
+    ebano = dataclasses.replace(given, per_item=True)
     with pytest.raises(XalError, match="choose another explainer"):
         ExplanationDisagreement().prepare(None, evidence(4, 1, explanations=ebano))
 
@@ -123,7 +123,7 @@ def test_alex_is_the_double_loop(divergence: str, as_sparse: bool) -> None:
     strategy = Alex(divergence=divergence)
     known = Labelled(evidence=evidence(9, 1, explanations=labelled), labels=np.zeros(9, np.int64))
     state = strategy.prepare(known, None)
-    found = strategy.score(evidence(15, 2, explanations=pool), state, CHANCE)
+    found = strategy.score(evidence(15, 2, explanations=pool), state, RNG)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
@@ -131,8 +131,8 @@ def test_alex_takes_candidates_by_least_confidence_or_entropy() -> None:
     probabilities = np.array([[0.5, 0.5, 0.0], [0.6, 0.2, 0.2], [1.0, 0.0, 0.0]])
     given = evidence(3, 0, probabilities=probabilities)
     assert Alex().survivors(7) == 21
-    np.testing.assert_allclose(Alex().prefilter(given, CHANCE), [0.5, 0.4, 0.0])
-    found = Alex(uncertainty="entropy").prefilter(given, CHANCE)
+    np.testing.assert_allclose(Alex().prefilter(given, RNG), [0.5, 0.4, 0.0])
+    found = Alex(uncertainty="entropy").prefilter(given, RNG)
     np.testing.assert_allclose(found, [np.log(2), -0.6 * np.log(0.6) - 0.4 * np.log(0.2), 0.0], atol=1e-12)
 
 
@@ -143,7 +143,7 @@ def test_density_weighted_queries_what_is_far_from_the_labelled() -> None:
     labelled = Labelled(evidence=evidence(4, 1, embeddings=points[:4]), labels=np.zeros(4, np.int64))
     strategy = DensityWeighted(clusters=3)
     state = strategy.prepare(labelled, evidence(60, 2, embeddings=points))
-    scores = strategy.score(evidence(60, 2, embeddings=points), state, CHANCE)
+    scores = strategy.score(evidence(60, 2, embeddings=points), state, RNG)
     assert scores[:20].max() < 1 < 5 < scores[20:].min()
     by_loop = [
         min(np.linalg.norm(np.linalg.norm(state.centres - x, axis=1) - s) for s in state.labelled) for x in points
@@ -158,24 +158,24 @@ def test_where_nothing_disagrees_the_query_is_random(of: str) -> None:
     known = Labelled(evidence=evidence(8, 1, explanations=given), labels=np.zeros(8, np.int64), explanations=given)
     sample = evidence(8, 1, explanations=given) if of == "sample" else None
     state = strategy.prepare(None if of == "sample" else known, sample)
-    pool = evidence(40, 2, represented=explanations(40, 2).represented)
-    np.testing.assert_array_equal(strategy.score(pool, state, CHANCE), CHANCE.uniform(pool.ids))
+    pool = evidence(40, 2, interpretable_input=explanations(40, 2).interpretable_input)
+    np.testing.assert_array_equal(strategy.score(pool, state, RNG), RNG.uniform(pool.ids))
 
 
 @pytest.mark.parametrize("of", ["sample", "mispredicted", "labels"])
 def test_a_tables_units_decide_nothing(of: str) -> None:
     """The same items in other units, one column constant: attributions have no units, x' has."""
-    given, others = explanations(30, 1), explanations(50, 2).represented
-    given.represented[:, 3] = others[:, 3] = 7.0
+    given, others = explanations(30, 1), explanations(50, 2).interpretable_input
+    given.interpretable_input[:, 3] = others[:, 3] = 7.0
     units, origin = 10.0 ** np.arange(-6, 6), np.linspace(-5, 5, 12)
     orders = []
     for change in (lambda x: x, lambda x: x * units + origin):
-        here = dataclasses.replace(given, represented=change(given.represented))
+        here = dataclasses.replace(given, interpretable_input=change(given.interpretable_input))
         true = dataclasses.replace(here, attributions=np.roll(here.attributions, 1, axis=0))
         labels = np.arange(30) % 3
         labelled = Labelled(evidence=evidence(30, 1, explanations=here), labels=labels, explanations=true)
         strategy = ExplanationDisagreement(of=of)  # type: ignore[arg-type]
         state = strategy.prepare(labelled, evidence(30, 1, explanations=here))
-        scores = strategy.score(evidence(50, 2, represented=change(others)), state, CHANCE)
+        scores = strategy.score(evidence(50, 2, interpretable_input=change(others)), state, RNG)
         orders.append(scores.argsort().tolist())
     assert orders[0] == orders[1]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.errors import XalError
 from xal.strategies import Strategy
-from xal.strategies.ebano import EbanoUncertainty
+from xal.strategies.ebano_uncertainty import EbanoUncertainty
 from xal.strategies.entropy import Entropy
 from xal.strategies.least_confidence import LeastConfidence
 from xal.strategies.margin import Margin
@@ -17,7 +17,7 @@ from xal.strategies.random import Random
 from xal.strategies.schedule import EarlyMix, LateMix, Schedule
 from xal.types import Evidence, Explanations, Scored
 
-CHANCE = Chance(0).of("round", 1)
+RNG = HashRng(0).child("round", 1)
 
 
 def ids_of(n):
@@ -29,8 +29,8 @@ def evidence(probabilities=None, explanations=None, n=None):
     return Evidence(ids=ids_of(n), rows=np.arange(n), probabilities=probabilities, explanations=explanations)
 
 
-def score(strategy, given, chance=CHANCE):
-    return strategy.score(given, None, chance)
+def score(strategy, given, rng=RNG):
+    return strategy.score(given, None, rng)
 
 
 def probabilities(seed, n=50, c=7):
@@ -121,11 +121,16 @@ def test_random_draws_of_other_rounds_and_seeds_are_uncorrelated():
     """|r| of n independent pairs has a standard deviation of 1/sqrt(n)."""
     n = 5000
     given = evidence(n=n)
-    sources = [Chance(0).of("round", 1), Chance(0).of("round", 2), Chance(1).of("round", 1), Chance(0).of("score", 1)]
+    sources = [
+        HashRng(0).child("round", 1),
+        HashRng(0).child("round", 2),
+        HashRng(1).child("round", 1),
+        HashRng(0).child("score", 1),
+    ]
     draws = [score(Random(), given, source) for source in sources]
     correlations = np.corrcoef(draws)
     np.testing.assert_array_less(np.abs(correlations - np.eye(len(sources))), 5 / math.sqrt(n))
-    np.testing.assert_array_equal(draws[0], score(Random(), given, Chance(0).of("round", 1)))
+    np.testing.assert_array_equal(draws[0], score(Random(), given, HashRng(0).child("round", 1)))
 
 
 def explanations(npir, npirp):
@@ -134,11 +139,11 @@ def explanations(npir, npirp):
     return Explanations(
         segments=np.zeros((b, 2, 2), np.uint8),
         attributions=npir,
-        represented=np.where(np.isnan(npir), np.nan, 1.0),
+        interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
         npirp=npirp,
         explained_class=np.zeros(b, np.int64),
         probability=np.ones(b),
-        own=np.ones(b, bool),
+        per_item=True,
     )
 
 
@@ -200,10 +205,10 @@ def test_ebano_explains_a_random_subset_and_fills_by_entropy():
     strategy = EbanoUncertainty(candidates=17)
     assert strategy.survivors(5) == 17
     assert EbanoUncertainty(candidates=None).survivors(5) is None
-    assert strategy.filler() == Entropy()
-    assert EbanoUncertainty(fill=Random()).filler() == Random()
+    assert strategy.fallback() == Entropy()
+    assert EbanoUncertainty(fallback=Random()).fallback() == Random()
     given = evidence(n=100)
-    np.testing.assert_array_equal(strategy.prefilter(given, CHANCE), score(Random(), given))
+    np.testing.assert_array_equal(strategy.prefilter(given, RNG), score(Random(), given))
     assert not strategy.prefilter_needs
 
 

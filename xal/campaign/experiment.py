@@ -8,14 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from xal.campaign.campaign import Outcome, run_campaign
-from xal.campaign.checks import checked
-from xal.campaign.claim import as_now
-from xal.campaign.recipe import Recipe, RunSpec, runs
-from xal.config import differences
+from xal.campaign.identity import as_now
+from xal.campaign.loop import Outcome, run_campaign
+from xal.campaign.recipe import Recipe
+from xal.campaign.run_spec import RunSpec, runs
+from xal.campaign.validation import checked_pools
+from xal.core.config import differences
+from xal.core.progress import Reporter
 from xal.engine.engine import Session
 from xal.errors import RunError, XalError
-from xal.progress import Reporter
 from xal.store.directory import SEARCH, open_ledger, runs_below
 
 
@@ -30,22 +31,22 @@ def run_experiment(
 
     ledger: the URL of a PostgreSQL database; None: $XAL_LEDGER, else SQLite in the run directories.
     """
-    specs = [replace(spec, ledger=ledger or os.environ.get("XAL_LEDGER")) for spec in runs(recipe, directory, seeds)]
-    checked(recipe)
+    ledger = ledger or os.environ.get("XAL_LEDGER")
+    specs = [replace(spec, ledger=ledger) for spec in runs(recipe, checked_pools(recipe), directory, seeds)]
     if (directory / SEARCH).exists():
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_strangers(specs, directory)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors
-        judged = recipe.judge and recipe.explainers  # by each arm's own explainer
-        if len(recipe.strategies) > 1 and not recipe.feedbacks and not judged:  # round 0 is the same in all arms of a
-            # seed: it is run, and labelled, once
+        own_evaluation = recipe.evaluate_explanations and recipe.explainers  # by each arm's own explainer
+        if len(recipe.strategies) > 1 and not recipe.feedbacks and not own_evaluation:
+            # round 0 is the same in all arms of a seed: it is run, and labelled, once
             first = {spec.seed: spec for spec in reversed(specs)}
-            begun = _run_all([replace(spec, until=0) for spec in first.values()], session, reporter, side_by_side)
+            begun = _run_all([replace(spec, last_round=0) for spec in first.values()], session, reporter, side_by_side)
             waiting = [outcome for outcome in begun if not outcome.finished]
             if waiting:
                 return waiting
-            specs = [replace(spec, base=first[spec.seed].directory) for spec in specs]
+            specs = [replace(spec, shared_round0=first[spec.seed].directory) for spec in specs]
         return _run_all(specs, session, reporter, side_by_side)
 
 
@@ -60,7 +61,7 @@ def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter, side_by
             outcomes.append(result)
         return outcomes
     for number, spec in enumerate(specs, 1):
-        reporter.say(f"run {number} of {len(specs)}: {spec.directory}{'' if spec.until is None else ', round 0'}")
+        reporter.say(f"run {number} of {len(specs)}: {spec.directory}{'' if spec.last_round is None else ', round 0'}")
         outcomes.append(run_campaign(spec, session, reporter))
     return outcomes
 
@@ -75,7 +76,7 @@ def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
     ours = {spec.directory: spec.identity() for spec in specs}
     for other in runs_below(directory):
         ledger = open_ledger(other, specs[0].ledger)
-        stored = yaml.safe_load(ledger.fact("recipe") or "null")
+        stored = yaml.safe_load(ledger.metadata("recipe") or "null")
         ledger.close()
         if stored is None:
             continue

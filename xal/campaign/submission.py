@@ -11,10 +11,10 @@ from pathlib import Path
 import yaml
 
 from xal.campaign.recipe import load
-from xal.config import unparse
-from xal.engine import RayEngine
+from xal.core.config import unparse
+from xal.core.paths import location, remote
+from xal.engine.ray.engine import joining
 from xal.errors import ConfigError, DataError
-from xal.storage import location, remote
 
 RECIPE, SUBMISSION = "recipe.yaml", "submission.json"
 
@@ -31,8 +31,7 @@ def pack(
             [f"--out {out}: a cluster needs a URL (s3://...), or an absolute path that all nodes see"], "command line"
         )
     loaded = load(recipe, settings)
-    if isinstance(loaded.engine, RayEngine) and loaded.engine.address is None:
-        loaded = replace(loaded, engine=replace(loaded.engine, address="auto"))
+    loaded = replace(loaded, engine=joining(loaded.engine))
     section = loaded.pool
     places = {"pool.source": section.source, "pool.test": section.test, "pool.validation": section.validation}
     relative = [

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from xal.data import images
-from xal.data.pool import Kind, Pool, as_matrix
+from xal.data.pool import Pool, as_matrix
 from xal.errors import DataError
+from xal.types import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,9 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
             else:
                 reasons = list(threads.map(_why_unreadable, table["image"].to_pylist()))
             unreadable += [
-                (identity or f"row {first + index}", why)
-                for index, (identity, why) in enumerate(zip(ids, reasons, strict=True))
-                if why
+                (identity or f"row {first + index}", reason)
+                for index, (identity, reason) in enumerate(zip(ids, reasons, strict=True))
+                if reason
             ]
             if pool.has_labels:
                 labels.update(table["label"].to_pylist())

@@ -8,24 +8,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xal.core.paths import location, remote
 from xal.data import images
 from xal.errors import DataError
-from xal.storage import location, remote
-from xal.types import Rows
+from xal.types import Kind, Rows
 
-Kind = Literal["image", "text", "features"]
 KINDS: tuple[Kind, ...] = ("image", "text", "features")
 METADATA_KEY = b"xal"
 WORDS = pa.list_(pa.int32())
-"""Of the column `words` that a pool of texts may have: for each text the sorted columns of its words (`xal.words`)."""
-TRUTHS = ("relevant", "irrelevant")
+"""Of the column `words` that a pool of texts may have: the sorted columns of each text's words (`hashed_words`)."""
+RELEVANCE_COLUMNS = ("relevant", "irrelevant")
 """A pool may say which components of an item's payload matter, or which do not, as list<int32>: for simulations."""
 READ_BYTES = 2**25  # of a file, about, read at once
 
@@ -275,8 +274,8 @@ def _kind(schema: Any, path: Path) -> Kind:
         raise DataError(f"`features` must be fixed_size_list<float32> {advice}")
     words = kinds.get("words", WORDS)
     if not (pa.types.is_list(words) and pa.types.is_int32(words.value_type)):
-        raise DataError(f"`words` must be list<int32>, the columns of xal.words, {advice}")
-    for name in TRUTHS:
+        raise DataError(f"`words` must be list<int32>, the columns of xal.core.hashed_words, {advice}")
+    for name in RELEVANCE_COLUMNS:
         listed = kinds.get(name, WORDS)
         if not (pa.types.is_list(listed) and pa.types.is_integer(listed.value_type)):
             raise DataError(f"`{name}` must be list<int32>, components of the payload, {advice}")

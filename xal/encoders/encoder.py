@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from xal import words
-from xal.component import Component
+from xal.core import hashed_words
+from xal.core.registry import Component
 from xal.types import Matrix, Rows
 
 State = Mapping[str, npt.NDArray[Any]]
@@ -34,7 +34,7 @@ class Texts:
     @cached_property
     def tokens(self) -> list[list[str]]:
         """The words of each text."""
-        return [words.tokens(text) for text in self.raw]
+        return [hashed_words.tokens(text) for text in self.raw]
 
     @cached_property
     def starts(self) -> Rows:
@@ -49,12 +49,12 @@ class Texts:
     @cached_property
     def columns(self) -> npt.NDArray[np.int32]:
         """(m,) the column of each word in the explanation space."""
-        return words.columns(self.flat)
+        return hashed_words.columns(self.flat)
 
     @cached_property
     def written(self) -> list[list[str]]:
         """The words of each text as they are written."""
-        return [[text[start:end] for start, end in words.spans(text)] for text in self.raw]
+        return [[text[start:end] for start, end in hashed_words.spans(text)] for text in self.raw]
 
     def left(self, items: Rows, masks: Masks) -> Iterator[str]:
         """The n texts of coalitions: of text items[i] the words that masks[i] keeps; all: the text as it is."""

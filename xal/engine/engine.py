@@ -12,29 +12,29 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from xal.component import Component
+from xal.core.registry import Component
 from xal.data.pool import Pool
-from xal.data.units import Reader, Unit, units
-from xal.engine.training import TrainJob
-from xal.engine.work import Partial, Work
-from xal.models.model import Precision, Shape
-from xal.types import Rows
+from xal.data.sharding import Reader, Shard, shards
+from xal.engine.tasks import ShardResult, ShardTask
+from xal.engine.training_job import TrainJob
+from xal.models.model import Precision
+from xal.types import Rows, Shape
 
 Advance = Callable[[int, int], None]
 """Called with (items done, items in all)."""
-UNIT_BYTES = 64 * 2**20
+SHARD_BYTES = 64 * 2**20
 """Decoded payload of a unit, at most (but never less than a batch)."""
-UNITS_A_LANE = 32
+SHARDS_PER_SLOT = 32
 """Enough for progress and for lanes to end together; more only where units of 16 batches or UNIT_BYTES say so."""
-DEAR_BATCHES = 4
+EXPENSIVE_BATCHES = 4
 """Of a unit whose items are explained, at most: that may take a while, and a lost unit should not be much work."""
 S = TypeVar("S")
 
 
-def unit_batches(items: int, batch: int, lanes: int, item_bytes: int) -> int:
+def shard_batches(items: int, batch: int, slots: int, item_bytes: int) -> int:
     """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES."""
-    wanted = max(16, items // (batch * lanes * UNITS_A_LANE))
-    return max(1, min(wanted, UNIT_BYTES // (batch * item_bytes), items // (batch * lanes)))
+    wanted = max(16, items // (batch * slots * SHARDS_PER_SLOT))
+    return max(1, min(wanted, SHARD_BYTES // (batch * item_bytes), items // (batch * slots)))
 
 
 def silent(done: int, total: int) -> None:
@@ -70,44 +70,46 @@ class Session(ABC):
     def run(
         self,
         pool: Pool,
-        work: Work,
+        task: ShardTask,
         *,
         shape: Shape | None = None,
         rows: Rows | None = None,
         exclude: Sequence[str] = (),
         advance: Advance = silent,
-    ) -> Iterator[Partial]:
+    ) -> Iterator[ShardResult]:
         """Do `work` on the pool, or on the sorted `rows` of it, without the ids in `exclude`; in no given order."""
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
-        item_bytes = int(np.prod(shape)) if shape and work.needs else 1
-        batches, dear = unit_batches(total, batch, self.lanes, item_bytes), "explanations" in work.needs
-        batches = min(batches, DEAR_BATCHES) if dear else batches
-        own_words = work.needs == {"represented"} and "words" in pool.columns
+        item_bytes = int(np.prod(shape)) if shape and task.needs else 1
+        batches, expensive = shard_batches(total, batch, self.slots, item_bytes), "explanations" in task.needs
+        batches = min(batches, EXPENSIVE_BATCHES) if expensive else batches
+        if task.n_batches is not None:
+            batches, expensive = task.n_batches, False
+        own_words = task.needs == {"interpretable_input"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
-            payload=bool(work.needs) and not own_words,
+            payload=bool(task.needs) and not own_words,
             words=own_words,
-            labels=work.labels,
+            labels=task.labels,
             shape=shape,
             batch=batch,
             exclude=pa.array(exclude, pa.string()) if len(exclude) else None,
         )
         total = max(total - len(exclude), 1) if rows is None else total
         done = 0
-        plan = units(len(pool), rows, batch, batches, self.lanes if dear else None)
-        for partial in self.execute(reader, work, plan):
-            done += partial.items
+        plan = shards(len(pool), rows, batch, batches, self.slots if expensive else None)
+        for result in self.execute(reader, task, plan):
+            done += result.items
             advance(min(done, total), total)
-            yield partial
+            yield result
 
     @property
     @abstractmethod
-    def lanes(self) -> int:
+    def slots(self) -> int:
         """How many units can run at once."""
 
     @abstractmethod
-    def execute(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+    def execute(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
         """Every unit once, in no given order."""
 
     @abstractmethod

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xal.data.units import Reader, Unit
+from xal.data.sharding import Reader, Shard
 from xal.engine.engine import Advance, Engine, Session, silent
-from xal.engine.training import TrainJob
-from xal.engine.work import Partial, Work, Worker, pick_device
+from xal.engine.tasks import ShardResult, ShardTask
+from xal.engine.training_job import TrainJob
+from xal.engine.worker import Worker, pick_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +34,14 @@ class SerialSession(Session):
         self.worker = Worker(engine.device, engine.threads, engine.precision, engine.compiled)
 
     @property
-    def lanes(self) -> int:
+    def slots(self) -> int:
         """One."""
         return 1
 
-    def execute(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+    def execute(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
         """In order."""
-        for unit in plan:
-            yield self.worker.run(work, reader(unit))
+        for shard in plan:
+            yield self.worker.run(task, reader(shard))
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
         """In this process."""

@@ -10,28 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xal import words
-from xal.component import Component
+from xal.core import hashed_words
+from xal.core._typing import Float, Integer
+from xal.core.registry import Component
 from xal.errors import NumericalError, XalError
-from xal.hints import Float, Integer
 from xal.types import Explanations, Floats, Matrix, Output
 
-Payload = Any
+Inputs = Any
 """Images (b, c, h, w) uint8 or float 0-255, or features (b, d), on the network's device; or texts (b,) str."""
 COMPLETE = 1e-4
 """Of the largest output: what a complete explanation may miss, in float32."""
 
 
 @runtime_checkable
-class Network(Protocol):
-    """What an explainer needs of an image classifier; classifiers of texts and tables have no layers."""
+class ConvClassifier(Protocol):
+    """What EBAnO needs of a classifier of images."""
 
     @property
     def module(self) -> nn.Module:
         """The module whose layers `conv_layers` names; in evaluation mode, which is the caller's matter."""
         ...
 
-    def probabilities(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b c"]:
+    def probabilities(self, inputs: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b c"]:
         """Softmax probabilities (rows sum to 1) of float images 0-255, in one forward of `module`."""
         ...
 
@@ -45,9 +45,9 @@ class Explainer(Component, ABC, family="explainer"):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
     """Which pools it explains: image, text, features."""
-    wants: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
     """What it needs of a model besides answers: gradients, or a linear margin."""
-    space: ClassVar[Literal["shared", "own", "ebano"]] = "shared"
+    space: ClassVar[Literal["shared", "per_item", "ebano"]] = "shared"
     """Whether all items have the same features, or each has its own; ebano: its own, with nPIR and nPIRP."""
     tolerance: ClassVar[float | None] = None
     """What base + attributions may miss of the output, of its largest value, in float32; None: they need not sum."""
@@ -56,32 +56,47 @@ class Explainer(Component, ABC, family="explainer"):
         """Why it does not explain pools of that kind; None: it does."""
         return None if kind in self.kinds else f"explains {', '.join(sorted(self.kinds))}, the pool holds {kind}"
 
+    def sigma(self, height: int, width: int) -> float | None:
+        """The blur, in pixels, with which it masks features of images of that size; None: it does not blur."""
+        return None
+
     @property
-    def background_items(self) -> int:
-        """How many labelled items it wants as background, drawn at random each round; 0: none."""
+    def n_baselines(self) -> int:
+        """How many labelled items it takes as `baselines`; 0: none."""
         return 0
 
     @abstractmethod
-    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
-        """Explain the network's output for each item.
+    def explain(
+        self,
+        classifier: Any,
+        inputs: Inputs,
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
+    ) -> Explanations:
+        """Explain the classifier's output for each item.
 
-        classes: the class of interest of each item; the predicted class where None.
+        classifier: a `xal.models.model.Classifier`. target: (b,) the class of interest of each item; None: the
+        predicted one. baselines: (m, ...) labelled items that stand for what is masked, where `n_baselines` asks for
+        them. Raises XalError for a target outside the classes and for missing baselines, NumericalError where the
+        classifier's outputs are not finite.
         """
 
-    def explain_all(self, network: Any, payload: Payload, classes: int) -> tuple[Explanations, ...]:
-        """The explanations of every class 0..classes-1."""
+    def explain_all(
+        self, classifier: Any, inputs: Inputs, n_classes: int, baselines: Tensor | None = None
+    ) -> tuple[Explanations, ...]:
+        """The explanations of every class 0..n_classes-1."""
         return tuple(
-            self.explain(network, payload, torch.full((len(payload),), number, dtype=torch.int64))
-            for number in range(classes)
+            self.explain(classifier, inputs, torch.full((len(inputs),), number, dtype=torch.int64), baselines)
+            for number in range(n_classes)
         )
 
-    def represent(self, payload: Payload) -> Matrix:
+    def to_interpretable(self, inputs: Inputs) -> Matrix:
         """(b, f) x', items in the explanation space; asks no model. By default words, numbers, or grey pixels 0-1."""
-        if not isinstance(payload, Tensor):
-            return words.presence(payload)
-        if payload.ndim == 2:
-            return payload.double().cpu().numpy()
-        return payload.double().mean(dim=1).flatten(1).cpu().numpy() / 255
+        if not isinstance(inputs, Tensor):
+            return hashed_words.presence(inputs)
+        if inputs.ndim == 2:
+            return inputs.double().cpu().numpy()
+        return inputs.double().mean(dim=1).flatten(1).cpu().numpy() / 255
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the explainer's invariant holds for every explanation: completeness where it has
@@ -109,7 +124,7 @@ def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> N
 
 def _unpadded(explanations: Explanations) -> Matrix:
     """(b, f) attributions, 0 for NaN beyond the features of an image's own."""
-    if explanations.own is None:
+    if not explanations.per_item:
         return explanations.attributions
     k = explanations.segments.max(axis=(1, 2)) + 1
     return np.where(np.arange(explanations.attributions.shape[1]) < k[:, None], explanations.attributions, 0.0)
@@ -120,25 +135,41 @@ def _numbers(values: Matrix) -> Floats:
     return np.asarray(values if isinstance(values, np.ndarray) else values.data)
 
 
-def explained_classes(probabilities: Tensor, classes: Tensor | None) -> Tensor:
+def explained_classes(probabilities: Tensor, target: Tensor | None) -> Tensor:
     """(b,) the class of interest of each item: the predicted one unless given; XalError where one does not exist."""
-    if classes is None:
+    if target is None:
         return probabilities.argmax(dim=1)
-    if classes.shape != probabilities.shape[:1]:
-        raise XalError(f"expected {len(probabilities)} classes, one an item, got shape {tuple(classes.shape)}")
-    outside = int(((classes < 0) | (classes >= probabilities.shape[1])).sum())
+    if target.shape != probabilities.shape[:1]:
+        raise XalError(f"expected {len(probabilities)} classes, one an item, got shape {tuple(target.shape)}")
+    outside = int(((target < 0) | (target >= probabilities.shape[1])).sum())
     if outside:
         raise XalError(f"expected classes 0..{probabilities.shape[1] - 1}, got {outside} outside; check the labels")
-    return classes.to(probabilities.device).long()
+    return target.to(probabilities.device).long()
 
 
-def outputs_function(network: Any, output: Output) -> Callable[[Payload], Tensor]:
+def outputs_function(classifier: Any, output: Output) -> Callable[[Inputs], Tensor]:
     """Payload -> (b, c): probabilities, or margins (logits) where the network has them."""
 
     @torch.no_grad()
-    def answer(payload: Payload) -> Tensor:
+    def answer(inputs: Inputs) -> Tensor:
         return torch.as_tensor(
-            network.probabilities(payload) if output == "probability" else network.outputs(payload, output)
+            classifier.probabilities(inputs) if output == "probability" else classifier.outputs(inputs, output)
         )
 
     return answer
+
+
+def check_provided(explainer: str, classifier: Any, requirement: str) -> None:
+    """Raise XalError where the classifier does not provide what the explainer requires."""
+    if requirement not in classifier.provides:
+        raise XalError(
+            f"explainer '{explainer}' needs {requirement.replace('_', ' ')}, and this model has no "
+            f"{requirement.replace('_', ' ')}; shap_partition and lime explain any model"
+        )
+
+
+def needed_baselines(baselines: Any, n: int = 0) -> Tensor:
+    """The first n labelled items (all where n is 0) that stand for what is masked; XalError where there are none."""
+    if baselines is None or not len(baselines):
+        raise XalError("this explainer replaces what is masked by labelled items, and was given none: label some first")
+    return torch.as_tensor(baselines)[: n or None]

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xal.core._typing import Field, Integer
 from xal.errors import NumericalError, XalError
-from xal.explainers.explainer import Explainer, Payload, explained_classes
-from xal.explainers.games import background_of
-from xal.hints import Field, Integer
+from xal.explainers.explainer import Explainer, Inputs, check_provided, explained_classes, needed_baselines
 from xal.types import Explanations, Output
 
 
@@ -31,22 +30,28 @@ class Gradients(Explainer):
     """Base: attributions of pixels (summed over channels) or columns."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "features"})
-    wants: ClassVar[frozenset[str]] = frozenset({"gradients"})
+    requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
 
     output: Output = "margin"
     """What is explained: the class's margin (logit), or its probability."""
 
-    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+    def explain(
+        self,
+        classifier: Any,
+        inputs: Inputs,
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
+    ) -> Explanations:
         """Of each item's pixels or columns."""
-        if not isinstance(payload, Tensor):
+        if not isinstance(inputs, Tensor):
             raise XalError(f"explainer '{self.name}' needs gradients, which texts do not have; use shap_partition")
-        network.module  # noqa: B018 (raises where the model has none)
+        check_provided(self.name, classifier, "gradients")
         with torch.no_grad():
-            probabilities = network.probabilities(payload)
-        explained = explained_classes(probabilities, classes)
+            probabilities = classifier.probabilities(inputs)
+        explained = explained_classes(probabilities, target)
         with torch.inference_mode(False), torch.enable_grad():
-            x = payload.clone().to(torch.promote_types(payload.dtype, torch.float32)).contiguous()
-            values, base, output = self._attribute(_function(network, self.output), x, explained.clone(), network)
+            x = inputs.clone().to(torch.promote_types(inputs.dtype, torch.float32)).contiguous()
+            values, base, output = self._attribute(_function(classifier, self.output), x, explained.clone(), baselines)
         if not torch.isfinite(values).all():
             raise NumericalError("the network's gradients are not finite; look at its weights")
         image = values.ndim == 4
@@ -56,8 +61,9 @@ class Gradients(Explainer):
             h, w = values.shape[2:]
             segments = np.broadcast_to(np.arange(h * w, dtype=np.int32).reshape(h, w), (len(flat), h, w)).copy()
         return Explanations(
+            feature_kind="pixels" if image else "columns",
             attributions=flat,
-            represented=self.represent(payload),
+            interpretable_input=self.to_interpretable(inputs),
             explained_class=explained.cpu().numpy(),
             probability=probabilities.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),
             base=base.double().cpu().numpy(),
@@ -66,7 +72,7 @@ class Gradients(Explainer):
         )
 
     def _attribute(
-        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, network: Any
+        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, baselines: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(attributions as x, (b,) outputs of the baseline, (b,) outputs of x)."""
         raise NotImplementedError
@@ -82,7 +88,7 @@ class IntegratedGradients(Gradients, name="integrated_gradients"):
     """Points of the Gauss-Legendre rule."""
 
     def _attribute(
-        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, network: Any
+        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, baselines: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         from captum import attr
 
@@ -105,14 +111,14 @@ class GradientShap(Gradients, name="gradient_shap"):
     seed: int = 0
 
     @property
-    def background_items(self) -> int:
-        """As configured."""
+    def n_baselines(self) -> int:
+        """`background`."""
         return self.background
 
     def _attribute(
-        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, network: Any
+        self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, baselines: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        background = background_of(network, self.background).clone().to(x)
+        background = needed_baselines(baselines, self.background).clone().to(x)
         draws = np.random.default_rng(self.seed).random(self.samples)
         values, base = torch.zeros_like(x), torch.zeros(len(x), dtype=x.dtype, device=x.device)
         for number, a in enumerate(draws.tolist()):
@@ -127,11 +133,11 @@ class GradientShap(Gradients, name="gradient_shap"):
         return values / self.samples, base, output
 
 
-def _function(network: Any, output: Output) -> Callable[[Tensor], Tensor]:
-    """Payload -> (b, c), by the module itself: gradients do not pass through a compiled graph."""
+def _function(classifier: Any, output: Output) -> Callable[[Tensor], Tensor]:
+    """Inputs -> (b, c) outputs that can be differentiated."""
 
     def answer(x: Tensor) -> Tensor:
-        logits: Tensor = network.module(network.model.preprocess(x))
-        return torch.softmax(logits, dim=1) if output == "probability" else logits
+        outputs: Tensor = classifier.outputs(x, output)
+        return outputs
 
     return answer

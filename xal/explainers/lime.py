@@ -22,15 +22,16 @@ from typing import Annotated, Any
 import numpy as np
 from torch import Tensor
 
+from xal.core._typing import Field, Integer
 from xal.errors import NumericalError
-from xal.explainers.explainer import Payload, explained_classes, outputs_function
-from xal.explainers.games import Absent, ByCoalitions, ImageGame, Items, Masks, TextGame, Values, finite, runs
-from xal.hints import Field, Integer
+from xal.explainers.explainer import Inputs, explained_classes, outputs_function
+from xal.explainers.masking import Items, MaskedImages, MaskedTexts, Masks, MaskValue, Values, finite, runs
+from xal.explainers.perturbation_explainer import PerturbationExplainer
 from xal.types import Explanations
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lime(ByCoalitions, name="lime"):
+class Lime(PerturbationExplainer, name="lime"):
     """LIME of words, superpixels or patches, columns. Invariant: finite; coefficients need not sum to anything."""
 
     samples: Annotated[int, Field(ge=2)] = 1000
@@ -43,25 +44,31 @@ class Lime(ByCoalitions, name="lime"):
     """Fits whose coefficients are averaged, each on coalitions of its own: steadier explanations."""
     keep: Annotated[int, Field(ge=1)] | None = None
     """k: components that are kept, those most often among the k largest of a fit; null: all."""
-    absent: Absent = "grey"
+    mask_value: MaskValue = "grey"
     seed: int = 0
 
-    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+    def explain(
+        self,
+        classifier: Any,
+        inputs: Inputs,
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
+    ) -> Explanations:
         """Of each item's words, parts or columns."""
-        game = self.game(network, payload)
-        probabilities = outputs_function(network, "probability")(payload)
-        explained = explained_classes(probabilities, classes).cpu().numpy()
-        widest = int(game.players.max(initial=1))
+        masked = self.masked(classifier, inputs, baselines)
+        probabilities = outputs_function(classifier, "probability")(inputs)
+        explained = explained_classes(probabilities, target).cpu().numpy()
+        widest = int(masked.players.max(initial=1))
         values, base, output = np.zeros((len(explained), widest)), np.zeros(len(explained)), np.zeros(len(explained))
         votes = np.zeros_like(values)
-        order = np.argsort(game.players, kind="stable")
-        for items in runs(game, order, np.full(len(order), self.samples)):
+        order = np.argsort(masked.players, kind="stable")
+        for items in runs(masked, order, np.full(len(order), self.samples)):
             for repeat in range(self.repeats):
-                masks = self._masks(game.players[items], isinstance(game, ImageGame), repeat)
+                masks = self._masks(masked.players[items], isinstance(masked, MaskedImages), repeat)
                 n, s, m = masks.shape
-                worth = finite(game.worth(items.repeat(s), masks.reshape(n * s, m)))
-                y = worth[np.arange(n * s), explained[items].repeat(s)].reshape(n, s)
-                found, intercept = ridge(masks, y, self._weights(masks, game), game.players[items], self.alpha)
+                value = finite(masked.value(items.repeat(s), masks.reshape(n * s, m)))
+                y = value[np.arange(n * s), explained[items].repeat(s)].reshape(n, s)
+                found, intercept = ridge(masks, y, self._weights(masks, masked), masked.players[items], self.alpha)
                 values[items, :m] += found / self.repeats
                 votes[items, :m] += _largest(np.abs(found), self.keep)
                 base[items] += intercept / self.repeats
@@ -74,7 +81,7 @@ class Lime(ByCoalitions, name="lime"):
             probability=probabilities.cpu().numpy()[np.arange(len(explained)), explained].astype(np.float64),
             base=base,
             output=output,
-            **game.attributed(values),
+            **masked.attributed(values),
         )
 
     def _masks(self, players: Items, image: bool, repeat: int) -> Masks:
@@ -88,15 +95,15 @@ class Lime(ByCoalitions, name="lime"):
             masks[players == m, :, :m] = each
         return masks
 
-    def _weights(self, masks: Masks, game: Any) -> Values:
+    def _weights(self, masks: Masks, masked: Any) -> Values:
         """(n, samples) pi."""
         kept = masks.sum(axis=2)
         m = np.maximum(kept[:, :1], 1)  # the first coalition is the whole item
         distance = 1 - np.sqrt(kept / m)  # the cosine of z and all ones is sqrt(|z| / m)
-        if isinstance(game, TextGame):
+        if isinstance(masked, MaskedTexts):
             distance, width = 100 * distance, 25.0
         else:
-            width = 0.25 if isinstance(game, ImageGame) else 0.75 * float(np.sqrt(m.max()))
+            width = 0.25 if isinstance(masked, MaskedImages) else 0.75 * float(np.sqrt(m.max()))
         return np.asarray(np.sqrt(np.exp(-(distance**2) / (self.width or width) ** 2)))
 
 

@@ -12,57 +12,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xal.errors import NumericalError, XalError
-from xal.explainers.explainer import Explainer, Payload, explained_classes
-from xal.hints import Integer
-from xal.types import Explanations, dense
+from xal.core._typing import Integer
+from xal.errors import NumericalError
+from xal.explainers.explainer import Explainer, Inputs, check_provided, explained_classes
+from xal.types import Explanations, FeatureKind, dense
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfExplaining(Explainer, name="self_explaining"):
-    """The weights of a `senn`. Invariant: base + sum of attributions * represented = output, the margin."""
+    """The weights of a `senn`. Invariant: base + sum of attributions * interpretable_input = output, the margin."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "features"})
-    wants: ClassVar[frozenset[str]] = frozenset({"self_explaining"})
+    requires: ClassVar[frozenset[str]] = frozenset({"self_explaining"})
 
-    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
-        """w of the class of interest; represented by phi(x)."""
-        module = getattr(network, "module", None)
-        if module is None or not hasattr(module, "weights"):
-            raise XalError("self_explaining explains the model senn; choose another explainer for this one")
+    def explain(
+        self,
+        classifier: Any,
+        inputs: Inputs,
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
+    ) -> Explanations:
+        """w of the class of interest; the interpretable input is phi(x)."""
+        check_provided(self.name, classifier, "self_explaining")
         with torch.no_grad():
-            inputs = network.model.preprocess(payload)
-            logits, weights = module(inputs, explained=True)
-            represented = module.phi(inputs.flatten(1)).double()
-            probabilities = torch.softmax(logits, dim=1)
-            explained = explained_classes(probabilities, classes)
-            each = torch.arange(len(explained), device=explained.device)
-            w = weights[each, explained].double()
-            bias = module.bias.double()
-            base = torch.stack([-bias[0], bias[0]])[explained] if module.classes == 2 else bias[explained]
-            output = logits.double()[each, explained] * (2 if module.classes == 2 else 1)
-        segments = concepts = None
-        if "concepts" in network.model.offers:
-            concepts = np.ones(len(w), bool)
-        elif payload.ndim == 4:
-            h, wide = payload.shape[2:]
-            segments = np.arange(h * wide, dtype=np.int32).reshape(1, h, wide).repeat(len(w), axis=0)
+            found = classifier.self_explanation(inputs)
+            probabilities = torch.softmax(found.logits, dim=1)
+            explained = explained_classes(probabilities, target)
+        each = torch.arange(len(explained), device=explained.device)
+        kind: FeatureKind = "concepts" if "concepts" in classifier.provides else "columns"
+        segments = None
+        if kind != "concepts" and inputs.ndim == 4:
+            h, w = inputs.shape[2:]
+            kind, segments = "pixels", np.arange(h * w, dtype=np.int32).reshape(1, h, w).repeat(len(explained), axis=0)
         return Explanations(
-            attributions=w.cpu().numpy(),
-            represented=represented.cpu().numpy(),
+            feature_kind=kind,
+            attributions=found.weights[each, explained].double().cpu().numpy(),
+            interpretable_input=found.concepts.double().cpu().numpy(),
             explained_class=explained.cpu().numpy(),
             probability=probabilities[each, explained].double().cpu().numpy(),
-            base=base.cpu().numpy(),
-            output=output.cpu().numpy(),
+            base=found.bias.double()[explained].cpu().numpy(),
+            output=found.margins.double()[each, explained].cpu().numpy(),
             segments=segments,
-            concepts=concepts,
         )
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the weights make the output."""
         if explanations.base is None or explanations.output is None:
             raise NumericalError("these explanations hold no base and output")
-        made = (dense(explanations.attributions) * dense(explanations.represented)).sum(axis=1) + explanations.base
+        made = (dense(explanations.attributions) * dense(explanations.interpretable_input)).sum(
+            axis=1
+        ) + explanations.base
         missed = np.abs(made - explanations.output)
         wrong = ~(missed <= 1e-4 * max(1.0, float(np.abs(explanations.output).max(initial=0))))
         if wrong.any():

@@ -14,13 +14,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from xal import words
+from xal.core import hashed_words
+from xal.core._typing import Field, Integer
 from xal.encoders import Texts
-from xal.encoders.bags import Bag
+from xal.encoders.bag_of_words import Bag
 from xal.errors import XalError
-from xal.explainers.explainer import COMPLETE, Explainer, Payload, explained_classes
-from xal.explainers.games import background_of
-from xal.hints import Field, Integer
+from xal.explainers.explainer import COMPLETE, Explainer, Inputs, explained_classes, needed_baselines
 from xal.types import Explanations
 
 
@@ -29,44 +28,51 @@ class ShapLinear(Explainer, name="shap_linear"):
     """Exact SHAP of a linear model's margin. Invariant: base + attributions = output."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text", "features"})
-    wants: ClassVar[frozenset[str]] = frozenset({"linear"})
+    requires: ClassVar[frozenset[str]] = frozenset({"linear"})
     tolerance: ClassVar[float | None] = COMPLETE
 
     background: Annotated[int, Field(ge=1)] = 100
     """Tables: labelled items whose mean is the baseline."""
 
     @property
-    def background_items(self) -> int:
-        """As configured."""
+    def n_baselines(self) -> int:
+        """`background`."""
         return self.background
 
-    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+    def explain(
+        self,
+        classifier: Any,
+        inputs: Inputs,
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
+    ) -> Explanations:
         """Of each item's words or columns."""
-        linear = getattr(network, "linear", None)
+        linear = getattr(classifier, "linear", None)
         found = linear() if linear is not None else None
         if found is None:
             raise XalError("shap_linear explains linear_svm and logistic_regression; use shap_partition for this model")
         weights, intercepts, encoding = found
-        probabilities = torch.as_tensor(network.probabilities(payload))
-        explained = explained_classes(probabilities, classes).cpu().numpy()
+        probabilities = torch.as_tensor(classifier.probabilities(inputs))
+        explained = explained_classes(probabilities, target).cpu().numpy()
         w, b = weights[explained], intercepts[explained]
-        if isinstance(payload, Tensor):
-            centre = encoding.encode(background_of(network, self.background).cpu().numpy()).mean(axis=0)
-            attributions = w * (encoding.encode(payload.cpu().numpy()) - centre)
+        if isinstance(inputs, Tensor):
+            centre = encoding.encode(needed_baselines(baselines, self.background).cpu().numpy()).mean(axis=0)
+            attributions = w * (encoding.encode(inputs.cpu().numpy()) - centre)
             base = b + w @ centre
-            represented = self.represent(payload)
+            interpretable_input = self.to_interpretable(inputs)
         else:
             if not isinstance(encoding, Bag):
                 raise XalError("shap_linear explains bags of words (tfidf, hashing, presence); use shap_partition here")
-            attributions, represented = _by_word(encoding, Texts(list(payload)), w)
+            attributions, interpretable_input = _by_word(encoding, Texts(list(inputs)), w)
             base = b
         return Explanations(
+            feature_kind="columns" if isinstance(inputs, Tensor) else "words",
             attributions=attributions,
-            represented=represented,
+            interpretable_input=interpretable_input,
             explained_class=explained,
             probability=probabilities.numpy()[np.arange(len(explained)), explained].astype(np.float64),
             base=base,
-            output=network.outputs(payload, "margin")[np.arange(len(explained)), explained],
+            output=classifier.outputs(inputs, "margin")[np.arange(len(explained)), explained],
         )
 
 
@@ -85,4 +91,4 @@ def _by_word(encoding: Bag, texts: Texts, w: np.ndarray) -> tuple[Any, Any]:
         / np.asarray(counts[rows[known], columns[known]]).ravel()
     )
     each[known] = share
-    return words.by_word(each, texts.columns, texts.starts)
+    return hashed_words.by_word(each, texts.columns, texts.starts)

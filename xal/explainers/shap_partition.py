@@ -25,16 +25,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from xal.core import private
+from xal.core._typing import Field, Integer
 from xal.errors import XalError
-from xal.explainers.explainer import COMPLETE, Payload, explained_classes, outputs_function
-from xal.explainers.games import ByCoalitions, Game, Items, TextGame, Values, finite, runs
-from xal.explainers.trees import Tree, linked
-from xal.hints import Field, Integer
+from xal.explainers.explainer import COMPLETE, Inputs, explained_classes, outputs_function
+from xal.explainers.masking import Items, MaskedItems, MaskedTexts, Values, finite, runs
+from xal.explainers.partition_tree import Tree, linked
+from xal.explainers.perturbation_explainer import PerturbationExplainer
 from xal.types import Explanations
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapPartition(ByCoalitions, name="shap_partition"):
+class ShapPartition(PerturbationExplainer, name="shap_partition"):
     """Partition SHAP of words, patches or superpixels, columns. Invariant: base + attributions = output."""
 
     tolerance: ClassVar[float | None] = COMPLETE
@@ -46,64 +48,73 @@ class ShapPartition(ByCoalitions, name="shap_partition"):
     tree: Literal["balanced", "shap"] = "balanced"
     """Texts: halves of halves, or shap's heuristic, which keeps phrases together and is slow."""
 
-    def explain(self, network: Any, payload: Payload, classes: Integer[Tensor, " b"] | None = None) -> Explanations:
+    def explain(
+        self,
+        classifier: Any,
+        inputs: Inputs,
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
+    ) -> Explanations:
         """Of each item's words, parts or columns."""
-        game = self.game(network, payload)
-        everyone = np.arange(int(game.players.max(initial=1))) < game.players[:, None]
-        whole = finite(game.worth(np.arange(len(game.players)), everyone))
-        told = whole if self.output == "probability" else outputs_function(network, "probability")(payload)
+        masked = self.masked(classifier, inputs, baselines)
+        everyone = np.arange(int(masked.players.max(initial=1))) < masked.players[:, None]
+        whole = finite(masked.value(np.arange(len(masked.players)), everyone))
+        told = whole if self.output == "probability" else outputs_function(classifier, "probability")(inputs)
         probabilities = torch.as_tensor(told).double().cpu()
-        explained = explained_classes(probabilities, classes)
+        explained = explained_classes(probabilities, target)
         of = explained.numpy()
         output = whole[np.arange(len(of)), of]
-        trees = self._shap_trees(game) if self.tree == "shap" and isinstance(game, TextGame) else game.trees()
-        values, base = owen_values(game, trees, of, output, self.max_evals, self.batch_size)
+        trees = self._shap_trees(masked) if self.tree == "shap" and isinstance(masked, MaskedTexts) else masked.trees()
+        values, base = owen_values(masked, trees, of, output, self.max_evals, self.batch_size)
         return Explanations(
             explained_class=of,
             probability=probabilities.gather(1, explained[:, None])[:, 0].numpy(),
             base=base,
             output=output,
-            **game.attributed(values),
+            **masked.attributed(values),
         )
 
-    def _shap_trees(self, game: TextGame) -> list[Tree]:
-        from shap.maskers._text import partition_tree
-
-        short = [tokens if len(tokens) > 1 else None for tokens in game.texts.tokens]
+    def _shap_trees(self, masked: MaskedTexts) -> list[Tree]:
+        short = [tokens if len(tokens) > 1 else None for tokens in masked.texts.tokens]
         return [
-            tree if tokens is None else linked(partition_tree(tokens, []))
-            for tokens, tree in zip(short, game.trees(), strict=True)
+            tree if tokens is None else linked(private.shap_text_tree(tokens))
+            for tokens, tree in zip(short, masked.trees(), strict=True)
         ]
 
 
 def owen_values(
-    game: Game, trees: list[Tree], classes: npt.NDArray[np.int64], output: Values, max_evals: int, batch_size: int
+    masked: MaskedItems,
+    trees: list[Tree],
+    classes: npt.NDArray[np.int64],
+    output: Values,
+    max_evals: int,
+    batch_size: int,
 ) -> tuple[Values, Values]:
     """((b, m) values of the players, (b,) worth of none), of each item's class; 0 beyond an item's players.
 
     output: (b,) worth of all players. Raises XalError where an item's tree is of another size.
     """
-    for tree, players in zip(trees, game.players, strict=True):
+    for tree, players in zip(trees, masked.players, strict=True):
         if players and tree.high[0] != players:
             raise XalError(f"a tree over {tree.high[0]} players was given for an item of {players}")
-    values, base = np.zeros((len(trees), int(game.players.max(initial=1)))), np.zeros(len(trees))
+    values, base = np.zeros((len(trees), int(masked.players.max(initial=1)))), np.zeros(len(trees))
     need = np.array([tree.evaluations for tree in trees])
     room = max_evals - 2
     for cut in (False, True):  # those whose whole tree is opened ask for no order
         items = np.flatnonzero((need > room) == cut)
-        items = items[np.argsort(game.players[items], kind="stable")]  # masks are as wide as the widest item of a run
-        for here in runs(game, items, np.minimum(need[items], room)):
+        items = items[np.argsort(masked.players[items], kind="stable")]  # masks are as wide as the widest item of a run
+        for here in runs(masked, items, np.minimum(need[items], room)):
             some = [trees[item] for item in here]
             if cut:
-                part, base[here] = _Cut(game, some, here, classes[here], output[here], room, batch_size).run()
+                part, base[here] = _Cut(masked, some, here, classes[here], output[here], room, batch_size).run()
             else:
-                part, base[here] = _whole(game, some, here, classes[here], output[here])
+                part, base[here] = _whole(masked, some, here, classes[here], output[here])
             values[here, : part.shape[1]] = part
     return values, base
 
 
 def _whole(
-    game: Game, trees: list[Tree], items: Items, classes: npt.NDArray[np.int64], output: Values
+    masked: MaskedItems, trees: list[Tree], items: Items, classes: npt.NDArray[np.int64], output: Values
 ) -> tuple[Values, Values]:
     """Of a run of items whose trees are opened whole."""
     counts = np.array([tree.evaluations + 1 for tree in trees])
@@ -114,12 +125,12 @@ def _whole(
     for rows, here in zip(alike, asked, strict=True):
         tree = trees[rows[0]]
         masks[here].reshape(len(rows), counts[rows[0]], masks.shape[1])[:, :, : tree.high[0]] = tree.opened[0]
-    worth = finite(game.worth(np.repeat(items, counts), masks))[np.arange(len(masks)), np.repeat(classes, counts)]
+    value = finite(masked.value(np.repeat(items, counts), masks))[np.arange(len(masks)), np.repeat(classes, counts)]
     values = np.zeros((len(items), masks.shape[1]))
     for rows, here in zip(alike, asked, strict=True):
-        tree, known = trees[rows[0]], worth[here].reshape(len(rows), -1)
+        tree, known = trees[rows[0]], value[here].reshape(len(rows), -1)
         values[rows, : tree.high[0]] = (tree.opened[1] @ np.column_stack([known, output[rows]]).T).T
-    return values, worth[starts]
+    return values, value[starts]
 
 
 @dataclass(eq=False)
@@ -143,7 +154,7 @@ class _Groups:
 class _Cut:
     """One run of items through trees that need more coalitions than they may ask for."""
 
-    game: Game
+    masked: MaskedItems
     trees: list[Tree]
     items: Items
     classes: Items
@@ -157,10 +168,10 @@ class _Cut:
         roots = self._plant()
         width = self.span.shape[1]
         self.masks = np.zeros((b * (self.room + 3), width), bool)  # every coalition: none, all, what is asked about
-        self.worth = np.zeros(len(self.masks))
+        self.value = np.zeros(len(self.masks))
         none = np.arange(b)
         base = self._ask(none, none)
-        self.worth[b : 2 * b] = self.output
+        self.value[b : 2 * b] = self.output
         self.known = 2 * b
         self.ended: list[tuple[Items, Items, Values]] = []  # items, nodes, and what their players share
         self.rank = np.full((b, 3 * opened + 1), -1.0)  # |worth| x weight of the groups that may be opened, by item
@@ -172,7 +183,7 @@ class _Cut:
             quota -= np.bincount(self.groups.item[chosen], minlength=b)
             self._open(chosen)
         rest = self.groups.take(np.flatnonzero(self.rank >= 0))
-        self.ended.append((rest.item, rest.node, self._worth_of(rest)))
+        self.ended.append((rest.item, rest.node, self._share_of(rest)))
         item, node, share = map(np.concatenate, zip(*self.ended, strict=True))
         low, high = self.low[node], self.high[node]
         each = share / (high - low)
@@ -198,9 +209,9 @@ class _Cut:
 
     def _ask(self, items: Items, coalitions: Items | slice) -> Values:
         """The worth of coalitions that stand in `masks`."""
-        worth = finite(self.game.worth(self.items[items], self.masks[coalitions]))
-        self.worth[coalitions] = worth[np.arange(len(items)), self.classes[items]]
-        return self.worth[coalitions]
+        value = finite(self.masked.value(self.items[items], self.masks[coalitions]))
+        self.value[coalitions] = value[np.arange(len(items)), self.classes[items]]
+        return self.value[coalitions]
 
     def _choose(self, quota: Items) -> Items:
         """Take the places of the groups to open now, item by item, given how many each item may open yet."""
@@ -236,9 +247,9 @@ class _Cut:
 
     def _put(self, groups: _Groups, free: Items) -> None:
         """Give groups places in their items' rows, the free ones first; single players need none, they have ended."""
-        worth, single = self._worth_of(groups), self.left[groups.node] < 0
+        value, single = self._share_of(groups), self.left[groups.node] < 0
         ended, lasting = np.flatnonzero(single), np.flatnonzero(~single)
-        self.ended.append((groups.item[ended], groups.node[ended], worth[ended]))
+        self.ended.append((groups.item[ended], groups.node[ended], value[ended]))
         groups, b = groups.take(lasting), len(self.filled)
         many, room = np.bincount(groups.item, minlength=b), np.bincount(self.groups.item[free], minlength=b)
         over = np.arange(len(lasting)) - (np.cumsum(many) - many + room)[groups.item]  # of the item's free places
@@ -246,10 +257,10 @@ class _Cut:
         reused = np.flatnonzero(over < 0)
         places[reused] = free[np.cumsum(room)[groups.item[reused]] + over[reused]]
         self.groups.put(places, groups)
-        self.rank.reshape(-1)[places] = np.abs(worth[lasting])
+        self.rank.reshape(-1)[places] = np.abs(value[lasting])
         self.filled += np.maximum(many - room, 0)
 
-    def _worth_of(self, groups: _Groups) -> Values:
+    def _share_of(self, groups: _Groups) -> Values:
         """In their contexts x weight: what their players share of the worth of all."""
-        change = self.worth[groups.with_it] - self.worth[groups.without]
+        change = self.value[groups.with_it] - self.value[groups.without]
         return np.asarray(change * self.weight[groups.node])

@@ -1,6 +1,6 @@
 """What becomes of explanations and their corrections; importing the package registers the components."""
 
-from xal.feedback import cali_ranking, counterexamples, rrr, unused
+from xal.feedback import cali_ranking, counterexamples, rrr, rrr_gradcam, unused
 from xal.feedback.feedback import Feedback
 
-__all__ = ["Feedback", "cali_ranking", "counterexamples", "rrr", "unused"]
+__all__ = ["Feedback", "cali_ranking", "counterexamples", "rrr", "rrr_gradcam", "unused"]

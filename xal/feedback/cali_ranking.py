@@ -19,8 +19,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from xal.core._typing import Field
+from xal.explainers.explainer import Explainer
 from xal.feedback.feedback import Feedback, Kinds
-from xal.hints import Field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +29,36 @@ class CaliRanking(Feedback, name="cali_ranking"):
     """Rank corrected explanations above shown ones."""
 
     kinds: ClassVar[Kinds] = frozenset({"image", "features"})
-    wants: ClassVar[frozenset[str]] = frozenset({"self_explaining"})
-    asks: ClassVar[tuple[str, ...]] = ("wrong", "missed", "against")
-    guides: ClassVar[bool] = True
+    requires: ClassVar[frozenset[str]] = frozenset({"self_explaining"})
+    correction_kinds: ClassVar[tuple[str, ...]] = ("wrong", "missed", "against")
+    has_loss: ClassVar[bool] = True
+    needs_unflipped: ClassVar[bool] = True
+    default_explainer: ClassVar[Any] = "self_explaining"
 
     label_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """lambda: the weight of the labels, 1 - lambda that of corrections."""
     variant: Literal["ranking", "squared"] = "ranking"
     """The paper's loss, or the released code's."""
 
-    def forward(self, network: Any, inputs: Tensor, guidance: Any) -> tuple[Tensor, Tensor]:
+    def problems(self, explainer: Explainer | None, *, explains_concepts: bool) -> list[str]:
+        """It corrects what the model says of itself."""
+        lines = super().problems(explainer, explains_concepts=explains_concepts)
+        if explainer is not None and "self_explaining" not in explainer.requires:
+            lines.append(f"explainer: '{self.name}' corrects what the model says itself; take self_explaining")
+        return lines
+
+    def forward(self, module: Any, inputs: Tensor, correction_targets: Any) -> tuple[Tensor, Tensor]:
         """Logits, and l_Z of a batch."""
-        logits, weights = network(inputs, explained=True)
-        some = guidance.corrected
+        logits, weights = module(inputs, explained=True)
+        some = correction_targets.corrected
         if not some.any():
             return logits, logits.new_zeros(())
-        w = weights[torch.arange(len(inputs), device=inputs.device), guidance.explained][some]
-        push, target, said = guidance.push[some], guidance.target[some], guidance.said[some]
+        w = weights[torch.arange(len(inputs), device=inputs.device), correction_targets.explained][some]
+        push, target, said = (
+            correction_targets.push[some],
+            correction_targets.target[some],
+            correction_targets.said[some],
+        )
         if self.variant == "ranking":
             return logits, (w * push).sum() / len(inputs)
         return logits, ((w - target).square() * said).sum() / len(inputs)

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import interpolate, log_softmax
+from torch import Tensor
+from torch.nn.functional import log_softmax
 
-from xal.errors import XalError
+from xal.core._typing import Field
 from xal.feedback.feedback import Feedback, Kinds
-from xal.hints import Field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,53 +26,21 @@ class Rrr(Feedback, name="rrr"):
     """Penalise input gradients on what was marked wrongly relevant."""
 
     kinds: ClassVar[Kinds] = frozenset({"image", "features"})
-    wants: ClassVar[frozenset[str]] = frozenset({"gradients"})
-    guides: ClassVar[bool] = True
+    requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
+    has_loss: ClassVar[bool] = True
 
     weight: Annotated[float, Field(gt=0)] = 10.0
     """lambda; smaller where corrections are noisy."""
 
-    def forward(self, network: Any, inputs: Tensor, guidance: Any) -> tuple[Tensor, Tensor]:
+    def forward(self, module: Any, inputs: Tensor, correction_targets: Any) -> tuple[Tensor, Tensor]:
         """Logits, and the penalty of a batch."""
         inputs = inputs.detach().requires_grad_()
-        logits: Tensor = network(inputs)
-        some = guidance.corrected
+        logits: Tensor = module(inputs)
+        some = correction_targets.corrected
         if not some.any():
             return logits, logits.new_zeros(())
         answers = log_softmax(logits, dim=1)[some].sum()
         gradients = torch.autograd.grad(answers, inputs, create_graph=True)[0][some]
-        wrong = guidance.wrong[some]
+        wrong = correction_targets.wrong[some]
         wrong = wrong[:, None] if gradients.ndim == 4 else wrong
         return logits, self.weight * (gradients * wrong).square().sum() / len(inputs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RrrGradCam(Feedback, name="rrr_gradcam"):
-    """Penalise the Grad-CAM map of the label, of the last convolution, on what was marked wrongly relevant."""
-
-    kinds: ClassVar[Kinds] = frozenset({"image"})
-    wants: ClassVar[frozenset[str]] = frozenset({"gradients"})
-    guides: ClassVar[bool] = True
-
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    """lambda; smaller where corrections are noisy."""
-
-    def forward(self, network: Any, inputs: Tensor, guidance: Any) -> tuple[Tensor, Tensor]:
-        """Logits, and the penalty of a batch."""
-        layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-        if not layers:
-            raise XalError("rrr_gradcam wants a network with convolutions; take rrr")
-        seen: list[Tensor] = []
-        hook = layers[-1].register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
-        try:
-            logits: Tensor = network(inputs)
-        finally:
-            hook.remove()
-        some = guidance.corrected
-        if not some.any():
-            return logits, logits.new_zeros(())
-        of_label = logits.gather(1, guidance.labels[:, None])[some].sum()
-        gradients = torch.autograd.grad(of_label, seen[-1], create_graph=True)[0][some]
-        maps = (gradients.mean(dim=(2, 3), keepdim=True) * seen[-1][some]).sum(dim=1, keepdim=True).relu()
-        maps = interpolate(maps, guidance.wrong.shape[1:], mode="bilinear", align_corners=False)[:, 0]
-        return logits, self.weight * (maps * guidance.wrong[some]).square().sum() / len(inputs)

@@ -1,6 +1,24 @@
 """Models, one a file; importing the package registers them."""
 
-from xal.models import convnet, heads, linear, perceptron, residual, senn, torchvision
-from xal.models.model import Model, Network
+from xal.models.model import Model
+from xal.models.sklearn import linear_svm, logistic_regression, mlp
+from xal.models.sklearn.base import SklearnModel
+from xal.models.torch import convnet, linear, perceptron, resnet, senn, torchvision
+from xal.models.torch.classifier import TorchClassifier
+from xal.models.torch.model import TorchModel
 
-__all__ = ["Model", "Network", "convnet", "heads", "linear", "perceptron", "residual", "senn", "torchvision"]
+__all__ = [
+    "Model",
+    "SklearnModel",
+    "TorchClassifier",
+    "TorchModel",
+    "convnet",
+    "linear",
+    "linear_svm",
+    "logistic_regression",
+    "mlp",
+    "perceptron",
+    "resnet",
+    "senn",
+    "torchvision",
+]

@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from xal.metrics.curves import Curves, interval
-from xal.report.runs import Run
+from xal.evaluation.curves import Curves, interval
+from xal.store.run import Run
 
 COLOURS = ("#c2410c", "#2563eb", "#64748b", "#059669", "#7c3aed", "#eab308", "#db2777", "#0891b2")
 STYLE: Any = {

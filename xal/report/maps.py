@@ -9,8 +9,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from xal.campaign.explain import Explained
-from xal.explainers.drawing import HEAT
+from xal.campaign.explained_images import Explained
+from xal.explainers.visualization import HEAT
 from xal.report.figures import STYLE
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xal.errors import RunError
-from xal.metrics.curves import comparison
+from xal.evaluation.curves import comparison
 from xal.report.figures import learning_curves
-from xal.report.page import arms_of, curves_of, measures_of
-from xal.report.runs import read_run
+from xal.report.html import arms_of, curves_of, measures_of
+from xal.store.run import read_run
 
 KEPT = "<!-- what follows is kept when this file is written again -->"
 

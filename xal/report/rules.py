@@ -17,12 +17,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from safetensors.numpy import load
 
-from xal.data.confounded import CORNERS, TOP
+from xal.datasets.colors import CORNERS, TOP
 from xal.errors import RunError
-from xal.metrics.curves import interval
+from xal.evaluation.curves import interval
 from xal.report.figures import COLOURS, STYLE
-from xal.report.runs import Run
 from xal.store.artefacts import WEIGHTS
+from xal.store.run import Run
 
 PAIRS = np.triu_indices(25, 1)
 WINDOW = 10  # queries that F1 is a mean over

@@ -9,12 +9,7 @@ RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -26,67 +21,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
 
+from xal.core.paths import arrow, remote
 from xal.data.images import encode_png
-from xal.errors import ResourceError, RunError
-from xal.storage import arrow, remote, remove
 from xal.types import Explanations
 
+
+def explanations_in(artefact: Path) -> dict[str, Explanations]:
+    """By id, of a query's artefact; none where it has no explanations."""
+    if not (artefact / EXPLANATIONS).exists():
+        return {}
+    names, explanations = read_explanations(artefact / EXPLANATIONS)
+    return {name: explanations.take(slice(i, i + 1)) for i, name in enumerate(names)}
+
+
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
-SYNTHETIC, KEPT = "synthetic.parquet", "explained"
+SYNTHETIC, EXPLANATION_CACHE = "synthetic.parquet", "explanation-cache"
 SMALL = 2**18  # bytes of a file
 SPARSE = ("data", "indices", "indptr", "shape")
-
-
-@contextmanager
-def writing(directory: Path, name: str) -> Iterator[Path]:
-    """A temporary folder that becomes `directory/name` when the block ends without an error.
-
-    What an earlier, uncommitted try left under that name is replaced. Raises ResourceError where the disk is full.
-    """
-    final = directory / name
-    if remote(directory):
-        remove(final)
-        yield final
-        return
-    aside = directory / f".aside-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        for path in [*aside.rglob("*"), aside]:
-            _sync(path)
-        remove(final)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(final)
-        while final != directory:  # every folder that may have got a new name in it
-            final = final.parent
-            _sync(final)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ResourceError(
-            f"no space is left for {directory / name}; nothing of it was kept. Free some, and run again: what was "
-            "committed before is kept"
-        ) from error
-    finally:
-        remove(aside)
-
-
-def sweep(directory: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for leftover in [] if remote(directory) else directory.glob(".aside-*"):
-        remove(leftover)
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """One process at a time in a run directory; RunError for the second. The kernel frees it with the process."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{directory} is in use by another xal; wait for it, or stop it") from error
-        yield
 
 
 def write_items(path: Path, items: pa.Table) -> None:
@@ -107,15 +58,6 @@ def read_items(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 @lru_cache(maxsize=1024)
 def _kept(path: str, changed: int, size: int) -> pa.Table:
     return pq.read_table(path)
-
-
-def copy_folder(source: Path, destination: Path) -> None:
-    """Every file of a folder."""
-    for file in source.rglob("*"):
-        if file.is_file():
-            target = destination / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
 
 
 def write_synthetic(
@@ -176,15 +118,7 @@ def read_explanations(path: Path) -> tuple[list[str], Explanations]:
                 found[name] = stored[name]
         if "npir" in stored:  # as written before there were other explainers than EBAnO
             found["attributions"] = stored["npir"]
-            found["represented"] = np.where(np.isnan(stored["npir"]), np.nan, 1.0)
+            found["interpretable_input"] = np.where(np.isnan(stored["npir"]), np.nan, 1.0)
         if "npirp" in found:  # as written before superpixels were features of an item's own
             found.setdefault("own", np.ones(len(ids), bool))
         return ids, Explanations(**found)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,14 +15,24 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from xal.core.paths import remote
 from xal.errors import ResourceError, RunError
-from xal.storage import remote
-from xal.store.artefacts import locked
+from xal.store.atomic import locked
 from xal.store.ledger import SQLITE, Ledger
 
 SEARCH = "search.yaml"  # of a folder that holds a search, no runs
 POINTER = "ledger.url"
 KEPT = ("sslmode", "sslrootcert", "connect_timeout")  # of a URL's query, beside the schema
+
+
+def round_folder(round: int) -> str:
+    """The name of a round's folder."""
+    return f"round-{round:03d}"
+
+
+def step_folder(round: int, step: str) -> str:
+    """Where a step's artefacts lie, relative to the run directory."""
+    return f"{round_folder(round)}/{step}"
 
 
 def is_run(directory: Path) -> bool:

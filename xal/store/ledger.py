@@ -21,17 +21,17 @@ from sqlalchemy import event
 from xal.errors import LabelError, ResourceError, RunError
 from xal.store.schema import (
     CORRECTIONS,
-    FACTS,
     LABELS,
-    METADATA,
     MIGRATIONS,
     QUERIES,
+    RUN_METADATA,
     SCHEMA_VERSION,
     STEPS,
+    TABLES,
     UNREADABLE,
     protect,
 )
-from xal.types import SAID, Correction
+from xal.types import CORRECTION_KINDS, Correction
 
 SQLITE = "ledger.sqlite"
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
@@ -50,7 +50,7 @@ class Step:
     seconds: float
     finished: float
     artefact: str | None
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Queried:
     rank: int
     row: int
     score: float
-    why: str
+    reason: str
     prediction: str | None = None
     confidence: float | None = None
     label: str | None = None
@@ -136,22 +136,22 @@ class Ledger:
                 self._lock = None
                 connection.invalidate()  # ends the session, and so the lock
 
-    def fact(self, name: str) -> str | None:
+    def metadata(self, name: str) -> str | None:
         """A named fact of the run."""
         with self._transaction() as connection:
-            value: str | None = connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == name))
+            value: str | None = connection.scalar(sa.select(RUN_METADATA.c.value).where(RUN_METADATA.c.name == name))
         return value
 
-    def record_fact(self, name: str, value: str) -> None:
+    def set_metadata(self, name: str, value: str) -> None:
         """Write a fact once."""
         with self._transaction() as connection:
-            connection.execute(FACTS.insert().values(name=name, value=value))
+            connection.execute(RUN_METADATA.insert().values(name=name, value=value))
 
     def steps(self) -> list[Step]:
         """All committed steps, in order of commit."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(STEPS).order_by(STEPS.c.number)).mappings().all()
-        return [Step(**{**row, "figures": json.loads(row["figures"])}) for row in rows]
+        return [Step(**{**row, "metrics": json.loads(row["metrics"])}) for row in rows]
 
     def queried(self, round: int | None = None) -> list[Queried]:
         """Queried items with their labels so far, by round and rank."""
@@ -168,8 +168,8 @@ class Ledger:
     def unreadable(self) -> dict[str, str]:
         """Items that could not be used, ids ascending, and why."""
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(UNREADABLE.c.id, UNREADABLE.c.why)).all()
-        return dict(sorted((str(item), str(why)) for item, why in rows))
+            rows = connection.execute(sa.select(UNREADABLE.c.id, UNREADABLE.c.reason)).all()
+        return dict(sorted((str(item), str(reason)) for item, reason in rows))
 
     def commit(
         self,
@@ -177,7 +177,7 @@ class Ledger:
         step: str,
         *,
         seconds: float,
-        figures: Mapping[str, Any],
+        metrics: Mapping[str, Any],
         artefact: str | None = None,
         queried: Iterable[Queried] = (),
         labels: Mapping[str, str] | None = None,
@@ -197,7 +197,7 @@ class Ledger:
                     seconds=seconds,
                     finished=now,
                     artefact=artefact,
-                    figures=json.dumps(dict(figures)),
+                    metrics=json.dumps(dict(metrics)),
                 )
             )
             items = [{key: value for key, value in vars(item).items() if key != "label"} for item in queried]
@@ -206,8 +206,8 @@ class Ledger:
             self._insert_labels(connection, labels or {}, corrections or {}, annotator, now)
             known = set(connection.scalars(sa.select(UNREADABLE.c.id)))
             new = [
-                {"id": item, "round": round, "why": why}
-                for item, why in sorted((unreadable or {}).items())
+                {"id": item, "round": round, "reason": reason}
+                for item, reason in sorted((unreadable or {}).items())
                 if item not in known
             ]
             if new:
@@ -243,7 +243,7 @@ class Ledger:
             rows = connection.execute(sa.select(CORRECTIONS).order_by(CORRECTIONS.c.id)).mappings().all()
         return {
             row["id"]: Corrected(
-                correction=Correction(**{key: tuple(json.loads(row[key])) for key in SAID}),
+                correction=Correction(**{key: tuple(json.loads(row[key])) for key in CORRECTION_KINDS}),
                 shown=row["shown"],
                 annotator=row["annotator"],
                 at=row["at"],
@@ -299,7 +299,7 @@ class Ledger:
             ).all()
         )
         said = [
-            {key: json.dumps(getattr(correction, key)) for key in SAID}
+            {key: json.dumps(getattr(correction, key)) for key in CORRECTION_KINDS}
             | {"id": item, "shown": shown.get(item), "annotator": annotator, "at": now}
             for item, correction in corrections.items()
             if correction and item in labels
@@ -310,9 +310,10 @@ class Ledger:
     @staticmethod
     def _version(connection: sa.Connection) -> int:
         """Of the database's tables; 0: there are none."""
-        if not sa.inspect(connection).has_table("facts"):
+        names = [name for name in ("metadata", "facts") if sa.inspect(connection).has_table(name)]  # facts: before 5
+        if not names:
             return 0
-        return int(connection.scalar(sa.select(FACTS.c.value).where(FACTS.c.name == "schema")) or 0)
+        return int(connection.scalar(sa.text(f"SELECT value FROM {names[0]} WHERE name = 'schema'")) or 0)
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Create the tables, or bring older ones up to date."""
@@ -320,15 +321,17 @@ class Ledger:
         if found > SCHEMA_VERSION:
             raise RunError(f"the ledger has schema {found}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it")
         if not found:
-            METADATA.create_all(connection)
-            connection.execute(FACTS.insert().values(name="schema", value=str(SCHEMA_VERSION)))
+            TABLES.create_all(connection)
+            connection.execute(RUN_METADATA.insert().values(name="schema", value=str(SCHEMA_VERSION)))
             return
         for version in range(found, SCHEMA_VERSION):
             for statement in MIGRATIONS[version]:
                 connection.execute(sa.text(statement))
-        METADATA.create_all(connection)
+        TABLES.create_all(connection)
         protect(connection)
-        connection.execute(FACTS.update().where(FACTS.c.name == "schema").values(value=str(SCHEMA_VERSION)))
+        connection.execute(
+            RUN_METADATA.update().where(RUN_METADATA.c.name == "schema").values(value=str(SCHEMA_VERSION))
+        )
 
     @contextmanager
     def _transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
@@ -344,15 +347,15 @@ class Ledger:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))"))
                 yield connection
         except sa.exc.OperationalError as error:
-            why, where = str(error.orig).strip(), self._where
-            if "is full" in why or "No space left" in why:
+            reason, where = str(error.orig).strip(), self._where
+            if "is full" in reason or "No space left" in reason:
                 raise ResourceError(
                     f"no space is left for the ledger {where}; nothing was written. Free some, and run again: what "
                     "was committed before is kept"
                 ) from error
             if self._engine.dialect.name == "sqlite":
                 raise
-            raise ResourceError(f"the ledger {where} cannot be reached, or ended the connection: {why}") from error
+            raise ResourceError(f"the ledger {where} cannot be reached, or ended the connection: {reason}") from error
 
 
 def _durable(connection: Any, _record: object) -> None:

@@ -5,35 +5,37 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
 
-SCHEMA_VERSION = 4
-METADATA = MetaData()
-FACTS = Table("facts", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+SCHEMA_VERSION = 5
+TABLES = MetaData()
+RUN_METADATA = Table(
+    "metadata", TABLES, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
 STEPS = Table(
     "steps",
-    METADATA,
+    TABLES,
     Column("round", Integer, primary_key=True),
     Column("step", String(16), primary_key=True),
     Column("number", Integer, nullable=False, server_default="0"),  # order of commit; clocks jump
     Column("seconds", Float, nullable=False),
     Column("finished", Float, nullable=False),  # seconds since 1970
     Column("artefact", Text),  # relative to the run directory
-    Column("figures", Text, nullable=False),  # JSON
+    Column("metrics", Text, nullable=False),  # JSON
 )
 QUERIES = Table(
     "queries",
-    METADATA,
+    TABLES,
     Column("id", Text, primary_key=True),  # an item is queried once
     Column("round", Integer, nullable=False, index=True),
     Column("rank", Integer, nullable=False),
     Column("row", BigInteger, nullable=False),
     Column("score", Float, nullable=False),
-    Column("why", Text, nullable=False),  # the strategy that chose it
+    Column("reason", Text, nullable=False),  # the strategy that chose it
     Column("prediction", Text),
     Column("confidence", Float),
 )
 LABELS = Table(
     "labels",
-    METADATA,
+    TABLES,
     Column("id", Text, sa.ForeignKey("queries.id"), primary_key=True),
     Column("label", Text, nullable=False),
     Column("annotator", Text, nullable=False),
@@ -41,7 +43,7 @@ LABELS = Table(
 )
 CORRECTIONS = Table(
     "corrections",
-    METADATA,
+    TABLES,
     Column("id", Text, sa.ForeignKey("labels.id"), primary_key=True),
     Column("wrong", Text, nullable=False),  # JSON lists of components
     Column("missed", Text, nullable=False),
@@ -52,10 +54,10 @@ CORRECTIONS = Table(
 )
 UNREADABLE = Table(
     "unreadable",
-    METADATA,
+    TABLES,
     Column("id", Text, primary_key=True),
     Column("round", Integer),
-    Column("why", Text, nullable=False, server_default="cannot be read"),
+    Column("reason", Text, nullable=False, server_default="cannot be read"),
 )
 
 
@@ -94,6 +96,12 @@ MIGRATIONS = {  # from a version to the next
     ],
     2: [],  # the table of corrections, which is created where it is missing
     3: [],  # triggers against replacement, by `protect`
+    4: [  # the names of version 0.2
+        "ALTER TABLE facts RENAME TO metadata",
+        "ALTER TABLE steps RENAME COLUMN figures TO metrics",
+        "ALTER TABLE queries RENAME COLUMN why TO reason",
+        "ALTER TABLE unreadable RENAME COLUMN why TO reason",
+    ],
 }
 
 

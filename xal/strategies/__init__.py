@@ -2,28 +2,39 @@
 
 from xal.strategies import (
     alex,
+    candidates,
     density_weighted,
     diverse,
-    ebano,
+    ebano_augment,
+    ebano_uncertainty,
     entropy,
     explanation_disagreement,
+    fallback,
     least_confidence,
     margin,
+    npir_gap,
     random,
     schedule,
+    threshold,
 )
-from xal.strategies.strategy import Strategy
+from xal.strategies.strategy import Strategy, Wrapper
 
 __all__ = [
     "Strategy",
+    "Wrapper",
     "alex",
+    "candidates",
     "density_weighted",
     "diverse",
-    "ebano",
+    "ebano_augment",
+    "ebano_uncertainty",
     "entropy",
     "explanation_disagreement",
+    "fallback",
     "least_confidence",
     "margin",
+    "npir_gap",
     "random",
     "schedule",
+    "threshold",
 ]

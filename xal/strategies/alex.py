@@ -23,10 +23,13 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import sparse
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.errors import XalError
-from xal.strategies.strategy import Scores, Strategy, probabilities_of
-from xal.types import Evidence, Explanations, Labelled, Matrix
+from xal.strategies.candidates import narrowed
+from xal.strategies.entropy import Entropy
+from xal.strategies.least_confidence import LeastConfidence
+from xal.strategies.strategy import Passes, Scores, Strategy, Summary
+from xal.types import Evidence, Explanations, Labelled, Matrix, Query
 
 EPS = 1e-8
 
@@ -40,10 +43,9 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Alex(Strategy, name="alex"):
-    """Query what is explained differently from what is labelled."""
+    """Query items whose explanations differ from those of the labelled ones."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
-    prefilter_needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
     prepare_needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
     learns_from_labelled: ClassVar[bool] = True
 
@@ -54,18 +56,18 @@ class Alex(Strategy, name="alex"):
     divergence: Literal["kl", "cosine"] = "kl"
     """Between explanations."""
 
-    def survivors(self, budget: int) -> int:
-        """k a queried item."""
-        return self.candidates * budget
+    def parts(self) -> tuple[Strategy, ...]:
+        """Itself, and what chooses the candidates."""
+        return self, self._chooser()
 
-    def prefilter(self, evidence: Evidence, chance: Chance) -> Scores:
-        """(b,) 1 - the largest probability, or entropy in nats."""
-        probabilities = np.asarray(probabilities_of(evidence), np.float64)
-        if self.uncertainty == "least_confidence":
-            return np.asarray(1 - probabilities.max(axis=1))
-        return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1))
+    def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
+        """Of k candidates a queried item."""
+        return super().query(narrowed(passes, self._chooser(), self.candidates * budget, rng), budget, rng)
 
-    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> Mean:
+    def _chooser(self) -> Strategy:
+        return LeastConfidence() if self.uncertainty == "least_confidence" else Entropy()
+
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None) -> Mean:
         """m of the labelled items."""
         if labelled is None or labelled.evidence.explanations is None or not len(labelled.evidence):
             raise XalError("alex compares with explanations of labelled items, and none can be explained; label some")
@@ -79,7 +81,7 @@ class Alex(Strategy, name="alex"):
         m /= len(rest)
         return Mean(m, float(m.sum()))
 
-    def score(self, evidence: Evidence, state: Mean, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Mean, rng: HashRng) -> Scores:
         """(b,) mean divergence from the labelled items."""
         if evidence.explanations is None:
             raise TypeError("this evidence holds no explanations: list them in the strategy's `needs`")

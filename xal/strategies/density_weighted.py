@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.errors import XalError
-from xal.strategies.strategy import Scores, Strategy, embeddings_of
+from xal.strategies.strategy import Scores, Strategy, Summary, embeddings_of
 from xal.types import Evidence, Labelled
 
 Floats = npt.NDArray[np.float64]
@@ -45,11 +45,11 @@ class DensityWeighted(Strategy, name="density_weighted"):
     sample: Annotated[int, Field(ge=1)] = 4096
     """Pool items that are clustered; Faiss takes 256 a cluster of them."""
 
-    def sample_size(self, budget: int) -> int:
-        """As configured."""
+    def n_sample(self, budget: int) -> int:
+        """`sample`."""
         return self.sample
 
-    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> Described:
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None) -> Described:
         """Centres of the sample, and the labelled items seen from them."""
         import faiss
         from threadpoolctl import threadpool_limits
@@ -64,7 +64,7 @@ class DensityWeighted(Strategy, name="density_weighted"):
         centres = np.asarray(kmeans.centroids, np.float64)
         return Described(centres, _distances(embeddings_of(labelled.evidence), centres))
 
-    def score(self, evidence: Evidence, state: Described, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Described, rng: HashRng) -> Scores:
         """(b,) distance from the nearest labelled item."""
         return np.asarray(_distances(_distances(embeddings_of(evidence), state.centres), state.labelled).min(axis=1))
 

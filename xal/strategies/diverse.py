@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.errors import XalError
-from xal.strategies.strategy import Scores, Strategy, embeddings_of
+from xal.strategies.strategy import Scores, Strategy, Summary, embeddings_of
 from xal.types import Evidence, Floats, Labelled
 
 
@@ -30,11 +30,13 @@ class Diverse(Strategy, name="diverse"):
     sample: Annotated[int, Field(ge=1)] = 4096
     """Pool items that are clustered."""
 
-    def sample_size(self, budget: int) -> int:
-        """As configured."""
+    def n_sample(self, budget: int) -> int:
+        """`sample`."""
         return self.sample
 
-    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> tuple[Floats, Floats]:
+    def prepare(
+        self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None
+    ) -> tuple[Floats, Floats]:
         """((k, d) centres, (k,) items of the sample in each)."""
         from sklearn.cluster import KMeans  # two seconds, which only who clusters should wait
         from threadpoolctl import threadpool_limits
@@ -47,11 +49,11 @@ class Diverse(Strategy, name="diverse"):
         counts = np.bincount(fitted.labels_, minlength=fitted.n_clusters)
         return fitted.cluster_centers_.astype(np.float32), np.maximum(counts, 1).astype(np.float64)
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) log(u) / w, below 0."""
         centres, counts = state
         embeddings = np.asarray(embeddings_of(evidence), np.float32)
         nearest = (np.einsum("kd,kd->k", centres, centres) - 2 * embeddings @ centres.T).argmin(axis=1)
-        draws = np.maximum(chance.uniform(evidence.ids), np.finfo(np.float64).tiny)
+        draws = np.maximum(rng.uniform(evidence.ids), np.finfo(np.float64).tiny)
         scores: Scores = np.log(draws) * counts[nearest]
         return scores

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies.strategy import Scores, Strategy, probabilities_of
 from xal.types import Evidence
 
@@ -14,7 +14,7 @@ from xal.types import Evidence
 class Entropy(Strategy, name="entropy"):
     """Query the items of highest predictive entropy."""
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) entropies in nats; 0 log 0 = 0."""
         probabilities = np.asarray(probabilities_of(evidence), np.float64)
         logs = np.maximum(probabilities, np.finfo(np.float64).tiny)

@@ -29,9 +29,9 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import sparse
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.errors import XalError
-from xal.strategies.strategy import Scores, Strategy
+from xal.strategies.strategy import Scores, Strategy, Summary
 from xal.types import Evidence, Explanations, Labelled, Labels, Matrix
 
 
@@ -55,7 +55,7 @@ class Retrieval:
 class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
     """Query by W, from the explanations of a random sample, or of labelled items."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"represented"})
+    needs: ClassVar[frozenset[str]] = frozenset({"interpretable_input"})
     spaces: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     of: Literal["sample", "mispredicted", "labels"] = "sample"
@@ -74,11 +74,11 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
         """Only the extensions do."""
         return self.of != "sample"
 
-    def sample_size(self, budget: int) -> int:
+    def n_sample(self, budget: int) -> int:
         """B_E."""
         return (self.sample or max(budget, 2)) if self.of == "sample" else 0
 
-    def prepare(self, labelled: Labelled | None, sample: Evidence | None) -> Retrieval:
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None) -> Retrieval:
         """v."""
         if self.of == "sample":
             if sample is None or sample.explanations is None:
@@ -96,18 +96,18 @@ class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
         alike = _rowwise(_z(predicted, x), _z(true, x))
         return retrieval(x, np.where(predicted.explained_class != labelled.labels, alike, 0.0), scale)
 
-    def score(self, evidence: Evidence, state: Retrieval, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Retrieval, rng: HashRng) -> Scores:
         """(b,) W; at random where v is 0, as when no labelled item is mispredicted, or all are of one class."""
-        represented = evidence.represented
-        if represented is None:
-            raise TypeError("this evidence is not represented in the explanation space: list it in `needs`")
-        if represented.shape[1] != state.width:
-            raise XalError(f"items of {represented.shape[1]} features cannot be compared with {state.width}")
+        interpretable_input = evidence.interpretable_input
+        if interpretable_input is None:
+            raise TypeError("this evidence is not interpretable_input in the explanation space: list it in `needs`")
+        if interpretable_input.shape[1] != state.width:
+            raise XalError(f"items of {interpretable_input.shape[1]} features cannot be compared with {state.width}")
         if not len(state.columns):
-            return chance.uniform(evidence.ids)
-        if isinstance(represented, np.ndarray):  # BLAS would round otherwise in batches of another size
-            return np.asarray(np.einsum("bf,f->b", represented.astype(np.float64), state.dense))
-        return np.asarray(represented @ state.dense, np.float64)
+            return rng.uniform(evidence.ids)
+        if isinstance(interpretable_input, np.ndarray):  # BLAS would round otherwise in batches of another size
+            return np.asarray(np.einsum("bf,f->b", interpretable_input.astype(np.float64), state.dense))
+        return np.asarray(interpretable_input @ state.dense, np.float64)
 
 
 def disagreement(z: Matrix, classes: Labels) -> npt.NDArray[np.float64]:
@@ -121,19 +121,19 @@ def disagreement(z: Matrix, classes: Labels) -> npt.NDArray[np.float64]:
 
 
 def retrieval(
-    represented: Matrix, weights: npt.NDArray[np.float64], scale: npt.NDArray[np.float64] | float = 1.0
+    interpretable_input: Matrix, weights: npt.NDArray[np.float64], scale: npt.NDArray[np.float64] | float = 1.0
 ) -> Retrieval:
     """v = sum_i C_i x'_i, for items that are given in units of 1 / scale."""
-    v = np.asarray(sparse.csr_array(represented).T @ weights, np.float64) / scale
+    v = np.asarray(sparse.csr_array(interpretable_input).T @ weights, np.float64) / scale
     columns = np.flatnonzero(v)
     return Retrieval(columns, v[columns], len(v))
 
 
 def _comparable(explanations: Explanations) -> tuple[Explanations, Matrix, npt.NDArray[np.float64] | float]:
     """(the explanations, x', scale): words and patches as they are, the columns of a table standardised."""
-    if explanations.own is not None:
+    if explanations.per_item:
         raise XalError("every image has features of its own, so items cannot be compared; choose another explainer")
-    x = explanations.represented
+    x = explanations.interpretable_input
     if explanations.segments is not None or not isinstance(x, np.ndarray):
         return explanations, x, 1.0
     centred = x - x.mean(axis=0)

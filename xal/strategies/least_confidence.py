@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies.strategy import Scores, Strategy, probabilities_of
 from xal.types import Evidence
 
@@ -14,7 +14,7 @@ from xal.types import Evidence
 class LeastConfidence(Strategy, name="least_confidence"):
     """Query the items whose predicted class has the lowest probability."""
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) 1 - the largest probability."""
         scores: Scores = 1.0 - probabilities_of(evidence).max(axis=1).astype(np.float64)
         return scores

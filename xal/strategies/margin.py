@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies.strategy import Scores, Strategy, probabilities_of
 from xal.types import Evidence
 
@@ -14,7 +14,7 @@ from xal.types import Evidence
 class Margin(Strategy, name="margin"):
     """Query the items whose two likeliest classes are closest."""
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) minus the margin."""
         top = np.partition(probabilities_of(evidence), -2, axis=1)[:, -2:].astype(np.float64)
         margins: Scores = top[:, 0] - top[:, 1]

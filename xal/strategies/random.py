@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xal.chance import Chance
+from xal.core.rng import HashRng
 from xal.strategies.strategy import Scores, Strategy
 from xal.types import Evidence
 
@@ -14,6 +14,6 @@ class Random(Strategy, name="random"):
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def score(self, evidence: Evidence, state: Any, chance: Chance) -> Scores:
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) uniform draws in [0, 1)."""
-        return chance.uniform(evidence.ids)
+        return rng.uniform(evidence.ids)

@@ -9,15 +9,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xal.data.demo import demo_pool
 from xal.data.images import decode
+from xal.datasets.demo import demo_pool
 from xal.engine import RayEngine, Serial
-from xal.engine.query import Coordinator
-from xal.engine.work import ModelRef, threads
+from xal.engine.coordinator import Coordinator
+from xal.engine.tasks import ModelRef
+from xal.engine.worker import threads
 from xal.explainers.ebano import Ebano
-from xal.models import Network
-from xal.models.convnet import Convnet
-from xal.models.training import Examples, TrainSettings, fit
+from xal.models import TorchClassifier
+from xal.models.torch.convnet import Convnet
+from xal.models.torch.training import fit
+from xal.models.train_settings import TrainSettings
+from xal.models.training_data import Examples
 from xal.types import Explanations
 
 ROWS = np.arange(0, 8000, 8)
@@ -38,14 +41,14 @@ def images() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def network(images: Tensor) -> Network:
+def classifier(images: Tensor) -> TorchClassifier:
     pool, model = demo_pool(), Convnet()
     labels = torch.tensor([pool.classes.index(label) for label in pool.read(ROWS, ["label"])["label"].to_pylist()])
     everything = Examples(images=images, labels=labels)
     nothing = Examples(images=images[:0], labels=labels[:0])
     module = model.create((1, 28, 28), 10, seed=0)
     fit(model, module, everything, nothing, TrainSettings(epochs=5), seed=0)
-    return Network(model, module)
+    return TorchClassifier(model, module)
 
 
 def compared(one: Explanations, other: Explanations) -> tuple[int, float, float, float]:
@@ -53,7 +56,7 @@ def compared(one: Explanations, other: Explanations) -> tuple[int, float, float,
 
     nPIRP compares A with B. Where a feature changes no probability (weak: |nPIR| < 0.01) both are close to rounding.
     """
-    same = (one.k == other.k) & (one.segments == other.segments).all((1, 2))
+    same = (one.n_features == other.n_features) & (one.segments == other.segments).all((1, 2))
     npir, npirp = (np.abs(getattr(one, name)[same] - getattr(other, name)[same]) for name in ("npir", "npirp"))
     weak = np.abs(one.npir[same]) < 0.01
     return (
@@ -65,17 +68,17 @@ def compared(one: Explanations, other: Explanations) -> tuple[int, float, float,
 
 
 @pytest.fixture(scope="module")
-def usual(images: Tensor, network: Network) -> Explanations:
-    return Ebano().explain(network, images)
+def usual(images: Tensor, classifier: TorchClassifier) -> Explanations:
+    return Ebano().explain(classifier, images)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 37, 1000])
 def test_micro_batches(
-    images: Tensor, network: Network, usual: Explanations, micro_batch: int, capsys: pytest.CaptureFixture[str]
+    images: Tensor, classifier: TorchClassifier, usual: Explanations, micro_batch: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Ebano().check(usual)
-    assert (usual.npir[np.arange(1000), usual.strongest] > 0.05).mean() > 0.3  # the network reacts
-    moved, npir, npirp, weak = compared(usual, Ebano(micro_batch=micro_batch).explain(network, images))
+    assert (usual.npir[np.arange(1000), usual.top_feature] > 0.05).mean() > 0.3  # the network reacts
+    moved, npir, npirp, weak = compared(usual, Ebano(micro_batch=micro_batch).explain(classifier, images))
     with capsys.disabled():
         print(
             f"\nmicro-batches of {micro_batch}: {moved} of 1000 images have other masks; nPIR differs by {npir:.1e}, "
@@ -88,8 +91,8 @@ def test_micro_batches(
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_session")
-def test_engines_batches_and_actors(network: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_file(network.module.state_dict(), tmp_path / "model.safetensors")
+def test_engines_batches_and_actors(classifier: TorchClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(classifier.module.state_dict(), tmp_path / "model.safetensors")
     ref = ModelRef(model=Convnet(), weights=tmp_path / "model.safetensors", version="1", shape=(1, 28, 28), classes=10)
     found = {}
     for name, engine in {

@@ -18,7 +18,7 @@ from xal.errors import NumericalError, ResourceError, XalError
 from xal.explainers.ebano import Ebano, EbanoExpress, blur, default_sigma, keep_only
 from xal.explainers.ebano.backends import cluster
 from xal.explainers.ebano.indices import relation
-from xal.explainers.explainer import Explainer, Network
+from xal.explainers.explainer import Explainer, TorchClassifier
 from xal.types import Explanations
 
 
@@ -58,35 +58,35 @@ def pictures(count: int, channels: int = 3, size: tuple[int, int] = (32, 28), se
 
 def test_it_is_registered_and_a_network_is_one() -> None:
     assert Explainer.named("ebano") is Ebano
-    assert isinstance(Small(), Network)
+    assert isinstance(Small(), TorchClassifier)
 
 
 @pytest.mark.parametrize("reduction", ["svd", "pca"])
 def test_invariant_shapes_and_count_of_forwards(reduction: str) -> None:
-    network, explainer = Small(), Ebano(reduction=reduction, micro_batch=4)  # type: ignore[arg-type]
-    got = explainer.explain(network, pictures(6))
+    classifier, explainer = Small(), Ebano(reduction=reduction, micro_batch=4)  # type: ignore[arg-type]
+    got = explainer.explain(classifier, pictures(6))
     explainer.check(got)
     assert got.segments.shape == (6, 32, 28) and got.segments.dtype == np.uint8
     assert got.npir.shape == got.npirp.shape == (6, 5)
-    assert np.array_equal((~np.isnan(got.npir)).sum(1), got.k)
-    assert network.forwards[0] == 4 and max(network.forwards) <= 4
-    assert sum(network.forwards) == 6 * (1 + 2 + 3 + 4 + 5)
+    assert np.array_equal((~np.isnan(got.npir)).sum(1), got.n_features)
+    assert classifier.forwards[0] == 4 and max(classifier.forwards) <= 4
+    assert sum(classifier.forwards) == 6 * (1 + 2 + 3 + 4 + 5)
     assert np.nanmax(np.abs(got.npir)) > 0.01  # the network reacts, else these tests show nothing
 
 
 def test_indices_are_those_of_the_masks() -> None:
     """Recompute every nPIR image by image from the segments alone."""
-    network, images = Small(), pictures(4)
-    got = Ebano(blur=2.0).explain(network, images)
+    classifier, images = Small(), pictures(4)
+    got = Ebano(blur=2.0).explain(classifier, images)
     blurred = blur(images, 2.0)
     with torch.inference_mode():
-        original = network.probabilities(images.float())
+        original = classifier.probabilities(images.float())
         assert np.array_equal(got.explained_class, original.argmax(1).numpy())
         for i, f in itertools.product(range(4), range(5)):
-            if f < got.k[i]:
+            if f < got.n_features[i]:
                 mask = torch.from_numpy(got.segments[i] == f)
                 image = images[i].float() * ~mask + blurred[i] * mask
-                t = network.probabilities(image[None])[0, got.explained_class[i]]
+                t = classifier.probabilities(image[None])[0, got.explained_class[i]]
                 o = original[i, got.explained_class[i]]
                 expected = float(relation(o, t))
                 assert got.npir[i, f] == pytest.approx(expected, abs=1e-5)
@@ -95,37 +95,37 @@ def test_indices_are_those_of_the_masks() -> None:
 
 def test_the_most_informative_k_is_kept() -> None:
     """Against a run for each k alone; ties would go to the smallest."""
-    network, images = Small(), pictures(6)
-    alone = [Ebano(k_min=k, k_max=k).explain(network, images) for k in (2, 3, 4)]
+    classifier, images = Small(), pictures(6)
+    alone = [Ebano(k_min=k, k_max=k).explain(classifier, images) for k in (2, 3, 4)]
     spreads = np.stack([np.ptp(part.npir, axis=1) for part in alone])
-    got = Ebano(k_max=4).explain(network, images)
-    assert np.array_equal(got.k, 2 + spreads.argmax(0))
-    assert len(set(got.k.tolist())) > 1
-    for i, k in enumerate(got.k):
+    got = Ebano(k_max=4).explain(classifier, images)
+    assert np.array_equal(got.n_features, 2 + spreads.argmax(0))
+    assert len(set(got.n_features.tolist())) > 1
+    for i, k in enumerate(got.n_features):
         assert np.array_equal(got.segments[i], alone[k - 2].segments[i])
 
 
 @pytest.mark.parametrize("stride", [1, 3])
 def test_batch_and_single_agree(stride: int) -> None:
-    network, images = Small(), pictures(5)
+    classifier, images = Small(), pictures(5)
     explainer = Ebano(stride=stride)
-    together = explainer.explain(network, images)
-    alone = Explanations.concatenate([explainer.explain(network, images[i : i + 1]) for i in range(5)])
+    together = explainer.explain(classifier, images)
+    alone = Explanations.concatenate([explainer.explain(classifier, images[i : i + 1]) for i in range(5)])
     assert np.array_equal(together.segments, alone.segments)
-    assert np.array_equal(together.k, alone.k)
+    assert np.array_equal(together.n_features, alone.n_features)
     np.testing.assert_allclose(together.npir, alone.npir, atol=1e-4)
-    again = explainer.explain(network, images)
+    again = explainer.explain(classifier, images)
     assert np.array_equal(together.npir, again.npir, equal_nan=True)
     assert np.array_equal(together.npirp, again.npirp, equal_nan=True)
 
 
 def test_a_given_class_is_explained() -> None:
-    network, images = Small(), pictures(3)
-    predicted = Ebano().explain(network, images)
-    same = Ebano().explain(network, images, torch.from_numpy(predicted.explained_class))
+    classifier, images = Small(), pictures(3)
+    predicted = Ebano().explain(classifier, images)
+    same = Ebano().explain(classifier, images, torch.from_numpy(predicted.explained_class))
     assert np.array_equal(predicted.npir, same.npir, equal_nan=True)
     other = (predicted.explained_class + 1) % 5
-    given = Ebano().explain(network, images, torch.from_numpy(other))
+    given = Ebano().explain(classifier, images, torch.from_numpy(other))
     Ebano().check(given)
     assert np.array_equal(given.explained_class, other)
     assert (given.probability < predicted.probability).all()
@@ -133,8 +133,8 @@ def test_a_given_class_is_explained() -> None:
 
 
 def test_variant_of_the_other_classes() -> None:
-    network, images = Small(), pictures(3)
-    absolute, positive = (Ebano(k_max=2, other_classes=v).explain(network, images) for v in ("absolute", "positive"))
+    classifier, images = Small(), pictures(3)
+    absolute, positive = (Ebano(k_max=2, other_classes=v).explain(classifier, images) for v in ("absolute", "positive"))
     assert np.array_equal(absolute.npir, positive.npir)
     assert (absolute.npirp <= positive.npirp).all() and (absolute.npirp < positive.npirp).any()
 
@@ -159,8 +159,8 @@ def test_unusual_images_and_options(channels: int, size: tuple[int, int], option
 
 
 def test_the_layers_matter() -> None:
-    network, images = Small(), pictures(3)
-    last, named, first = (Ebano(layers=layers).explain(network, images) for layers in (1, ("4",), ("0",)))
+    classifier, images = Small(), pictures(3)
+    last, named, first = (Ebano(layers=layers).explain(classifier, images) for layers in (1, ("4",), ("0",)))
     assert np.array_equal(last.segments, named.segments)
     assert not np.array_equal(last.segments, first.segments)
 
@@ -176,10 +176,10 @@ def test_a_flat_image_has_empty_features_of_index_zero() -> None:
         def conv_layers(self) -> Sequence[str]:
             return ["0"]
 
-    network = Pointwise()
-    got = Ebano(reduction="pca").explain(network, torch.full((2, 3, 16, 16), 90, dtype=torch.uint8))
+    classifier = Pointwise()
+    got = Ebano(reduction="pca").explain(classifier, torch.full((2, 3, 16, 16), 90, dtype=torch.uint8))
     Ebano().check(got)
-    assert sum(network.forwards) == 2 + 2 * 4  # the image, and one feature for each of four k
+    assert sum(classifier.forwards) == 2 + 2 * 4  # the image, and one feature for each of four k
     assert (got.segments == got.segments[:, :1, :1]).all()
     empty = (np.arange(5) != got.segments[:, :1, 0]) & ~np.isnan(got.npir)
     assert empty.any(1).all() and not got.npir[empty].any() and not got.npirp[empty].any()
@@ -188,9 +188,9 @@ def test_a_flat_image_has_empty_features_of_index_zero() -> None:
 
 def test_express_takes_log2_of_the_layers_and_the_other_settings() -> None:
     """floor(log2 of three layers) = 1 layer, PCA, scikit-learn, max(0, w_c)."""
-    network, images = Small(), pictures(2, size=(12, 10))
+    classifier, images = Small(), pictures(2, size=(12, 10))
     express = EbanoExpress(components=4, restarts=2)
-    got = express.explain(network, images)
+    got = express.explain(classifier, images)
     express.check(got)
     assert Explainer.named("ebano_express") is EbanoExpress and express.backend == "sklearn"
     same = Ebano(
@@ -203,9 +203,9 @@ def test_express_takes_log2_of_the_layers_and_the_other_settings() -> None:
         stride=1,
         other_classes="positive",
     )
-    again = same.explain(network, images)
+    again = same.explain(classifier, images)
     assert np.array_equal(got.segments, again.segments) and np.array_equal(got.npirp, again.npirp, equal_nan=True)
-    assert express.explain(network, images, torch.tensor([0, 1])).explained_class.tolist() == [0, 1]
+    assert express.explain(classifier, images, torch.tensor([0, 1])).explained_class.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("backend", "package"), [("faiss", "faiss"), ("sklearn", "sklearn.cluster")])
@@ -218,10 +218,10 @@ def test_a_back_end_that_is_not_installed_is_named(backend: str, package: str, m
 @pytest.mark.parametrize("backend", ["faiss", "sklearn"])
 def test_the_outside_back_ends_explain(backend: str) -> None:
     explainer = Ebano(backend=backend, restarts=2, iterations=20)  # type: ignore[arg-type]
-    network, images = Small(), pictures(3)
-    got = explainer.explain(network, images)
+    classifier, images = Small(), pictures(3)
+    got = explainer.explain(classifier, images)
     explainer.check(got)
-    assert np.array_equal(got.segments, explainer.explain(network, images).segments)
+    assert np.array_equal(got.segments, explainer.explain(classifier, images).segments)
 
 
 def test_the_grid_is_64_wide_at_most_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,19 +242,19 @@ def test_ties_go_to_the_smallest_k() -> None:
         def probabilities(self, images: Tensor) -> Tensor:
             return super().probabilities(images) * 0 + 0.2
 
-    assert Ebano().explain(Deaf(), pictures(2)).k.tolist() == [2, 2]
+    assert Ebano().explain(Deaf(), pictures(2)).n_features.tolist() == [2, 2]
 
 
 def test_hooks_are_removed_even_after_an_error_and_the_mode_is_kept() -> None:
-    network = Small()
-    network.module[-1].register_forward_hook(fail := _fail_once())  # type: ignore[index]
+    classifier = Small()
+    classifier.module[-1].register_forward_hook(fail := _fail_once())  # type: ignore[index]
     with pytest.raises(RuntimeError, match="broken on purpose"):
-        Ebano().explain(network, pictures(1))
-    convolutions = [network.module.get_submodule(name) for name in network.conv_layers()]
+        Ebano().explain(classifier, pictures(1))
+    convolutions = [classifier.module.get_submodule(name) for name in classifier.conv_layers()]
     assert fail.failed and not any(layer._forward_hooks for layer in convolutions)
-    network.module.train()
-    Ebano().explain(network, pictures(1))
-    assert network.module.training and not any(layer._forward_hooks for layer in convolutions)
+    classifier.module.train()
+    Ebano().explain(classifier, pictures(1))
+    assert classifier.module.training and not any(layer._forward_hooks for layer in convolutions)
 
 
 class _fail_once:
@@ -289,24 +289,24 @@ def test_logits_are_refused() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    network, images = Small(), pictures(2)
+    classifier, images = Small(), pictures(2)
     with pytest.raises(XalError, match="at least k_min = 6, got 5"):
         Ebano(k_min=6)
     for layers in (0, -1, ()):
         with pytest.raises(XalError, match="at least one layer"):
             Ebano(layers=layers)
     with pytest.raises(XalError, match="'5'"):
-        Ebano(layers=("5",)).explain(network, images)
+        Ebano(layers=("5",)).explain(classifier, images)
     with pytest.raises((XalError, TypeCheckError), match="shape|Shaped"):  # the latter where shapes are checked
-        Ebano().explain(network, images[0])
+        Ebano().explain(classifier, images[0])
     with pytest.raises(XalError, match="shape"):
-        Ebano().explain(network, images[:0])
+        Ebano().explain(classifier, images[:0])
     with pytest.raises((XalError, TypeCheckError), match="expected 2 classes|'classes'"):
-        Ebano().explain(network, images, torch.tensor([0, 1, 2]))
+        Ebano().explain(classifier, images, torch.tensor([0, 1, 2]))
     with pytest.raises(XalError, match=r"0..4, got 1 outside"):
-        Ebano().explain(network, images, torch.tensor([0, 5]))
+        Ebano().explain(classifier, images, torch.tensor([0, 5]))
     with pytest.raises(XalError, match="at least 0.1 pixels"):
-        Ebano(blur=0.0).explain(network, images)
+        Ebano(blur=0.0).explain(classifier, images)
 
 
 def test_check_finds_a_tampered_explanation() -> None:

@@ -67,11 +67,11 @@ def test_alone_or_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_restarts_that_agree_give_the_same_labels() -> None:
     """Well separated clusters: any seed finds them, and numbers them by their first point."""
-    corners, truth = torch.eye(4), torch.arange(80) % 4
-    points = corners[truth].T + torch.randn(3, 4, 80, generator=torch.Generator().manual_seed(0)) * 0.01
+    corners, relevance = torch.eye(4), torch.arange(80) % 4
+    points = corners[relevance].T + torch.randn(3, 4, 80, generator=torch.Generator().manual_seed(0)) * 0.01
     for seed in range(5):
         got = kmeans(points, [4], seed=seed)[0]
-        assert torch.equal(assign(points, got.centres), truth.expand(3, -1))
+        assert torch.equal(assign(points, got.centres), relevance.expand(3, -1))
         torch.testing.assert_close(got.centres, corners.expand(3, -1, -1), atol=0.02, rtol=0)
 
 

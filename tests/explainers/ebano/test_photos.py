@@ -15,31 +15,31 @@ from torch import Tensor
 from benchmarks.photos import load_photos, photo_network
 from xal.explainers.ebano import Ebano
 from xal.explainers.ebano.hypercolumns import captured, hypercolumns
-from xal.models import Network
+from xal.models import TorchClassifier
 
 
 @pytest.fixture(scope="module")
-def network(shared_data: Path) -> Network:
+def classifier(shared_data: Path) -> TorchClassifier:
     os.environ["XAL_DATA"] = str(shared_data)
     return photo_network()
 
 
-def test_the_weights_are_those_of_the_data_folder(network: Network) -> None:
+def test_the_weights_are_those_of_the_data_folder(classifier: TorchClassifier) -> None:
     """72.3% top-1 on all 300 photos (shared/data/README.md); 40 of them bound it loosely."""
     images, classes = load_photos(40)
     with torch.inference_mode():
-        predicted = torch.cat([network.probabilities(part).argmax(1) for part in images.split(8)])
+        predicted = torch.cat([classifier.probabilities(part).argmax(1) for part in images.split(8)])
     assert (predicted == classes).float().mean() > 0.55
 
 
 @pytest.mark.parametrize("photos", [8, pytest.param(20, marks=pytest.mark.slow)])
 def test_inertia_and_masks_are_those_of_scikit_learn(
-    network: Network, photos: int, capsys: pytest.CaptureFixture[str]
+    classifier: TorchClassifier, photos: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Inertia over all pixels at most 1% over scikit-learn's with 10 restarts, median; ARI beside it."""
     images, _ = load_photos(photos)
     engine = Ebano()
-    parts = [engine.segment(network, part) for part in images.split(8)]
+    parts = [engine.segment(classifier, part) for part in images.split(8)]
     columns = torch.cat([part.columns for part in parts]).flatten(2)
     segments = torch.cat([part.segments for part in parts], 1).flatten(2)
     lines = []
@@ -70,12 +70,12 @@ def inertia(points: Tensor, labels: Tensor, k: int) -> float:
 
 
 @pytest.mark.parametrize("reduction", ["svd", "pca"])
-def test_hypercolumns_of_a_photo_are_scikit_learns_on_all_rows(network: Network, reduction: str) -> None:
+def test_hypercolumns_of_a_photo_are_scikit_learns_on_all_rows(classifier: TorchClassifier, reduction: str) -> None:
     """Layers of two resolutions, a photo that is neither square nor of even size."""
     image = load_photos(1)[0][:, :, :75, :91].float()
     names = ["layer3.5.conv1", "layer4.2.conv1"]
-    with torch.inference_mode(), captured(network.module, names) as activations:
-        network.probabilities(image)
+    with torch.inference_mode(), captured(classifier.module, names) as activations:
+        classifier.probabilities(image)
     maps = [activations[name] for name in names]
     assert maps[0].shape[2:] != maps[1].shape[2:]
     got = hypercolumns(maps, (75, 91), 10, reduction)  # type: ignore[arg-type]
@@ -94,12 +94,12 @@ def test_hypercolumns_of_a_photo_are_scikit_learns_on_all_rows(network: Network,
     np.testing.assert_allclose(vectors * signs, expected, atol=1e-3)
 
 
-def test_a_batch_changes_no_photo(network: Network) -> None:
+def test_a_batch_changes_no_photo(classifier: TorchClassifier) -> None:
     """Clustered alone or among others; the network's own rounding does not matter here."""
     images, _ = load_photos(4)
     engine = Ebano()
-    together = engine.segment(network, images)
+    together = engine.segment(classifier, images)
     for number in range(4):
-        alone = engine.segment(network, images[number : number + 1])
+        alone = engine.segment(classifier, images[number : number + 1])
         same = (alone.segments[:, 0] == together.segments[:, number]).float().mean()
         assert same > 0.999

@@ -31,28 +31,29 @@ from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from xal import errors
-from xal.data.units import Block, Reader, Unit
+from xal.core.malloc import keep_freed_memory
+from xal.core.paths import remote
+from xal.data.sharding import Block, Reader, Shard
 from xal.engine.engine import Advance, Session, silent
-from xal.engine.ray.calls import Calls, Unread, columns_of, fetched, plain_errors, unread
-from xal.engine.ray.engine import RayEngine
+from xal.engine.ray.actor_pool import ActorPool, UnreadBlock, columns_of, fetched, plain_errors, unread_blocks
+from xal.engine.ray.settings import RaySettings
 from xal.engine.ray.training import RETRIES, WorkerGroupError, train
-from xal.engine.training import TrainJob
-from xal.engine.work import Partial, Work, Worker
+from xal.engine.tasks import ShardResult, ShardTask
+from xal.engine.training_job import TrainJob
+from xal.engine.worker import Worker
 from xal.errors import ResourceError, XalError
-from xal.models.memory import keep_freed_memory
-from xal.storage import remote
 
 S = TypeVar("S")
 FEW_BYTES = 16 * 2**20  # decoded, of items picked out of a pool
 TEXT_BYTES = 1024  # of a text, about
-IDS_HERE = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
+DRIVER_IDS = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
 
 
 class RaySession(Session):
     """Joins or starts Ray; keeps the scoring actors through all passes."""
 
-    def __init__(self, engine: RayEngine) -> None:
-        self.engine: RayEngine = engine
+    def __init__(self, engine: RaySettings) -> None:
+        self.engine: RaySettings = engine
         self._ours = not ray.is_initialized()
         if self._ours:
             _init(engine)
@@ -69,7 +70,7 @@ class RaySession(Session):
         self._actors: list[Any] = []
 
     @property
-    def lanes(self) -> int:
+    def slots(self) -> int:
         """The number of actors."""
         return self.engine.actors
 
@@ -84,35 +85,35 @@ class RaySession(Session):
             slots = min(slots, int(have.get("GPU", 0) // gpus))
         return max(1, min(slots, engine.parallel_runs or slots))
 
-    def execute(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+    def execute(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
         """Units in the order in which they finish."""
         if not plan:
             return
-        if work.without_model:
-            yield from self._execute_in_tasks(reader, work, plan)
+        if task.without_model:
+            yield from self._execute_in_tasks(reader, task, plan)
             return
         self.warm()
-        calls = Calls(self._actors, work)
-        for block in unread(reader, plan) if _few(reader, plan) else _blocks(reader, plan):
+        calls = ActorPool(self._actors, task)
+        for block in unread_blocks(reader, plan) if _few(reader, plan) else _blocks(reader, plan):
             yield from calls.give(block)
         yield from calls.finish()
 
-    def _execute_in_tasks(self, reader: Reader, work: Work, plan: list[Unit]) -> Iterator[Partial]:
+    def _execute_in_tasks(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
         """Where no model is asked: each unit by the task that reads it, or here where it is no work to hand out."""
-        if not work.needs and sum(unit.stop - unit.start for unit in plan) <= IDS_HERE:
+        if not task.needs and sum(shard.stop - shard.start for shard in plan) <= DRIVER_IDS:
             here = Worker("cpu", self.engine.threads)
-            yield from (here.run(work, reader(unit)) for unit in plan)
+            yield from (here.run(task, reader(shard)) for shard in plan)
             return
-        shared, threads = ray.put((reader, work, plan)), self.engine.threads
+        shared, threads = ray.put((reader, task, plan)), self.engine.threads
 
-        def score(index: int) -> Partial:
-            read, wanted, units = fetched(shared)
-            return Worker("cpu", threads).run(wanted, read(units[index]))
+        def score(index: int) -> ShardResult:
+            read, wanted, shards = fetched(shared)
+            return Worker("cpu", threads).run(wanted, read(shards[index]))
 
-        for _, partial in _in_tasks(score, range(len(plan)), int(ray.cluster_resources()["CPU"]), cpus=0.5):
-            if isinstance(partial, XalError):
-                raise partial
-            yield partial
+        for _, result in _in_tasks(score, range(len(plan)), int(ray.cluster_resources()["CPU"]), cpus=0.5):
+            if isinstance(result, XalError):
+                raise result
+            yield result
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
         """By Ray Train, in this process or on workers."""
@@ -128,8 +129,8 @@ class RaySession(Session):
             except WorkerGroupError as error:
                 if not engine.train_workers:
                     raise
-                why = "; ".join(str(each).strip().splitlines()[-1] for each in error.worker_failures.values())
-                raise ResourceError(f"training failed {1 + RETRIES} times, last: {why}") from error
+                reason = "; ".join(str(each).strip().splitlines()[-1] for each in error.worker_failures.values())
+                raise ResourceError(f"training failed {1 + RETRIES} times, last: {reason}") from error
 
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
         """Each spec in a process of its own on the cluster."""
@@ -183,13 +184,13 @@ class _Actor:
     def ready(self) -> None:
         """Answers once the actor has started."""
 
-    def run(self, work: Work, block: Any, start: int, stop: int | None) -> Partial:
+    def run(self, task: ShardTask, block: Any, start: int, stop: int | None) -> ShardResult:
         """Do the work on some rows of a block."""
         columns = columns_of(block)
         _raise_error(columns)
         if start or stop is not None:
             columns = {name: values[start:stop] for name, values in columns.items()}
-        return self.worker.run(work, columns)
+        return self.worker.run(task, columns)
 
 
 def _in_tasks(
@@ -223,21 +224,21 @@ def _raise_error(columns: Block) -> None:
         raise getattr(errors, str(kind))(str(message))
 
 
-def _few(reader: Reader, plan: list[Unit]) -> bool:
+def _few(reader: Reader, plan: list[Shard]) -> bool:
     """Whether picked items are read sooner than Ray Data starts: then its start is most of what they cost."""
-    picked = sum(0 if unit.rows is None else len(unit.rows) for unit in plan)
+    picked = sum(0 if shard.rows is None else len(shard.rows) for shard in plan)
     item = math.prod(reader.shape or (TEXT_BYTES,))
     return 0 < picked * item <= FEW_BYTES and not remote(reader.pool.folder)
 
 
-def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
+def _blocks(reader: Reader, plan: list[Shard]) -> Iterator[Any]:
     """References to the blocks of the plan's units, read by Ray Data with backpressure."""
     shared = ray.put((reader, plan))
 
     def read(indices: Block) -> Block:
         (index,) = indices["id"]
         try:
-            return Unread(shared, int(index)).read()
+            return UnreadBlock(shared, int(index)).read()
         except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
             return {"error": np.array([type(error).__name__, str(error)], object)}
 
@@ -249,7 +250,7 @@ def _blocks(reader: Reader, plan: list[Unit]) -> Iterator[Any]:
             yield from bundle.block_refs
 
 
-def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
+def _lacks(engine: RaySettings, have: dict[str, float]) -> str:
     """What the cluster cannot hold: actors must leave a whole CPU to read with."""
     cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
     needed = engine.actors * engine.actor_cpus + 1
@@ -273,7 +274,7 @@ def _lacks(engine: RayEngine, have: dict[str, float]) -> str:
     return ""
 
 
-def _bundles(engine: RayEngine) -> list[dict[str, float]]:
+def _bundles(engine: RaySettings) -> list[dict[str, float]]:
     """What the autoscaler is asked for: a CPU to read with, actors, training workers, GPUs where these want more."""
     actor = {"CPU": engine.actor_cpus, "GPU": engine.actor_gpus}
     more = max(engine.train_workers, 1) * engine.train_gpus - engine.actors * engine.actor_gpus
@@ -282,7 +283,7 @@ def _bundles(engine: RayEngine) -> list[dict[str, float]]:
     return [{name: amount for name, amount in bundle.items() if amount} for bundle in bundles]
 
 
-def _init(engine: RayEngine) -> None:
+def _init(engine: RaySettings) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     if engine.address is not None:
         try:

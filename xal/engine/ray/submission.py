@@ -80,8 +80,8 @@ def _client(address: str) -> Any:
 
 
 def _refused(address: str, error: Exception) -> ResourceError:
-    why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ResourceError(
-        f"the Ray Jobs server at {address}: {why}. Expected the dashboard's address, http://HOST:8265, and the "
+        f"the Ray Jobs server at {address}: {reason}. Expected the dashboard's address, http://HOST:8265, and the "
         "cluster's token in RAY_AUTH_TOKEN, or the file RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
     )

@@ -15,16 +15,16 @@ import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
+from xal.core.paths import arrow, remove
 from xal.engine.engine import Advance
-from xal.engine.ray.engine import RayEngine
-from xal.engine.training import TrainJob
-from xal.storage import arrow, remove
+from xal.engine.ray.settings import RaySettings
+from xal.engine.training_job import TrainJob
 
 __all__ = ["RETRIES", "WorkerGroupError", "train"]
 RETRIES = 3  # of a training whose worker died or raised
 
 
-def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
+def train(engine: RaySettings, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
     """Run the job and return its figures; worker 0 writes them and the weights, to storage that all nodes see."""
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     workers = engine.train_workers
@@ -53,13 +53,15 @@ def train(engine: RayEngine, job: TrainJob, weights: Path, storage: Path, advanc
         trainer.fit()
     finally:
         remove(storage / name)  # Ray's own notes
-    written = _figures(weights)  # beside the weights: a result's metrics are kept only with a checkpoint of Ray's own
-    figures: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    written = _metrics_file(
+        weights
+    )  # beside the weights: a result's metrics are kept only with a checkpoint of Ray's own
+    metrics: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
     written.unlink()
-    return figures
+    return metrics
 
 
-def _figures(weights: Path) -> Path:
+def _metrics_file(weights: Path) -> Path:
     return weights.with_suffix(".json")
 
 
@@ -67,7 +69,7 @@ def _loop(config: dict[str, Any]) -> None:
     job: TrainJob = config["job"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    figures = job.run(
+    metrics = job.run(
         config["weights"] if rank == 0 else None,
         device=str(get_device()),
         rank=rank,
@@ -76,5 +78,5 @@ def _loop(config: dict[str, Any]) -> None:
         progress=config.get("advance", lambda done, total: None),
     )
     if rank == 0:
-        _figures(config["weights"]).write_text(json.dumps(figures), encoding="utf-8")
+        _metrics_file(config["weights"]).write_text(json.dumps(metrics), encoding="utf-8")
     ray.train.report({})

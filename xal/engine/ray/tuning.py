@@ -20,8 +20,8 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from xal.engine.ray.engine import RayEngine
 from xal.engine.ray.session import RaySession
+from xal.engine.ray.settings import RaySettings
 
 NAME = "tune"
 
@@ -29,13 +29,13 @@ NAME = "tune"
 class Objective(Protocol):
     """What a trial computes."""
 
-    def rounds(self, theta: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
+    def rounds(self, settings: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
         """(round, value so far)."""
         ...
 
 
 def search(
-    engine: RayEngine,
+    engine: RaySettings,
     objective: Objective,
     space: Mapping[str, Any],
     directory: Path,
@@ -46,7 +46,7 @@ def search(
     seed: int,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Every trial: theta, value (None: it failed), round reached, and why it failed; larger values are better.
+    """Every trial: settings, value (None: it failed), round reached, and why it failed; larger values are better.
 
     space: by path a list of choices, or (low, high, log, whole). A folder that holds a search is continued. Raises
     KeyboardInterrupt where SIGINT or SIGTERM ended it before all trials had, which Ray Tune itself takes for an end.
@@ -99,8 +99,8 @@ def search(
 
 
 def _trial(objective: Objective) -> Callable[[dict[str, Any]], None]:
-    def trial(theta: dict[str, Any]) -> None:
-        for round, value in objective.rounds(theta):
+    def trial(settings: dict[str, Any]) -> None:
+        for round, value in objective.rounds(settings):
             tune.report({"round": round, "value": value})
 
     return trial
@@ -117,9 +117,9 @@ def distribution(span: Any) -> Any:
 
 def _told(result: Any, trial: Any) -> dict[str, Any]:
     metrics = result.metrics or {}
-    why = None if result.error is None else str(result.error).strip().splitlines()[-1]
-    value = None if why else metrics.get("value")
-    return {"theta": dict(trial.config), "value": value, "round": metrics.get("round"), "why": why}
+    reason = None if result.error is None else str(result.error).strip().splitlines()[-1]
+    value = None if reason else metrics.get("value")
+    return {"settings": dict(trial.config), "value": value, "round": metrics.get("round"), "reason": reason}
 
 
 class _Progress(tune.Callback):  # type: ignore[misc]
@@ -129,7 +129,7 @@ class _Progress(tune.Callback):  # type: ignore[misc]
         self.trials, self.rounds, self.say, self.headed = trials, rounds, say, False
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Theta, value, the round reached, and the best of all trials so far."""
+        """Settings, value, the round reached, and the best of all trials so far."""
         result = trial.last_result
         if "value" not in result:
             return
@@ -139,13 +139,13 @@ class _Progress(tune.Callback):  # type: ignore[misc]
         self._row(trials, trial, [f"{result['value']:.4f}", f"{best:.4f}", f"{result['round']}{early}"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Theta, and that it failed."""
+        """Settings, and that it failed."""
         self._row(trials, trial, ["failed", "", "the search goes on"])
 
     def _row(self, trials: list[Any], trial: Any, cells: list[str]) -> None:
         done = sum(each is trial or each.is_finished() for each in trials)  # its own status comes later
-        theta = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.config.values()]
-        rows = [[f"{done} of {self.trials}", *theta, *cells]]
+        settings = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.config.values()]
+        rows = [[f"{done} of {self.trials}", *settings, *cells]]
         names = ["trial", *trial.config, "value", "best", "round"]
         if not self.headed:
             rows.insert(0, names)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from xal.core._typing import Float
 from xal.errors import ResourceError
 from xal.explainers.ebano.kmeans import Clustering, kmeans
-from xal.hints import Float
 
 Backend = Literal["torch", "faiss", "sklearn"]
 Floats = npt.NDArray[np.float32]

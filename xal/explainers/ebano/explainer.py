@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from xal.component import nearest
+from xal.core._typing import Bool, Field, Float, Float32, Float64, Int64, Integer, Shaped, UInt8
+from xal.core.registry import nearest
 from xal.errors import NumericalError, XalError
 from xal.explainers.ebano.backends import Backend, cluster
 from xal.explainers.ebano.hypercolumns import Reduction, captured, hypercolumns
 from xal.explainers.ebano.indices import OtherClasses, indices
 from xal.explainers.ebano.kmeans import assign
 from xal.explainers.ebano.perturbation import blur, compose, default_sigma
-from xal.explainers.explainer import Explainer, Network
-from xal.hints import Bool, Field, Float, Float32, Float64, Int64, Integer, Shaped, UInt8
+from xal.explainers.explainer import ConvClassifier, Explainer, explained_classes
 from xal.types import Explanations
 
 GRID = 64  # k-means fits on at most so many rows and columns, unless `stride` says otherwise
@@ -54,7 +54,8 @@ class Ebano(Explainer, name="ebano"):
     Invariant: the features partition the pixels; nPIR and nPIRP lie in [-1, 1]; a feature without pixels has both 0.
     """
 
-    space: ClassVar[Literal["shared", "own", "ebano"]] = "ebano"
+    requires: ClassVar[frozenset[str]] = frozenset({"conv_layers"})
+    space: ClassVar[Literal["shared", "per_item", "ebano"]] = "ebano"
 
     k_min: Annotated[int, Field(ge=2)] = 2
     k_max: Annotated[int, Field(ge=2, le=255)] = 5
@@ -68,7 +69,7 @@ class Ebano(Explainer, name="ebano"):
     iterations: Annotated[int, Field(ge=1)] = 60
     """At most."""
     stride: Annotated[int, Field(ge=1)] | None = None
-    """k-means fits on every so-manieth row and column, all pixels are assigned; null: 64 rows and columns at most."""
+    """k-means fits on every n-th row and column, all pixels are assigned; null: 64 rows and columns at most."""
     other_classes: OtherClasses = "absolute"
     blur: Annotated[float, Field(ge=0.1)] | None = None
     """Sigma in pixels; null: 10 at 224 px, in proportion."""
@@ -92,25 +93,31 @@ class Ebano(Explainer, name="ebano"):
         return default_sigma(height, width) if self.blur is None else self.blur
 
     def explain(
-        self, network: Network, images: Shaped[Tensor, "b ch h w"], classes: Integer[Tensor, " b"] | None = None
+        self,
+        classifier: ConvClassifier,
+        inputs: Shaped[Tensor, "b ch h w"],
+        target: Integer[Tensor, " b"] | None = None,
+        baselines: Tensor | None = None,
     ) -> Explanations:
         """The best explanation of each image; f = k_max."""
-        if images.ndim != 4 or not images.numel():
-            raise XalError(f"expected images of shape (b, channels, h, w), got {tuple(images.shape)}")
-        if classes is not None and classes.shape != images.shape[:1]:
-            raise XalError(f"expected {len(images)} classes, one an image, got shape {tuple(classes.shape)}")
-        size = self.forward_size(images)
-        wanted = [None] * math.ceil(len(images) / size) if classes is None else classes.split(size)
-        parts = zip(images.split(size), wanted, strict=True)
-        return Explanations.concatenate([self.weigh(network, self.segment(network, part), of) for part, of in parts])
+        if inputs.ndim != 4 or not inputs.numel():
+            raise XalError(f"expected images of shape (b, channels, h, w), got {tuple(inputs.shape)}")
+        if target is not None and target.shape != inputs.shape[:1]:
+            raise XalError(f"expected {len(inputs)} targets, one an image, got shape {tuple(target.shape)}")
+        size = self.forward_size(inputs)
+        wanted = [None] * math.ceil(len(inputs) / size) if target is None else target.split(size)
+        parts = zip(inputs.split(size), wanted, strict=True)
+        return Explanations.concatenate(
+            [self.weigh(classifier, self.segment(classifier, part), of) for part, of in parts]
+        )
 
     @torch.inference_mode()
-    def segment(self, network: Network, images: Shaped[Tensor, "b ch h w"]) -> Segmentation:
+    def segment(self, classifier: ConvClassifier, images: Shaped[Tensor, "b ch h w"]) -> Segmentation:
         """The features of images that go through the network together, for every k."""
-        names = self._layer_names(network)
+        names = self._layer_names(classifier)
         images = images.to(torch.float32, memory_format=torch.channels_last)
-        with record_function("ebano: forward"), captured(network.module, names) as activations:
-            original = _finite(network.probabilities(images), "unperturbed")
+        with record_function("ebano: forward"), captured(classifier.module, names) as activations:
+            original = _finite(classifier.probabilities(images), "unperturbed")
         with record_function("ebano: hypercolumns"):
             maps = [_feature_maps(activations, name, len(images)) for name in names]
             columns = hypercolumns(maps, (images.shape[2], images.shape[3]), self.components, self.reduction).vectors
@@ -126,21 +133,21 @@ class Ebano(Explainer, name="ebano"):
 
     @torch.inference_mode()
     def weigh(
-        self, network: Network, segmentation: Segmentation, classes: Integer[Tensor, " b"] | None = None
+        self, classifier: ConvClassifier, segmentation: Segmentation, target: Integer[Tensor, " b"] | None = None
     ) -> Explanations:
         """Blur each feature in turn, and keep the k of largest informativeness."""
         images, original, _, segments = segmentation
-        explained = _explained(original, classes)
+        explained = explained_classes(original, target)
         with record_function("ebano: blur"):
             blurred = blur(images, self.sigma(*images.shape[2:])).contiguous(memory_format=torch.channels_last)
-        perturbed = self._perturbed(network, images, blurred, original, segments)
+        perturbed = self._perturbed(classifier, images, blurred, original, segments)
         with record_function("ebano: indices"):
             npir, npirp = indices(original, perturbed, explained, self.other_classes)
             return self._best(segments, npir, npirp, explained, original)
 
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the invariant of the class holds."""
-        k, f = explanations.k, explanations.npir.shape[1]
+        k, f = explanations.n_features, explanations.npir.shape[1]
         real = np.arange(f) < k[:, None]
         pixels = (explanations.segments[:, None] == np.arange(f)[:, None, None]).any((2, 3))
         broken = {
@@ -156,8 +163,8 @@ class Ebano(Explainer, name="ebano"):
         if found:
             raise NumericalError(f"of {len(explanations)} explanations {'; '.join(found)}; explain these images anew")
 
-    def _layer_names(self, network: Network) -> list[str]:
-        known = list(network.conv_layers())
+    def _layer_names(self, classifier: ConvClassifier) -> list[str]:
+        known = list(classifier.conv_layers())
         if not known:
             raise XalError("expected a network with convolutional layers, got none; choose another model")
         if self.layers == "log2":
@@ -178,7 +185,7 @@ class Ebano(Explainer, name="ebano"):
 
     def _perturbed(
         self,
-        network: Network,
+        classifier: ConvClassifier,
         images: Float[Tensor, "b ch h w"],
         blurred: Float[Tensor, "b ch h w"],
         original: Float[Tensor, "b c"],
@@ -195,7 +202,7 @@ class Ebano(Explainer, name="ebano"):
                 with record_function("ebano: compose"):
                     composed = compose(images[rows], blurred[rows], mask[rows])
                 with record_function("ebano: perturbed forwards"):
-                    result[rows, column] = network.probabilities(composed).to(result.dtype)
+                    result[rows, column] = classifier.probabilities(composed).to(result.dtype)
         return _finite(result, "perturbed")
 
     def _best(
@@ -222,11 +229,12 @@ class Ebano(Explainer, name="ebano"):
         return Explanations(
             segments=segments[chosen].cpu().numpy(),
             attributions=np.where(real, indices_of_all[rows[:, None], columns], np.nan),
-            represented=np.where(real, 1.0, np.nan),
+            interpretable_input=np.where(real, 1.0, np.nan),
             npirp=np.where(real, npirp.cpu().numpy()[rows[:, None], columns], np.nan),
             explained_class=explained.cpu().numpy(),
             probability=original.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),
-            own=np.ones(len(best), bool),
+            feature_kind="segments",
+            per_item=True,
         )
 
 
@@ -269,13 +277,3 @@ def _feature_maps(activations: Mapping[str, Tensor], name: str, count: int) -> F
             "choose other layers"
         )
     return activations[name]
-
-
-def _explained(original: Float[Tensor, "b c"], classes: Integer[Tensor, " b"] | None) -> Int64[Tensor, " b"]:
-    """The class of interest of each image."""
-    if classes is None:
-        return original.argmax(1)
-    outside = int(((classes < 0) | (classes >= original.shape[1])).sum())
-    if outside:
-        raise XalError(f"expected classes 0..{original.shape[1] - 1}, got {outside} outside; check the labels")
-    return classes.to(original.device).long()

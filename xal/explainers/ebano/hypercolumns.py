@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xal.hints import Float, Float32, Float64
+from xal.core._typing import Float, Float32, Float64
 
 Reduction = Literal["svd", "pca"]
 NOISE = 1e-6  # some float32 roundings: what is smaller, relative to all of X, is zero

@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from xal.core._typing import Float, Float64, Int64
 from xal.errors import NumericalError
-from xal.hints import Float, Float64, Int64
 
 OtherClasses = Literal["absolute", "positive"]
 

@@ -27,8 +27,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from xal.core._typing import Float, Float64, Int64
 from xal.errors import XalError
-from xal.hints import Float, Float64, Int64
 
 SCREENING = 5  # steps before the restarts are compared
 SURVIVORS = (0.5, 0.0)  # share of the restarts, one at least, that goes on after the first and second comparison

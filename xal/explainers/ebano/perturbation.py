@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, where
 
+from xal.core._typing import Bool, Float, Shaped
 from xal.errors import XalError
-from xal.hints import Bool, Float, Shaped
 
 SMALLEST_SIGMA = 0.1  # pixels; below it the kernel is the identity and every feature would seem irrelevant
 TRUNCATE = 4.0  # sigmas, as in scipy.ndimage

@@ -1,0 +1,6 @@
+"""Annotators, one a file; importing the package registers them."""
+
+from xal.annotators import file, oracle, simulated
+from xal.annotators.annotator import Annotator
+
+__all__ = ["Annotator", "file", "oracle", "simulated"]

@@ -1,0 +1,91 @@
+"""EBAnO-Augment (thesis 3.3.2): copies of queried images with everything but their strongest feature fmax blurred.
+
+The copy carries the item's true label: it teaches that what the network looked at belongs to that class. It is no
+label, and is rebuilt each round. The thesis keeps fmax of the predicted class, and names as a flaw that this may show
+another object than the label says; explained for the label after annotation, it shows the label's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from xal.data.images import decode
+from xal.engine.coordinator import Coordinator
+from xal.errors import RunError
+from xal.explainers.ebano import keep_only
+from xal.store.artefacts import EXPLANATIONS, ITEMS, encoded, read_explanations, read_items, write_synthetic
+from xal.store.ledger import Queried
+from xal.strategies.strategy import Augmentation
+from xal.types import Explanations
+
+CHUNK = 64  # images that are float at a time
+
+
+def keep_top_feature(
+    images: npt.NDArray[np.uint8], explanations: Explanations, sigma: float | None = None
+) -> npt.NDArray[np.uint8]:
+    """(b, c, h, w) copies of the images, 0-255, with all but fmax blurred by `sigma` pixels (None: the default)."""
+    masks: npt.NDArray[np.bool_] = explanations.segments == explanations.top_feature[:, None, None]
+    copies = np.empty_like(images)
+    for start in range(0, len(images), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        kept = keep_only(torch.from_numpy(images[chunk]), torch.from_numpy(masks[chunk]), sigma)
+        copies[chunk] = kept.round().clamp(0, 255).to(torch.uint8).numpy()
+    return copies
+
+
+def write_copies(
+    destination: Path,
+    plan: Augmentation,
+    chosen: Sequence[Queried],
+    index: Mapping[str, int],
+    coordinator: Coordinator,
+    query: Path,
+) -> None:
+    """Write copies of labelled, queried items to a Parquet file.
+
+    coordinator: holds the model that queried them; index: class indices by label; query: the query's artefact.
+    """
+    labels = {item.id: item.label or "" for item in chosen}
+    if plan.explained == "prediction":
+        ids, explanations = _explanations_kept(query, list(labels))
+    else:
+        ids, explanations = _explained_anew(coordinator, chosen, {item: index[label] for item, label in labels.items()})
+    table = read_items(query / ITEMS, ["id", "image"])
+    payloads = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
+    shape = coordinator.shape or (3, *explanations.segments.shape[1:])
+    images, _ = decode([payloads[item] for item in ids], shape)
+    sigma = coordinator.explainer.sigma(*shape[1:]) if coordinator.explainer is not None else None
+    copies = keep_top_feature(images, explanations, sigma)
+    write_synthetic(
+        destination,
+        "image",
+        encoded(copies),
+        sources=ids,
+        labels=[labels[item] for item in ids],
+        classes=[index[labels[item]] for item in ids],
+    )
+
+
+def _explanations_kept(query: Path, ids: list[str]) -> tuple[list[str], Explanations]:
+    """As they were explained at the query, for the predicted class."""
+    names, explanations = read_explanations(query / EXPLANATIONS)
+    place = {name: i for i, name in enumerate(names)}
+    explained = [item for item in ids if item in place]  # one may have failed to be explained
+    return explained, explanations.take([place[item] for item in explained])
+
+
+def _explained_anew(
+    coordinator: Coordinator, chosen: Sequence[Queried], explained: Mapping[str, int]
+) -> tuple[list[str], Explanations]:
+    """By the same model for the class of the label."""
+    rows = np.array([item.row for item in chosen], np.int64)
+    evidence = coordinator.collect(rows, frozenset({"explanations"}), "augment", explained=explained)
+    if evidence is None or evidence.explanations is None:
+        raise RunError("the queried items cannot be explained anew; are they still in the pool?")
+    return [str(item) for item in evidence.ids], evidence.explanations

@@ -1,0 +1,51 @@
+"""Only the recipe and pool that started a run may continue it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from xal.campaign.recipe import Recipe
+from xal.campaign.run_spec import RunSpec, identity
+from xal.core.config import differences, parse
+from xal.errors import ConfigError, RunError
+from xal.store.ledger import Ledger
+
+
+def as_now(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored identity as this xal would write it: what has become configurable since is at its default."""
+    rest = {key: value for key, value in stored.items() if key not in ("engine", "seed")}
+    try:
+        recipe = parse(Recipe, rest)
+    except ConfigError:  # of a component that is not here any more, or not this xal's: as it stands
+        return stored
+    arm = next(iter(recipe.strategies))
+    return identity(recipe, recipe.strategies[arm], stored["seed"]) | {"engine": stored["engine"]}
+
+
+def claim(spec: RunSpec, ledger: Ledger) -> None:
+    """Write the run's metadata where it begins; else RunError unless they are the same."""
+    pool = spec.pools.pool
+    text = yaml.safe_dump(spec.identity(), sort_keys=True)
+    stored = ledger.metadata("recipe")
+    if stored is None:
+        (spec.directory / "recipe.yaml").write_text(text, encoding="utf-8")
+        metadata = {
+            "arm": spec.arm,
+            "pool": pool.fingerprint,
+            "classes": yaml.safe_dump(list(spec.pools.label_space.classes)),
+            "shape": yaml.safe_dump(list(spec.pools.shape)),
+            "names": yaml.safe_dump(list(pool.names)),
+        }
+        for name, value in metadata.items():
+            if ledger.metadata(name) is None:
+                ledger.set_metadata(name, value)
+        ledger.set_metadata("recipe", text)
+    elif changed := differences(yaml.safe_load(text), as_now(yaml.safe_load(stored))):
+        raise RunError(
+            f"{spec.directory} holds a run of another recipe; choose another --out, or undo:\n"
+            + "\n".join(f"  - {line}" for line in changed)
+        )
+    if ledger.metadata("pool") != pool.fingerprint:
+        raise RunError(f"the pool of {spec.directory} has changed since the run began; give the old one back")

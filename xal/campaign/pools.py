@@ -1,0 +1,76 @@
+"""The opened pools of a recipe: opened once, checked, and handed down to all its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from xal.campaign.recipe import PoolSection
+from xal.data.decode import pool_shape
+from xal.data.label_space import LabelSpace
+from xal.data.pool import Pool
+from xal.datasets.demo import demo_pool, demo_test
+from xal.errors import ConfigError, DataError
+from xal.models.model import Model
+from xal.types import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pools:
+    """What a campaign draws from, is tested on, and chooses its epochs by."""
+
+    pool: Pool
+    test: Pool | None
+    validation: Pool | None
+    label_space: LabelSpace
+    model: Model
+
+    @cached_property
+    def shape(self) -> Shape:
+        """Of an item as the model takes it; DataError where no image can be read."""
+        return self.model.fixed_shape or self.model.input_shape(pool_shape(self.pool))
+
+    @property
+    def measured(self) -> Pool | None:
+        """The labelled pool that models are evaluated on, if there is one."""
+        return self.test or self.validation
+
+
+def open_pools(section: PoolSection, model: Model) -> Pools:
+    """Open what a recipe's pool section names, for its model.
+
+    Raises DataError for a pool that is not there or broken, ConfigError for classes that are none.
+    """
+    pool = open_pool(section)
+    names = section.classes or pool.classes
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise ConfigError([f"pool.classes: expected two or more distinct names, got {list(names)}; list them here"])
+    return Pools(
+        pool=pool,
+        test=demo_test() if section.test is None and section.source == "demo" else _labelled(section.test, "pool.test"),
+        validation=_labelled(section.validation, "pool.validation"),
+        label_space=LabelSpace(tuple(names)),
+        model=model,
+    )
+
+
+def open_pool(section: PoolSection) -> Pool:
+    """The pool to draw from; DataError where there is none."""
+    return demo_pool() if section.source == "demo" else Pool.open(section.source)
+
+
+def _labelled(path: str | None, field: str) -> Pool | None:
+    if path is None:
+        return None
+    pool = Pool.open(path)
+    if not pool.has_labels:
+        raise DataError(f"{field}: {path} has no `label` column")
+    return pool
+
+
+def test_place(section: PoolSection, pools: Pools) -> str | None:
+    """Where the test pool lies; the demo's lies in the package."""
+    if pools.test is None:
+        return None
+    return section.test or str(Path(pools.test.folder) / pools.test.files[0])

@@ -1,0 +1,86 @@
+"""What was queried, kept with the model's prediction and its explanation: the user sees why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xal.data.label_space import LabelSpace
+from xal.engine.coordinator import Coordinator
+from xal.engine.tasks import UNREADABLE
+from xal.store.artefacts import EXPLANATIONS, write_explanations
+from xal.store.ledger import Queried
+from xal.types import Evidence, Explanations, Query, Rows
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QueryRecord:
+    """Evidence on queried items, in pieces: each on some of them."""
+
+    pieces: tuple[Evidence, ...]
+    unreadable: tuple[str, ...] = ()
+    """Ids that cannot be decoded: to be replaced by others."""
+
+    def write(self, query: Query, round: int, label_space: LabelSpace, folder: Path) -> list[Queried]:
+        """Write the explanations to `folder`, and return the ledger's entries."""
+        explained = [piece for piece in self.pieces if piece.explanations is not None]
+        if explained:
+            explanations = Explanations.concatenate([piece.explanations for piece in explained if piece.explanations])
+            ids = np.concatenate([piece.ids for piece in explained])
+            order = np.argsort(np.concatenate([piece.rows for piece in explained]))
+            write_explanations(folder / EXPLANATIONS, ids[order].tolist(), explanations.take(order))
+        predicted: dict[str, tuple[str, float]] = {}
+        for piece in self.pieces:
+            predicted |= dict(zip(map(str, piece.ids), _predictions(piece, label_space), strict=False))
+        items = query.items
+        return [
+            Queried(
+                id=str(items.ids[rank]),
+                round=round,
+                rank=rank,
+                row=int(items.rows[rank]),
+                score=float(items.scores[rank]),
+                reason=query.reasons[rank],
+                prediction=predicted.get(str(items.ids[rank]), (None, None))[0],
+                confidence=predicted.get(str(items.ids[rank]), (None, None))[1],
+            )
+            for rank in range(len(items))
+        ]
+
+
+def examine(coordinator: Coordinator, query: Query, explain: bool) -> QueryRecord:
+    """Predict, and explain, the queried items, as far as their query has not done it.
+
+    Each item is decoded at most once besides: here, where only its id was looked at before.
+    """
+    if coordinator.model is None:  # nothing was decoded: readable or not is all that is asked
+        return QueryRecord(pieces=(), unreadable=coordinator.undecodable(query.items.rows))
+    wanted = "explanations" if explain else "probabilities"
+    known = [piece for piece in query.evidence if getattr(piece, wanted) is not None]
+    pieces = [piece.take(np.isin(piece.rows, query.items.rows)) for piece in known]
+    rest = np.setdiff1d(query.items.rows, _rows(pieces))
+    if len(rest):
+        needs = frozenset({"probabilities"} | ({"explanations"} if explain else set()))
+        evidence = coordinator.collect(rest, needs, "explain" if explain else "predict")
+        if evidence is not None:
+            pieces.append(evidence)
+    seen = {str(item) for item in query.items.ids}
+    broken = tuple(item for item, reason in coordinator.unreadable.items() if item in seen and reason == UNREADABLE)
+    return QueryRecord(pieces=tuple(pieces), unreadable=broken)
+
+
+def _rows(pieces: Sequence[Evidence]) -> Rows:
+    return np.concatenate([np.empty(0, np.int64), *(piece.rows for piece in pieces)])
+
+
+def _predictions(piece: Evidence, label_space: LabelSpace) -> list[tuple[str, float]]:
+    """(class, probability) of each item: of what explains the predicted class, that class."""
+    if piece.probabilities is not None:
+        return label_space.predictions(piece.probabilities)
+    if piece.explanations is None:
+        return []
+    pairs = zip(piece.explanations.explained_class, piece.explanations.probability, strict=True)
+    return [(label_space.decode(number), float(p)) for number, p in pairs]

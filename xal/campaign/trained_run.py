@@ -1,0 +1,111 @@
+"""The latest trained model of a run, and what it was trained for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xal.campaign.pools import Pools, open_pools
+from xal.campaign.recipe import PoolSection
+from xal.campaign.sampling import drawn_baselines
+from xal.core.config import parse
+from xal.data.label_space import LabelSpace
+from xal.data.pool import Pool
+from xal.engine import Serial
+from xal.engine.tasks import ModelRef
+from xal.engine.worker import Worker
+from xal.errors import RunError
+from xal.explainers import Explainer
+from xal.models import Model
+from xal.store.artefacts import WEIGHTS
+from xal.store.directory import open_ledger
+from xal.store.ledger import Queried
+from xal.types import Shape
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedRun:
+    """The last trained model of a run, and what it was trained for."""
+
+    directory: Path
+    round: int
+    model: Model
+    explainer: Explainer
+    weights: Path
+    shape: Shape
+    """Of an item as the model takes it."""
+    label_space: LabelSpace
+    recipe: Mapping[str, Any]
+    queried: tuple[Queried, ...]
+
+    @cached_property
+    def pools(self) -> Pools:
+        """The pools of the recipe; DataError where they are out of reach from here."""
+        return open_pools(parse(PoolSection, self.recipe["pool"]), self.model)
+
+    @cached_property
+    def ref(self) -> ModelRef:
+        """The model for an engine, with the baselines that its explainer takes."""
+        baselines = None
+        if self.explainer.n_baselines:
+            seed = self.recipe["seed"]
+            pool = self.pools.pool
+            baselines = drawn_baselines(self.explainer, pool, self.shape, self.queried, seed, self.round)
+        return ModelRef(
+            model=self.model,
+            weights=self.weights,
+            version=f"{self.directory}#{self.round}",
+            shape=self.shape,
+            n_classes=len(self.label_space),
+            baselines=baselines,
+        )
+
+    def worker(self) -> Worker:
+        """A worker on this machine's CPU that has loaded the model."""
+        worker = Worker(device="cpu")
+        worker.classifier(self.ref)
+        return worker
+
+    @property
+    def engine(self) -> Serial:
+        """An engine on this machine, with all its threads."""
+        stored = self.recipe["engine"]
+        precision = stored.get("precision", "float32")
+        return Serial(device="auto", batch=stored["batch"], precision=precision, threads=os.cpu_count() or 1)
+
+    @property
+    def measured_pool(self) -> Pool:
+        """The run's test pool, else its validation pool, else its pool."""
+        return self.pools.measured or self.pools.pool
+
+
+def open_trained_run(directory: Path, ledger_url: str | None = None) -> TrainedRun:
+    """Raises RunError for a directory that is no run, or a run without a model."""
+    ledger = open_ledger(directory, ledger_url)
+    steps, queried = ledger.steps(), ledger.queried()
+    recipe, classes, shape = (
+        yaml.safe_load(ledger.metadata(name) or "null") for name in ("recipe", "classes", "shape")
+    )
+    ledger.close()
+    trained = {step.round: step for step in steps if step.step == "train"}
+    if not trained or shape is None:
+        raise RunError(f"{directory} has no trained model yet; xal run trains one")
+    step = trained[max(trained)]
+    model: Model = parse(Model, recipe["model"])
+    return TrainedRun(
+        directory=directory,
+        round=step.round,
+        model=model,
+        explainer=parse(Explainer, recipe["explainer"] or model.default_explainer),
+        weights=directory / (step.artefact or "") / WEIGHTS,
+        shape=tuple(shape),
+        label_space=LabelSpace(tuple(classes)),
+        recipe=recipe,
+        queried=tuple(queried),
+    )

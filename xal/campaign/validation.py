@@ -1,0 +1,97 @@
+"""What can be known of a recipe and its pools before anything is labelled or trained."""
+
+from __future__ import annotations
+
+from xal.campaign.pools import Pools, open_pools
+from xal.campaign.recipe import Recipe
+from xal.data.label_space import LabelSpace
+from xal.data.pool import Pool
+from xal.errors import ConfigError
+from xal.evaluation.relevance import has_relevance
+
+
+def checked_pools(recipe: Recipe) -> Pools:
+    """The recipe's opened pools; ConfigError that lists all that would end its campaigns later, DataError for broken
+    files."""
+    pools = open_pools(recipe.pool, recipe.model)
+    pool, budget = pools.pool, recipe.budget
+    problems = []
+    if budget.total > len(pool):
+        problems.append(
+            f"budget: {budget.initial} + {budget.rounds} x {budget.per_round} = {budget.total} labels, but the pool "
+            f"holds {len(pool)}; lower initial, per_round or rounds"
+        )
+    problems += _unfit(recipe, pool)
+    if problems:
+        raise ConfigError(problems)
+    for name, other in (("pool.test", pools.test), ("pool.validation", pools.validation)):
+        if other is not None:
+            problems += _unlike(name, other, pool, pools.label_space)
+    if pools.measured is None and not recipe.train.validation:
+        problems.append("pool.test: nothing to evaluate on; give a labelled pool, or raise train.validation above 0")
+    if pool.kind != "image" and recipe.train.flip:
+        problems.append("train.flip: only images can be flipped; set it to false")
+    for arm in (recipe.of(name) for name in recipe.strategies):
+        problems += arm.annotator.problems(pool, arm.feedback, explains_concepts=arm.explains_concepts(arm.explainer))
+        problems += _missing(arm, pools)
+    problems += _unevaluated(recipe, pools.measured)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return pools
+
+
+def _unfit(recipe: Recipe, pool: Pool) -> list[str]:
+    """Why model, explainer or feedback do not take what the pool holds."""
+    problems = []
+    if recipe.model.kind != pool.kind:
+        encoder = pool.kind == "text" and getattr(recipe.model, "encoder", False) is None
+        hint = "; give it an encoder, such as tfidf" if encoder else ""
+        problems.append(f"model: '{recipe.model.name}' takes {recipe.model.kind}, the pool holds {pool.kind}{hint}")
+    for feedback in [recipe.feedback, *recipe.feedbacks.values()]:
+        if feedback is not None:
+            problems += feedback.pool_problems(pool.kind, pool.width)
+    for explainer in [recipe.explainer, *recipe.explainers.values()]:
+        reason = explainer.unfit(pool.kind) if explainer is not None else None
+        if explainer is not None and reason:
+            problems.append(f"explainer: '{explainer.name}' {reason}")
+    return problems
+
+
+def _missing(arm: Recipe, pools: Pools) -> list[str]:
+    """What explainer and feedback require of the built model, and it does not have."""
+    asking = [("explainer", arm.explainer), ("feedback", arm.feedback)]
+    lines = []
+    for field, part in asking:
+        for requirement in sorted(part.requires) if part is not None else ():
+            reason = arm.model.missing_for(requirement, pools.shape, len(pools.label_space))
+            if part is not None and reason:
+                lines.append(f"{field}: '{part.name}' needs {requirement.replace('_', ' ')}, and {reason}")
+    return lines
+
+
+def _unevaluated(recipe: Recipe, measured: Pool | None) -> list[str]:
+    """Why explanations cannot be compared with what is relevant, where that is asked for."""
+    if not recipe.evaluate_explanations:
+        return []
+    lines = []
+    if measured is None or not has_relevance(measured):
+        lines.append("evaluate_explanations: give a pool.test with a column `relevant` or `irrelevant`, or set it to 0")
+    explainers = [arm.explainer for arm in (recipe.of(name) for name in recipe.strategies)]
+    if any(explainer is None for explainer in explainers):
+        lines.append("evaluate_explanations: nothing is explained; name an explainer")
+    if any(recipe.explains_concepts(explainer) for explainer in explainers):
+        lines.append("evaluate_explanations: a pool knows which parts of items matter, not which concepts; set it to 0")
+    return lines
+
+
+def _unlike(name: str, other: Pool, pool: Pool, label_space: LabelSpace) -> list[str]:
+    """Why the model of a pool cannot be measured on another."""
+    if other.kind != pool.kind:
+        return [f"{name}: holds {other.kind}, the pool {pool.kind}"]
+    lines = []
+    if other.width != pool.width:
+        lines.append(f"{name}: its items have {other.width} features, the pool's {pool.width}")
+    strangers = label_space.unknown(other.distinct_labels())
+    if strangers:
+        lines.append(f"{name}: has labels outside the classes: {', '.join(strangers[:5])}; list all in pool.classes")
+    return lines

@@ -1,0 +1,5 @@
+"""`python -m xal.cli`."""
+
+from xal.cli.app import main
+
+main()

@@ -1,0 +1,1 @@
+"""The registry, configuration, randomness, paths and progress that all other packages stand on."""

@@ -1,0 +1,168 @@
+"""From a mapping (a recipe's YAML) to frozen dataclasses: every mistake at once, with its dotted path.
+
+A field whose type is a component family (`Strategy`, `Model`, ...) takes a name, or a mapping with `name` and the
+component's own fields. Other fields are checked by pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+import pydantic
+import yaml
+
+from xal.core.registry import Component, nearest
+from xal.errors import ConfigError, XalError
+
+_FAILED = object()
+
+
+def parse(kind: type[Any], value: Any, source: str = "recipe") -> Any:
+    """Build a `kind` from `value`; raises ConfigError that lists every mistake."""
+    problems: list[str] = []
+    built = _build(kind, value, "", problems)
+    if problems:
+        raise ConfigError(problems, source)
+    return built
+
+
+def unparse(value: Any) -> Any:
+    """The mapping that `parse` would turn into `value`: what is stored, hashed and compared."""
+    if isinstance(value, tuple | list):
+        return [unparse(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): unparse(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = {"name": value.name} if isinstance(value, Component) else {}
+        return named | {field.name: unparse(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value
+
+
+def override(mapping: dict[str, Any], settings: list[str]) -> None:
+    """Apply `a.b.c=value` settings (values in YAML) in place; a component given by name becomes a mapping."""
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise ConfigError([f"--set {setting}: expected dotted.path=value"], "command line")
+        *parents, last = path.split(".")
+        node = mapping
+        for parent in parents:
+            child = node.get(parent)
+            if child is None:
+                child = node[parent] = {}
+            if isinstance(child, str):
+                child = node[parent] = {"name": child}
+            if not isinstance(child, dict):
+                raise ConfigError([f"--set {setting}: '{parent}' is not a section"], "command line")
+            node = child
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError([f"--set {setting}: not YAML: {error}"], "command line") from error
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[str]:
+    """Dotted paths at which two mappings differ, `path: one != other`."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = sorted({*one, *other})
+        return [line for key in keys for line in differences(one.get(key), other.get(key), _join(path, key))]
+    return [] if one == other else [f"{path}: {other!r} there, {one!r} here"]
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _build(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
+    hint, annotated = _without_annotation(hint)
+    origin = get_origin(hint)
+    arms = [arm for arm in get_args(hint) if arm is not type(None)]
+    if origin in (typing.Union, types.UnionType) and len(arms) == 1 and _holds_nested(arms[0]):
+        return None if value is None else _build(arms[0], value, path, problems)
+    if origin is tuple and _nested(get_args(hint)[0]):
+        if not isinstance(value, list | tuple):
+            problems.append(f"{path}: expected a list, got {value!r}")
+            return _FAILED
+        return tuple(_build(get_args(hint)[0], item, f"{path}[{i}]", problems) for i, item in enumerate(value))
+    if origin is dict and _nested(get_args(hint)[1]):
+        if not isinstance(value, Mapping):
+            problems.append(f"{path}: expected a mapping of names, got {value!r}")
+            return _FAILED
+        return {str(key): _build(get_args(hint)[1], item, _join(path, key), problems) for key, item in value.items()}
+    if isinstance(hint, type) and issubclass(hint, Component):
+        return _component(hint, value, path, problems)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _section(hint, {} if value is None else value, path, problems)
+    try:
+        return pydantic.TypeAdapter(annotated).validate_python(value)
+    except pydantic.ValidationError as error:
+        for line in error.errors():
+            where = ".".join([path, *(str(part) for part in line["loc"] if isinstance(part, int))])
+            message = f"{where}: {line['msg'][0].lower()}{line['msg'][1:]}, got {line['input']!r}"
+            if message not in problems:
+                problems.append(message)
+        return _FAILED
+
+
+def _component(family: type[Component], value: Any, path: str, problems: list[str]) -> Any:
+    if isinstance(value, family):
+        return value
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        problems.append(f"{path}: expected the name of a {family.family}, or a mapping with `name`, got {value!r}")
+        return _FAILED
+    if "name" not in value:
+        problems.append(f"{path}.name: missing; name a {family.family}: {', '.join(sorted(family.registry))}")
+        return _FAILED
+    try:
+        found = family.named(str(value["name"]))
+    except XalError as error:
+        problems.append(f"{path}.name: {error}")
+        return _FAILED
+    return _section(found, {key: item for key, item in value.items() if key != "name"}, path, problems)
+
+
+def _section(kind: type[Any], value: Any, path: str, problems: list[str]) -> Any:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        problems.append(f"{path or 'top level'}: expected a mapping, got {value!r}")
+        return _FAILED
+    hints = typing.get_type_hints(kind, include_extras=True)
+    known = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    before = len(problems)
+    for key in value:
+        if key not in known:
+            problems.append(f"{_join(path, key)}: unknown field{nearest(str(key), known)}")
+    for name, field in known.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in value:
+            problems.append(f"{_join(path, name)}: missing")
+    built = {name: _build(hints[name], value[name], _join(path, name), problems) for name in known if name in value}
+    if len(problems) > before:
+        return _FAILED
+    try:
+        return kind(**built)
+    except ConfigError as error:
+        problems.extend(_join(path, problem) for problem in error.problems)
+    except XalError as error:
+        problems.append(f"{path or 'top level'}: {error}")
+    return _FAILED
+
+
+def _without_annotation(hint: Any) -> tuple[Any, Any]:
+    return (get_args(hint)[0], hint) if get_origin(hint) is typing.Annotated else (hint, hint)
+
+
+def _holds_nested(hint: Any) -> bool:
+    return _nested(hint) or (get_origin(hint) in (tuple, dict) and any(_nested(arm) for arm in get_args(hint)))
+
+
+def _nested(hint: Any) -> bool:
+    hint, _ = _without_annotation(hint)
+    return isinstance(hint, type) and (issubclass(hint, Component) or dataclasses.is_dataclass(hint))

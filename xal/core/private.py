@@ -1,0 +1,29 @@
+"""What is private in scikit-learn and shap, and used all the same: here alone.
+
+`pyproject.toml` bounds their versions from above, and tests/core/test_private.py fails when they change. What is
+private in ray lives in `xal.engine.ray.private`, since only that folder imports ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def platt_sigmoid(outputs: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """(a, b) of 1 / (1 + exp(a z + b)) fitted to outputs z (n,) with Platt's priors, by scikit-learn."""
+    from sklearn.calibration import _SigmoidCalibration
+
+    fitted = _SigmoidCalibration().fit(outputs, positive)
+    return float(fitted.a_), float(fitted.b_)
+
+
+def shap_text_tree(tokens: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(m - 1, 4) shap's hierarchical clustering of m > 1 tokens, which keeps phrases together."""
+    from shap.maskers._text import partition_tree
+
+    found: Any = partition_tree(list(tokens), [])
+    return np.asarray(found, np.float64)

@@ -1,0 +1,1 @@
+"""Build a pool from images, texts, tables and idx files."""

@@ -1,0 +1,185 @@
+"""Build a pool: items of a source, each checked, written to Parquet row group by row group.
+
+Only ids and hashes are held in memory. What is left out is counted and listed with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from xal.data.build.image_sources import IDX, Subset, idx_files, image_folder
+from xal.data.build.source import Item, Source
+from xal.data.build.table_sources import csv_table, json_lines, parquet_table
+from xal.data.build.treebank import is_treebank, treebank
+from xal.data.build.writer import PoolWriter
+from xal.errors import DataError
+
+ACCEPTED = (
+    "a folder of images (png, jpg, bmp, webp, gif, tif), idx files (*-images-idx3-ubyte[.gz]), "
+    "a .csv or .jsonl (also .gz) with text, a .csv or .parquet with columns of numbers, or the trees of SST (.txt[.gz])"
+)
+_CHUNK = 64  # items prepared at once: bounds the payloads in flight
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What went into a pool and what did not."""
+
+    written: int
+    unreadable: tuple[tuple[str, str], ...]  # (id, why)
+    duplicates: tuple[tuple[str, str], ...]  # (id, the id kept); the two are equal where the id itself came twice
+    notes: tuple[str, ...]
+
+
+def build(
+    source: Path,
+    destination: Path,
+    *,
+    files: int = 1,
+    id_column: str = "id",
+    label_column: str | None = "label",
+    text_column: str | None = None,
+    subset: Subset | None = None,
+    where: dict[str, str] | None = None,
+    sample: int | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> BuildReport:
+    """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
+
+    sample: so many items of the source drawn at random, always the same. `progress` is given the items done and their
+    number. Nothing is left at `destination` if anything is raised.
+    """
+    source, destination = Path(source), Path(destination)
+    single = destination.suffix == ".parquet"
+    if destination.exists():
+        raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
+    if files < 1 or (single and files > 1):
+        raise DataError(f"{files} files asked for {destination}; at least 1, and exactly 1 where it ends in .parquet")
+    opened = open_source(source, id_column, label_column, text_column, subset, where)
+    if sample is not None:
+        opened = _sampled(opened, sample)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    try:
+        folder = staging / "pool"
+        folder.mkdir()  # unlike the temporary one, open to whom the umask lets in
+        report = _write(opened, folder, files, progress or (lambda done, total: None))
+        if not report.written:
+            reasons = "; ".join(f"{identity}: {reason}" for identity, reason in report.unreadable[:3]) or "it is empty"
+            raise DataError(f"no item of {source} can be read, so there is no pool to build: {reasons}")
+        os.replace(next(folder.iterdir()) if single else folder, destination)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return report
+
+
+def open_source(
+    source: Path,
+    id_column: str,
+    label_column: str | None,
+    text_column: str | None,
+    subset: Subset | None = None,
+    where: dict[str, str] | None = None,
+) -> Source:
+    """Find out what `source` is; `label_column` None leaves all labels out.
+
+    subset: of image folders; where: only the records of JSON lines with these values.
+    """
+    if not source.exists():
+        raise DataError(f"nothing at {source}; a pool is built from {ACCEPTED}")
+    if subset is not None and (not source.is_dir() or label_column is None):
+        raise DataError(f"classes can be chosen from a folder of class folders, with labels; {source} is none")
+    if source.is_dir():
+        idx = sorted(file for file in source.iterdir() if IDX.fullmatch(file.name))
+        if len(idx) > 1:
+            raise DataError(f"{source} holds {[file.name for file in idx]}; name the one to build from")
+        if idx:
+            return idx_files(idx[0], label_column is not None)
+        return image_folder(source, label_column is not None, subset)
+    if IDX.fullmatch(source.name):
+        return idx_files(source, label_column is not None)
+    name = source.name.lower().removesuffix(".gz")
+    if name.endswith((".jsonl", ".ndjson")):
+        return json_lines(source, id_column, label_column, text_column, where or {})
+    if where:
+        raise DataError(f"records can be chosen (--where) from JSON lines; {source} is none")
+    if name.endswith(".txt") and is_treebank(source):
+        return treebank(source, label_column is not None)
+    if name.endswith(".csv"):
+        return csv_table(source, id_column, label_column, text_column)
+    if source.name.lower().endswith(".parquet"):
+        return parquet_table(source, id_column, label_column, text_column)
+    raise DataError(f"cannot tell what {source} is; expected {ACCEPTED}")
+
+
+def _sampled(source: Source, number: int) -> Source:
+    if number > source.total:
+        raise DataError(f"{number:,} items cannot be drawn (--sample) from {source.total:,}")
+    chosen = np.zeros(source.total, bool)
+    chosen[np.random.default_rng(0).permutation(source.total)[:number]] = True
+    return replace(source, items=itertools.compress(source.items, chosen.tolist()), total=number)
+
+
+def _write(source: Source, folder: Path, files: int, progress: Callable[[int, int | None], None]) -> BuildReport:
+    ids: set[str] = set()
+    payloads: dict[bytes, str] = {}  # sha256 to the id kept
+    labels: set[str] = set()
+    unreadable: list[tuple[str, str]] = []
+    duplicates: list[tuple[str, str]] = []
+    writers: dict[int, PoolWriter] = {}
+    try:
+        for position, (item, payload, reason) in enumerate(_prepared(source)):
+            if position % _CHUNK == 0:
+                progress(position, source.total)
+            if payload is None:
+                unreadable.append((item.id, reason))
+                continue
+            digest = hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).digest()
+            same = item.id if item.id in ids else payloads.setdefault(digest, item.id)
+            if item.id in ids or same != item.id:
+                duplicates.append((item.id, same))
+                continue
+            ids.add(item.id)
+            label = item.label if item.label and item.label.strip() else None
+            if label is not None:
+                labels.add(label)
+            part = min(position * files // max(source.total, 1), files - 1)
+            if part not in writers:
+                path = folder / f"part-{part:05d}.parquet"
+                writers[part] = PoolWriter(
+                    path, source.kind, labelled=source.labelled, width=source.width, relevance=source.relevance
+                )
+            writers[part].add(item.id, payload, label, item.relevance if source.relevance else None)
+        progress(source.total, source.total)
+    finally:  # the classes are known only now, so all files stay open till here
+        classes = sorted(labels) if source.classes is None else source.classes
+        for writer in writers.values():
+            writer.close(classes, source.channels, source.names)
+    return BuildReport(len(ids), tuple(unreadable), tuple(duplicates), tuple(source.notes))
+
+
+def _prepared(source: Source) -> Iterator[tuple[Item, bytes | str | None, str]]:
+    def prepare(item: Item) -> tuple[Item, bytes | str | None, str]:
+        if item.reason:
+            return item, None, item.reason
+        try:
+            return item, source.prepare(item.raw), ""
+        except DataError as error:
+            return item, None, str(error)
+
+    if not source.slow:
+        yield from map(prepare, source.items)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while chunk := list(itertools.islice(source.items, _CHUNK)):
+            yield from threads.map(prepare, chunk)

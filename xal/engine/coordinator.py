@@ -1,0 +1,298 @@
+"""The coordinator's part of a query: run a strategy's four functions through an engine session."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xal.core.config import unparse
+from xal.core.rng import HashRng
+from xal.data.decode import payload_of
+from xal.data.label_space import LabelSpace
+from xal.data.pool import Pool
+from xal.engine.engine import Advance, Session, silent
+from xal.engine.tasks import (
+    UNREADABLE,
+    Collect,
+    Measure,
+    ModelRef,
+    Score,
+    ShardResult,
+    ShardTask,
+    Summarize,
+    add_summaries,
+    check_failures,
+)
+from xal.errors import DataError
+from xal.explainers import Explainer
+from xal.strategies.random import Random
+from xal.strategies.strategy import Strategy, Summary
+from xal.types import Evidence, Labelled, Query, Rows, Scored, Shape
+
+
+@dataclass(kw_only=True)
+class Coordinator:
+    """Merges what the shards report; holds ids and scores, never the pool."""
+
+    session: Session
+    pool: Pool
+    shape: Shape | None
+    model: ModelRef | None = None
+    explainer: Explainer | None = None
+    progress: Callable[[str], Advance] = lambda stage: silent
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Why, by id: items that no pass could use."""
+    items: Counter[str] = field(default_factory=Counter)
+    explanation_cache: Path | None = None
+    """Where explanations by this model are kept; None: nowhere."""
+
+    def query(
+        self,
+        strategy: Strategy,
+        budget: int,
+        rng: HashRng,
+        *,
+        round: int = 1,
+        n_rounds: int = 1,
+        labelled: Sequence[str] = (),
+        labelled_rows: Rows | None = None,
+        labels: Mapping[str, int] | None = None,
+    ) -> Query:
+        """At most `budget` unlabelled items, best first, each with the strategy that chose it.
+
+        labels: class indices by id of labelled items, for strategies that prepare with them.
+        """
+        passes = EnginePasses(
+            coordinator=self,
+            round=round,
+            n_rounds=n_rounds,
+            taken=tuple(labelled),
+            labelled_rows=labelled_rows if labelled_rows is not None else np.empty(0, np.int64),
+            labels=labels or {},
+        )
+        return strategy.query(passes, budget, rng)
+
+    def balanced(self, budget: int, label_space: LabelSpace, rng: HashRng) -> Query:
+        """`budget` items drawn at random, evenly from all classes by the pool's own labels (the first get the rest).
+
+        Raises DataError where a class has too few.
+        """
+        if not self.pool.has_labels:
+            raise DataError("budget.balanced: the pool has no `label` column; set it to false")
+        spans = list(self.pool.scan(["id", "label"]))
+        ids = np.concatenate([table["id"].to_numpy(zero_copy_only=False) for _, table in spans]).astype(object)
+        labels = np.concatenate([table["label"].to_numpy(zero_copy_only=False) for _, table in spans])
+        usable = ~np.isin(ids.astype(str), sorted(self.unreadable))
+        everything = Scored(ids=ids, rows=np.arange(len(ids)), scores=rng.uniform(ids))
+        parts = []
+        for number, name in enumerate(label_space.classes):
+            quota = budget // len(label_space) + (number < budget % len(label_space))
+            part = everything.take(usable & (labels == name)).top(quota)
+            if len(part) < quota:
+                raise DataError(
+                    f"budget.balanced: class '{name}' has {len(part)} items, {quota} are wanted; lower budget.initial"
+                )
+            parts.append(part)
+        items = Scored.concatenate(parts).top(budget)
+        return Query(items=items, reasons=("random",) * len(items))
+
+    def collect(
+        self,
+        rows: Rows,
+        needs: frozenset[str],
+        stage: str,
+        *,
+        explained: Mapping[str, int] | None = None,
+    ) -> Evidence | None:
+        """Evidence on the given rows, in ascending order of row.
+
+        explained: the class of interest by id; None: the predicted one.
+        """
+        rows = np.sort(rows)
+        task = Collect(
+            needs=needs,
+            model=self.model,
+            explainer=self.explainer,
+            explained=explained,
+            explanation_cache=self.cache_for("predicted" if explained is None else "given"),
+        )
+        parts = [result.value for result in self.run(task, stage, rows=rows) if result.value is not None]
+        if not parts:
+            return None
+        evidence = Evidence.concatenate(parts)
+        return evidence.take(np.argsort(evidence.rows))
+
+    def measure(self, test: Pool, label_space: LabelSpace) -> dict[str, float]:
+        """accuracy, macro_f1 and log_loss (nats) of the model on a labelled pool."""
+        task = Measure(needs=frozenset({"probabilities"}), model=self.model, label_space=label_space)
+        total = task.join([])
+        for result in self.run(task, "evaluate", pool=test):
+            total = total + result.value
+        if not total.n_items:
+            raise DataError("the test pool holds no readable item")
+        return total.metrics()
+
+    def undecodable(self, rows: Rows) -> tuple[str, ...]:
+        """Ids of the items of these rows that cannot be decoded."""
+        table = self.pool.read(np.sort(rows), ["id", self.pool.kind])
+        _, good = payload_of(table[self.pool.kind], self.pool.kind, self.shape or ())
+        return tuple(item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine)
+
+    def cache_for(self, classes: str) -> Path | None:
+        """The folder of what this explainer has explained by this model; `classes`: predicted, or given."""
+        if self.explanation_cache is None or self.explainer is None or self.model is None:
+            return None
+        settings = json.dumps([self.model.version, unparse(self.explainer)], sort_keys=True)
+        return self.explanation_cache / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}-{classes}"
+
+    def run(
+        self,
+        task: ShardTask,
+        stage: str,
+        *,
+        pool: Pool | None = None,
+        rows: Rows | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Iterator[ShardResult]:
+        advance = self.progress(stage)
+        task = replace(task, max_failures=self.session.engine.max_failures)
+        failures = [pair for pair in self.unreadable.items() if pair[1] != UNREADABLE]
+        for result in self.session.run(
+            pool or self.pool, task, shape=self.shape, rows=rows, exclude=exclude, advance=advance
+        ):
+            if result.unreadable:
+                self.unreadable.update(result.unreadable)
+                failures += [pair for pair in result.unreadable if pair[1] != UNREADABLE]
+                check_failures(failures, task.max_failures)
+            self.items[stage] += result.items
+            yield result
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePasses:
+    """What a strategy may ask for, answered by passes of the engine; see `xal.strategies.strategy.Passes`."""
+
+    coordinator: Coordinator
+    round: int
+    n_rounds: int
+    taken: tuple[str, ...]
+    """Ids that are labelled, or chosen already."""
+    labelled_rows: Rows
+    labels: Mapping[str, int]
+    """Class indices by id of the labelled items."""
+    rows: Rows | None = None
+    """The only rows to look at, ascending; None: all."""
+
+    def among(self, rows: Rows) -> EnginePasses:
+        """The same, of these rows of the pool alone."""
+        return replace(self, rows=rows)
+
+    def without(self, ids: Sequence[str]) -> EnginePasses:
+        """The same, of the pool without these items."""
+        return replace(self, taken=(*self.taken, *ids))
+
+    def top(self, strategy: Strategy, n: int, rng: HashRng, state: Any = None, stage: str = "score") -> Scored:
+        """The n items that the strategy's `score` puts first, with the evidence it looked at."""
+        return self._top(strategy, n, rng, stage, self.rows, state=state, keep_evidence=bool(strategy.needs))
+
+    def with_evidence(self, items: Scored, strategy: Strategy) -> Scored:
+        """The items with what `select_needs` names: as it travelled with them, else by a pass over them."""
+        if items.evidence is not None and strategy.select_needs <= strategy.needs:
+            return items
+        evidence = self.coordinator.collect(items.rows, strategy.select_needs, f"select ({strategy.name})")
+        if evidence is None:
+            return Scored.empty()
+        order = np.argsort(items.rows)
+        found = np.isin(items.rows[order], evidence.rows)  # items that fail are left out
+        items = items.take(order[found])
+        best = items.best(len(items))
+        return replace(items.take(best), evidence=evidence.take(best))
+
+    def prepare(self, strategy: Strategy, budget: int, rng: HashRng) -> Any:
+        """The strategy's state, by its `summarize` and `prepare`."""
+        if not strategy.prepare_needs and strategy.summary_needs is None:
+            return None
+        labelled = sample = None
+        if len(self.labelled_rows) and strategy.learns_from_labelled:
+            labelled = self._labelled(strategy)
+        size = strategy.n_sample(budget)
+        if size:
+            drawn = self._top(Random(), size, rng.child("sample"), "prepare", None)
+            sample = self.coordinator.collect(drawn.rows, strategy.prepare_needs, "prepare")
+        return strategy.prepare(labelled, sample, self._summary(strategy))
+
+    def _summary(self, strategy: Strategy) -> Summary | None:
+        """What the pool sums up to; shards are added in their order, whoever summed them."""
+        summary: Summary | None = None
+        if strategy.summary_needs is None:
+            return None
+        for _ in range(strategy.n_summaries):
+            task = Summarize(
+                needs=strategy.summary_needs,
+                model=self.coordinator.model,
+                explainer=self.coordinator.explainer,
+                strategy=strategy,
+                last=summary,
+                explanation_cache=self.coordinator.cache_for("predicted"),
+            )
+            results = self.coordinator.run(task, f"summarize ({strategy.name})", exclude=self._excluded)
+            parts = sorted(((result.first, result.value) for result in results), key=lambda part: part[0])
+            summary = add_summaries([value for _, value in parts if value is not None])
+        return summary
+
+    def _labelled(self, strategy: Strategy) -> Labelled | None:
+        """Evidence on the labelled items with their labels; those that cannot be explained are left out."""
+        collect = self.coordinator.collect
+        evidence = collect(self.labelled_rows, strategy.prepare_needs - {"label_explanations"}, "prepare")
+        if evidence is None:
+            return None
+        known = np.array([str(item) in self.labels for item in evidence.ids], bool)
+        evidence = evidence.take(known)
+        explanations = None
+        if "label_explanations" in strategy.prepare_needs:
+            found = collect(evidence.rows, frozenset({"explanations"}), "prepare", explained=self.labels)
+            if found is None or found.explanations is None:
+                return None
+            both = np.isin(evidence.ids.astype(str), found.ids.astype(str))
+            evidence = evidence.take(both)
+            explanations = found.explanations.take(np.isin(found.ids.astype(str), evidence.ids.astype(str)))
+        labels = np.array([self.labels[str(item)] for item in evidence.ids], np.int64)
+        return Labelled(evidence=evidence, labels=labels, explanations=explanations)
+
+    @property
+    def _excluded(self) -> list[str]:
+        return [*self.taken, *self.coordinator.unreadable]
+
+    def _top(
+        self,
+        strategy: Strategy,
+        n: int,
+        rng: HashRng,
+        stage: str,
+        rows: Rows | None,
+        *,
+        state: Any = None,
+        keep_evidence: bool = False,
+    ) -> Scored:
+        task = Score(
+            needs=strategy.needs,
+            model=self.coordinator.model,
+            explainer=self.coordinator.explainer,
+            strategy=strategy,
+            rng=rng,
+            keep=n,
+            state=state,
+            keep_evidence=keep_evidence,
+            explanation_cache=self.coordinator.cache_for("predicted"),
+        )
+        best = Scored.empty()
+        for result in self.coordinator.run(task, f"{stage} ({strategy.name})", rows=rows, exclude=self._excluded):
+            best = Scored.concatenate([best, result.value]).top(n)
+        return best

@@ -1,0 +1,162 @@
+"""A round's training as a job: small, picklable, the same in process and on workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from safetensors.torch import load, save
+from torch import nn
+
+from xal.core.threads import threads
+from xal.data.decode import payload_of
+from xal.data.pool import Pool
+from xal.engine.correction_targets import read_correction_targets
+from xal.errors import DataError
+from xal.feedback import Feedback
+from xal.models.model import Model
+from xal.models.train_settings import TrainSettings
+from xal.models.training_data import TrainContext, TrainingData
+from xal.store.artefacts import read_items
+from xal.types import Labels, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """Train `model` on labelled items and write its best weights."""
+
+    model: Model
+    shape: Shape
+    n_classes: int
+    payloads: tuple[Path, ...]  # Parquet files with columns id and the payload
+    labels: Mapping[str, int]
+    holdout: frozenset[str]  # ids of the validation split
+    settings: TrainSettings
+    seed: int
+    start: Path | None = None  # weights to fine-tune; None: from scratch
+    synthetic: tuple[Path, ...] = ()  # Parquet files of items that are no labels: payload, source, class_index, weight
+    feedback: Feedback | None = None  # what learns from corrections
+    correction_targets: Path | None = None  # what the corrections say, for a loss; None: there are none yet
+    validation: Pool | None = None  # a pool of its own to choose the epoch by, instead of `holdout`
+    class_index: Mapping[str, int] | None = None  # by label, for that pool
+
+    def run(
+        self,
+        weights: Path | None,
+        *,
+        device: str,
+        rank: int = 0,
+        workers: int = 1,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> dict[str, Any]:
+        """Train; write `weights` (safetensors) unless None; return the metrics of the fit."""
+        start = None if self.start is None else {name: t.numpy() for name, t in load(self.start.read_bytes()).items()}
+        context = TrainContext(
+            settings=self.settings,
+            seed=self.seed,
+            start=start,
+            correction_loss=self.feedback if self.feedback is not None and self.feedback.has_loss else None,
+            device=device,
+            rank=rank,
+            workers=workers,
+            wrap=wrap,
+            progress=progress,
+        )
+        with threads(self.settings.threads):
+            fitted = self.model.fit(self._data(), context)
+        if weights is not None:
+            weights.write_bytes(save({name: torch.from_numpy(array) for name, array in fitted.arrays.items()}))
+        return {"validation_items": len(self.holdout), **fitted.metrics}
+
+    def _data(self) -> TrainingData:
+        """Labelled items, then synthetic ones, in arrays; validation items apart."""
+        ids, parts = [], []
+        for path in self.payloads:
+            table = read_items(path, ["id", self.model.kind])
+            ids += table["id"].to_pylist()
+            parts.append(self._payload(table, path))
+        labels = [self.labels[item] for item in ids]
+        sources: list[str] = []
+        weights: list[Any] = [np.ones(len(ids))]
+        for path in self.synthetic:
+            table = read_items(path, ["id", self.model.kind, "source", "class_index", "weight"])
+            if not len(table):
+                continue
+            parts.append(self._payload(table, path))
+            labels += table["class_index"].to_pylist()
+            sources += table["source"].to_pylist()
+            weights.append(table["weight"].to_numpy())
+        data = TrainingData(
+            inputs=np.concatenate(parts),
+            labels=np.array(labels, np.int64),
+            n_classes=self.n_classes,
+            shape=self.shape,
+            n_labelled=len(ids),
+            sample_weight=_unless_even(np.concatenate(weights)),
+        )
+        parts.clear()  # or images would be held twice
+        if self.feedback is not None and self.feedback.has_loss:
+            width = None if "self_explaining" in self.feedback.requires else 0
+            targets = read_correction_targets(self.correction_targets, ids, data.labels, self.shape, width)
+            data = replace(data, correction_targets=targets)
+        return self._split(data, ids, sources)
+
+    def _split(self, data: TrainingData, ids: Sequence[str], sources: Sequence[str]) -> TrainingData:
+        """The training items, with `source` as their positions, and the validation items."""
+        held = np.array([item in self.holdout for item in ids] + [False] * (len(data) - len(ids)), bool)
+        kept = [item for item in ids if item not in self.holdout]
+        place = {item: number for number, item in enumerate(kept)}
+        validation = self._validation(self.validation) if self.validation is not None else None
+        if validation is None and held.any() and self.model.needs_validation:
+            validation = _taken(data, held, n_labelled=int(held.sum()))
+        if held.any():
+            data = _taken(data, ~held, n_labelled=len(kept))
+        source = np.array([place.get(item, -1) for item in sources], np.int64)
+        return replace(data, source=source, validation=validation)
+
+    def _validation(self, pool: Pool) -> TrainingData:
+        table = pool.read(np.arange(len(pool)), ["id", self.model.kind, "label"])
+        index = self.class_index or {}
+        unknown = sorted(map(str, set(table["label"].to_pylist()) - index.keys()))
+        if unknown:
+            raise DataError(f"pool.validation has labels outside the classes: {', '.join(unknown[:5])}")
+        return TrainingData(
+            inputs=self._payload(table, pool.folder),
+            labels=np.array([index[label] for label in table["label"].to_pylist()], np.int64),
+            n_classes=self.n_classes,
+            shape=self.shape,
+            n_labelled=len(table),
+        )
+
+    def _payload(self, table: pa.Table, path: Path) -> npt.NDArray[Any]:
+        """Of training items; DataError where one cannot be used."""
+        payload, good = payload_of(table[self.model.kind], self.model.kind, self.shape)
+        if not good.all():
+            broken = [item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine]
+            raise DataError(f"{path}: {len(broken)} training items cannot be read, first '{broken[0]}'")
+        return payload
+
+
+def _unless_even(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    return None if (weights == 1).all() else weights
+
+
+def _taken(data: TrainingData, chosen: npt.NDArray[np.bool_], n_labelled: int) -> TrainingData:
+    """The chosen items, in their order."""
+    labels: Labels = data.labels[chosen]
+    targets = data.correction_targets
+    return replace(
+        data,
+        inputs=data.inputs[chosen],
+        labels=labels,
+        n_labelled=n_labelled,
+        sample_weight=None if data.sample_weight is None else data.sample_weight[chosen],
+        correction_targets=None if targets is None else targets.take(torch.from_numpy(chosen)),
+    )

@@ -1,0 +1,1 @@
+"""Learning curves, paired comparisons, and explanations against what is relevant."""

@@ -1,0 +1,56 @@
+"""Measures of single-label predictions: counts that shards add up, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from xal.types import Floats, Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Confusion counts and summed log loss."""
+
+    counts: npt.NDArray[np.int64]  # (c, c) [true, predicted]
+    loss: float  # summed negative log likelihood in nats
+
+    @classmethod
+    def none(cls, n_classes: int) -> Confusion:
+        """Of no item."""
+        return cls(np.zeros((n_classes, n_classes), np.int64), 0.0)
+
+    @classmethod
+    def of(cls, probabilities: Floats, true: Labels) -> Confusion:
+        """Of (b, c) probabilities and (b,) class indices."""
+        probabilities = np.asarray(probabilities, np.float64)
+        counts = np.zeros((probabilities.shape[1],) * 2, np.int64)
+        np.add.at(counts, (true, probabilities.argmax(axis=1)), 1)
+        likelihood = np.maximum(probabilities[np.arange(len(true)), true], 1e-30)
+        return cls(counts, -float(np.log(likelihood).sum()))
+
+    def __add__(self, other: Confusion) -> Confusion:
+        return Confusion(self.counts + other.counts, self.loss + other.loss)
+
+    @property
+    def n_items(self) -> int:
+        """Items counted."""
+        return int(self.counts.sum())
+
+    def metrics(self) -> dict[str, float]:
+        """accuracy, macro_f1 over the classes that occur (scikit-learn's), log_loss in nats, and test_items."""
+        from sklearn.metrics import f1_score
+
+        true, predicted = (axis.ravel() for axis in np.indices(self.counts.shape))
+        present = np.flatnonzero(self.counts.sum(axis=1))
+        f1 = f1_score(
+            true, predicted, labels=present, average="macro", sample_weight=self.counts.ravel(), zero_division=0
+        )
+        return {
+            "accuracy": float(np.diag(self.counts).sum() / self.n_items),
+            "macro_f1": float(f1),
+            "log_loss": self.loss / self.n_items,
+            "test_items": self.n_items,
+        }

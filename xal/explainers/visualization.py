@@ -1,0 +1,223 @@
+"""Draw an explanation: an image with the heat of its features, a text with its words marked, a table's columns."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from PIL import Image
+
+from xal.core import hashed_words
+from xal.types import Explanations, dense
+
+FEATURES = colormaps["Set2"]
+HEAT = colormaps["coolwarm"]
+PAGE = """<!doctype html><meta charset=utf-8>
+<style>body{{font:16px/1.7 system-ui,sans-serif;max-width:48em;margin:2em auto;padding:0 1em}}
+td{{padding:0 1em 0 0}}small{{color:#6b7280}}</style>
+<h3>{title}</h3>{shown}
+<p><small>Red, or above 0: speaks for this class; blue, or below 0: against it. The strongest: {most:.3g}.</small></p>
+"""
+
+
+def displayable(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(c, h, w) -> (h, w, 3)."""
+    rgb = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
+    return np.ascontiguousarray(rgb.transpose(1, 2, 0))
+
+
+def overlay(image: npt.NDArray[np.uint8], colours: npt.NDArray[Any], strength: float = 0.6) -> npt.NDArray[np.uint8]:
+    """Colours (h, w, 3) in [0, 1] over the greyed image."""
+    grey = displayable(image).mean(axis=2, keepdims=True) / 255
+    mixed: npt.NDArray[np.uint8] = ((strength * colours + (1 - strength) * grey) * 255).astype(np.uint8)
+    return mixed
+
+
+def feature_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDArray[np.uint8]:
+    """(h, w, 3) one colour an interpretable feature."""
+    return overlay(image, FEATURES(explanation.segments[0])[..., :3])
+
+
+def heat_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDArray[np.uint8]:
+    """(h, w, 3): red supports the explained class, blue speaks against it, grey does neither.
+
+    EBAnO's nPIR has a scale of its own, -1 to 1; others are relative to the item's largest attribution.
+    """
+    heat = explanation.heat[0]
+    scale = 1.0 if explanation.npirp is not None else float(np.abs(heat).max()) or 1.0
+    return overlay(image, HEAT((heat / scale + 1) / 2)[..., :3], strength=0.75)
+
+
+def marked(text: str, explanation: Explanations) -> list[tuple[str, float]]:
+    """The text in pieces, each with its attribution relative to the largest: words, and what is between them (0)."""
+    row = explanation.attributions[[0]]
+    by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+    scale = max(map(abs, by_column.values()), default=0.0) or 1.0
+    pieces, at = [], 0
+    for start, end in hashed_words.spans(text):
+        if start > at:
+            pieces.append((text[at:start], 0.0))
+        pieces.append((text[start:end], by_column.get(hashed_words.column(text[start:end].lower()), 0.0) / scale))
+        at = end
+    return [*pieces, (text[at:], 0.0)] if at < len(text) else pieces
+
+
+def marked_html(text: str, explanation: Explanations) -> str:
+    """The same as HTML, escaped: red supports the explained class, blue speaks against it."""
+    spans = []
+    for piece, weight in marked(text, explanation):
+        colour = "214,69,65" if weight > 0 else "59,103,178"
+        style = f' style="background:rgba({colour},{0.7 * abs(weight):.2f})"' if abs(weight) > 0.02 else ""
+        spans.append(f"<span{style}>{html.escape(piece)}</span>" if style else html.escape(piece))
+    return "".join(spans)
+
+
+def top_words(
+    inputs: Any, explanation: Explanations, names: Sequence[str] = (), most: int = 5
+) -> list[tuple[str, float]]:
+    """The words of a text, columns of a table (`names`), or concepts, of largest attribution, with it."""
+    if explanation.feature_kind == "concepts":
+        values, concepts = (
+            dense(explanation.attributions)[0].tolist(),
+            dense(explanation.interpretable_input)[0].tolist(),
+        )
+        found = {
+            f"concept {name} = {number:.3g}": value
+            for name, (number, value) in enumerate(zip(concepts, values, strict=True))
+        }
+    elif isinstance(inputs, str):
+        row = explanation.attributions[[0]]
+        by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+        found = {word: by_column.get(hashed_words.column(word), 0.0) for word in hashed_words.tokens(inputs)}
+    else:
+        values = dense(explanation.attributions)[0]
+        labels = names or [f"column {number}" for number in range(len(values))]
+        pairs = zip(labels, np.asarray(inputs).tolist(), values.tolist(), strict=True)
+        found = {f"{name} = {number:g}": value for name, number, value in pairs}
+    return sorted(found.items(), key=lambda pair: -abs(pair[1]))[:most]
+
+
+def summary(inputs: Any, explanation: Explanations, names: Sequence[str] = ()) -> str:
+    """`good +0.310, plot -0.120`."""
+    return ", ".join(f"{name} {value:+.3f}" for name, value in top_words(inputs, explanation, names))
+
+
+def page_of(inputs: Any, explanation: Explanations, title: str, names: Sequence[str] = ()) -> str:
+    """HTML of one explanation: a text with its words marked, or a table's row, the strongest column first."""
+    if isinstance(inputs, str):
+        shown = f"<p>{marked_html(inputs, explanation)}</p>"
+    else:
+        rows = top_words(inputs, explanation, names, most=explanation.attributions.shape[1])
+        cells = (f"<tr><td>{html.escape(name)}</td><td>{value:+.4f}</td></tr>" for name, value in rows)
+        shown = f"<table>{''.join(cells)}</table>"
+    values = explanation.attributions
+    most = np.abs(values if isinstance(values, np.ndarray) else values.data).max(initial=0)
+    return PAGE.format(title=html.escape(title), shown=shown, most=most)
+
+
+def panel(
+    image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str], shown: Sequence[int] | None = None
+) -> bytes:
+    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices; concepts as bars.
+
+    shown: the parts that are numbered; None: all.
+    """
+    if explanation.feature_kind == "concepts":
+        return _bars(image, explanation, classes)
+    ebano = explanation.npirp is not None
+    figure = Figure(figsize=(9.2 if ebano else 7.0, 2.9), dpi=110, layout="constrained")
+    axes = figure.subplots(1, 4 if ebano else 3, width_ratios=[1, 1, 1, 1.1] if ebano else [1, 1, 1])
+    name = classes[int(explanation.explained_class[0])]
+    most = float(np.abs(explanation.heat[0]).max())
+    third = "nPIR" if ebano else f"red for, blue against, to ±{most:.2g}"
+    titles = ("image", f"{int(explanation.n_features[0])} features", third)
+    second = feature_map(image, explanation) if ebano else displayable(image)
+    views = (displayable(image), second, heat_map(image, explanation))
+    for axis, title, view in zip(axes, titles, views, strict=False):
+        axis.imshow(view, interpolation="nearest")
+        axis.set_title(title, fontsize=10)
+        axis.set_axis_off()
+    title = f"{name}, p = {explanation.probability[0]:.2f}"
+    if ebano:
+        _table(axes[3], explanation, title)
+    else:
+        _outline(axes[1], explanation.segments[0], shown)
+        figure.suptitle(title, fontsize=10)
+    return _png(figure)
+
+
+def stacked(pictures: Sequence[bytes]) -> bytes:
+    """PNGs of one width, one above the other."""
+    buffer = io.BytesIO()
+    rows = [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in pictures]
+    Image.fromarray(np.concatenate(rows)).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _bars(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str]) -> bytes:
+    figure = Figure(figsize=(6.2, 2.9), dpi=110, layout="constrained")
+    shown, bars = figure.subplots(1, 2, width_ratios=[1, 1.3])
+    shown.imshow(displayable(image), interpolation="nearest")
+    shown.set_axis_off()
+    names, values = zip(*reversed(top_words(image, explanation, most=8)), strict=True)
+    bars.barh(names, values, color=["#d64541" if value > 0 else "#3b67b2" for value in values])
+    bars.axvline(0, color="grey", linewidth=0.6)
+    bars.tick_params(labelsize=7)
+    bars.set_title("weights of the model's concepts", fontsize=9)
+    figure.suptitle(
+        f"{classes[int(explanation.explained_class[0])]}, p = {explanation.probability[0]:.2f}", fontsize=10
+    )
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _table(table: Any, explanation: Explanations, title: str) -> None:
+    table.set_axis_off()
+    table.set_title(title, fontsize=10)
+    for line in range(int(explanation.n_features[0])):
+        y = 0.86 - 0.16 * line
+        bold = "bold" if line == explanation.top_feature[0] else "normal"
+        table.scatter([0.06], [y + 0.02], color=[FEATURES(line)], s=90, marker="s")
+        text = f"{line}  nPIR {explanation.npir[0, line]:+.2f}   nPIRP {explanation.npirp[0, line]:+.2f}"
+        table.text(0.16, y, text, fontsize=9, weight=bold, family="monospace")
+    table.set_xlim(0, 1)
+    table.set_ylim(0, 1)
+
+
+def _outline(axis: Any, segments: npt.NDArray[Any], shown: Sequence[int] | None) -> None:
+    """Lines between the parts of an image, and the numbers of those shown, unless they are pixels."""
+    h, w = segments.shape
+    parts = np.unique(segments)
+    if len(parts) == h * w:
+        return
+    row, column = np.nonzero(segments[1:] != segments[:-1])  # between a pixel and the one below it
+    lines = [((x - 0.5, y + 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
+    row, column = np.nonzero(segments[:, 1:] != segments[:, :-1])
+    lines += [((x + 0.5, y - 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
+    axis.add_collection(LineCollection(lines, colors="white", linewidths=0.6, capstyle="projecting"))
+    for part in parts.tolist() if shown is None else shown:
+        dark = [withStroke(linewidth=1.6, foreground="black")]  # to be read on light and dark alike
+        style = {"color": "#fbbf24", "fontsize": 6.5, "ha": "center", "va": "center", "path_effects": dark}
+        axis.text(*_middle(segments == part), str(part), **style)
+
+
+def _middle(part: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """(x, y) the mean of its pixels, or, where that lies outside, the pixel nearest to it."""
+    y, x = np.nonzero(part)
+    if part[round(y.mean()), round(x.mean())]:
+        return float(x.mean()), float(y.mean())
+    nearest = ((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin()
+    return float(x[nearest]), float(y[nearest])

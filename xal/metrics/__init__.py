@@ -1,1 +1,0 @@
-"""Figures over runs: learning curves, their areas, paired differences."""

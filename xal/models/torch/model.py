@@ -1,0 +1,131 @@
+"""Base of the torch models: a user's own needs `build` alone.
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(TorchModel):
+    width: int = 8
+
+    def build(self, shape, n_classes):
+        ...return a torch.nn.Module: float images (b, c, h, w) -> logits (b, n_classes)
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from xal.core._typing import Field
+from xal.models.model import Model, Placement, Weights
+from xal.models.torch.classifier import TorchClassifier
+from xal.models.torch.training import Examples, evaluate_hits, fit
+from xal.models.training_data import Fitted, TrainContext, TrainingData
+from xal.types import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchModel(Model):
+    """Base of the models that are a torch module."""
+
+    size: Annotated[int, Field(ge=8)] | None = None
+    """Images are resized to size x size pixels; null: as the pool's first image."""
+    channels: Literal[1, 3] | None = None
+    """1 grey, 3 RGB; null: as the pool's first image."""
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Gradients and, of images, layers of convolutions."""
+        return frozenset({"gradients", "conv_layers"} if self.kind == "image" else {"gradients"})
+
+    @property
+    def fixed_shape(self) -> Shape | None:
+        """(c, h, w) where size and channels are given."""
+        return (self.channels, self.size, self.size) if self.kind == "image" and self.size and self.channels else None
+
+    def input_shape(self, pool: Shape) -> Shape:
+        """(c, h, w) of images, (d,) of features."""
+        if self.kind != "image":
+            return pool
+        height, width = (self.size, self.size) if self.size else pool[1:]
+        return (self.channels or pool[0], height, width)
+
+    @abstractmethod
+    def build(self, shape: Shape, n_classes: int) -> nn.Module:
+        """A new module: preprocessed inputs (b, *shape) -> logits (b, n_classes)."""
+
+    def preprocess(self, inputs: Tensor) -> Tensor:
+        """Images (b, c, h, w), 0-255, uint8 or float -> [0, 1]; features (b, d) as float32."""
+        inputs = inputs.to(torch.float32)
+        return inputs / 255 if self.kind == "image" else inputs
+
+    def regularizer(self, module: Any, inputs: Tensor, labels: Tensor) -> Tensor | None:
+        """A term of the training loss of the model's own; None: it has none."""
+        return None
+
+    def untrained(self) -> TorchModel:
+        """The same module without its pretrained weights: for those who load others over them."""
+        return self
+
+    def create(self, shape: Shape, n_classes: int, seed: int) -> nn.Module:
+        """`build` with its random weights drawn from `seed`; the global generator is left as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.build(shape, n_classes)
+
+    def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
+        """conv_layers: whether the built module has a convolution."""
+        if requirement != "conv_layers":
+            return None
+        module = self.untrained().create(shape, n_classes, seed=0)
+        found = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
+        return None if found else f"model '{self.name}' has no convolutions"
+
+    def fit(self, data: TrainingData, context: TrainContext) -> Fitted:
+        """Gradient descent on the cross-entropy in nats; see `training`."""
+        model = self if context.start is None else self.untrained()
+        module = model.create(data.shape, data.n_classes, context.seed)
+        if context.start is not None:
+            module.load_state_dict({name: torch.from_numpy(array) for name, array in context.start.items()})
+        examples = Examples.of(data)
+        validation = Examples.of(data.validation) if data.validation is not None else examples.take(slice(0))
+        result = fit(
+            self,
+            module.to(context.device),
+            examples,
+            validation,
+            context.settings,
+            seed=context.seed,
+            finetune=context.start is not None,
+            rank=context.rank,
+            workers=context.workers,
+            wrap=context.wrap,
+            progress=context.progress,
+            correction_loss=context.correction_loss,
+        )
+        module.load_state_dict(result.state)
+        right = evaluate_hits(self, module, examples, data.n_labelled)
+        return Fitted(
+            arrays={name: tensor.numpy() for name, tensor in result.state.items()},
+            metrics={
+                "train_items": data.n_labelled,
+                "synthetic_items": len(data) - data.n_labelled,
+                "train_accuracy": right / max(data.n_labelled, 1),
+                "validation_items": len(validation),
+                "epochs": len(result.train_loss),
+                "best_epoch": result.best_epoch,
+                "train_loss": result.train_loss[-1],
+                "validation_loss": min(result.validation_loss) if result.validation_loss else None,
+                "decays": result.decays,
+            },
+        )
+
+    def classifier(self, weights: Weights, placement: Placement | None = None) -> TorchClassifier:
+        """The module with its weights, in evaluation mode."""
+        placement = placement or Placement()
+        module = self.untrained().create(weights.shape, weights.n_classes, seed=0)
+        module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.arrays.items()})
+        return TorchClassifier(
+            self, module, placement.device, precision=placement.precision, compiled=placement.compiled
+        )

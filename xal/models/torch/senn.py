@@ -1,0 +1,169 @@
+"""A self-explaining network (SENN; Alvarez-Melis & Jaakkola 2018), as CALI uses it: the explanation is exact and free.
+
+    f_c(x) = w_c(x)' phi(x) + b_c,    p = softmax(f)
+    of two classes f = (-z / 2, z / 2) with z = w(x)' phi(x) + b, so that p = sigma(z)
+
+w(x) is a fully connected network of `layers` layers whose last is 2 sigma - 1, so that |w| <= 1: CALI's ranking loss is
+linear in w and has no minimum otherwise. phi is the identity, a network learned besides, or given: a frozen module
+`package.module:function` of the number of inputs. The regulariser
+
+    Omega = || grad_x w(x)' phi(x) - w(x)' J_phi(x) ||    (w of the label, of two classes z's; mean over the batch)
+
+keeps w slow in terms of phi; the subtracted term is a vector-Jacobian product, so J_phi is never built.
+Departure: the paper has no bias b; without one a network of phi(x) = 0 can answer nothing but 1/2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from xal.core._typing import Field
+from xal.errors import ConfigError, XalError
+from xal.models.torch.model import TorchModel
+from xal.types import Kind, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Senn(TorchModel, name="senn"):
+    """Self-explaining network."""
+
+    layers: Annotated[int, Field(ge=1)] = 3
+    """L, of w(x)."""
+    width: Annotated[int, Field(ge=1)] = 100
+    """Units of its hidden layers."""
+    phi: str = "identity"
+    """identity, learned, or `package.module:function`: number of inputs -> a torch module, which is not trained."""
+    concepts: Annotated[int, Field(ge=1)] = 16
+    """phi learned: its outputs."""
+    alpha: Annotated[float, Field(ge=0)] = 0.01
+    """Of the regulariser Omega in the loss."""
+    of: Literal["image", "features"] = "features"
+    """What its pools hold; pixels are taken as 0-1."""
+
+    @property
+    def kind(self) -> Kind:
+        """`of`."""
+        return self.of
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Gradients, and weights that explain: of the item's parts, or of concepts."""
+        return frozenset({"gradients", "self_explaining"} | (set() if self.phi == "identity" else {"concepts"}))
+
+    @property
+    def default_explainer(self) -> str:
+        """Its own."""
+        return "self_explaining"
+
+    def input_shape(self, pool: Shape) -> Shape:
+        """(c, h, w), or (d,); ConfigError for colour images explained by their pixels."""
+        shape = super().input_shape(pool)
+        if len(shape) == 3 and shape[0] > 1 and self.phi == "identity":
+            raise ConfigError(["model: senn explains grey pixels; set model.channels to 1, or take phi: learned"])
+        if self.phi not in ("identity", "learned"):
+            _given(self.phi, math.prod(shape))  # or it would be found out when labels are there
+        return shape
+
+    def build(self, shape: Shape, n_classes: int) -> nn.Module:
+        """Its module; raises XalError for a phi that is none."""
+        inputs = math.prod(shape)
+        if self.phi == "identity":
+            phi: nn.Module = nn.Identity()
+        elif self.phi == "learned":
+            phi = nn.Sequential(nn.Linear(inputs, self.width), nn.ReLU(), nn.Linear(self.width, self.concepts))
+        else:
+            phi = _given(self.phi, inputs).requires_grad_(False)
+        return SelfExplaining(phi, inputs, [self.width] * (self.layers - 1), n_classes)
+
+    def regularizer(self, module: Any, inputs: Tensor, labels: Tensor) -> Tensor | None:
+        """alpha Omega of a training batch."""
+        if not self.alpha:
+            return None
+        inputs = inputs.detach().requires_grad_()
+        return self.alpha * omega(module, inputs, labels)
+
+
+def omega(module: Any, inputs: Tensor, classes: Tensor) -> Tensor:
+    """Omega: (b, ...) inputs that require a gradient, (b,) the class whose f is meant."""
+    x = inputs.flatten(1)
+    weights, concepts = module.weights(x), module.phi(x)
+    w = weights[torch.arange(len(x), device=x.device), classes]
+    whole = torch.autograd.grad((w * concepts).sum(), inputs, create_graph=True)[0]
+    fixed = torch.autograd.grad(concepts, inputs, grad_outputs=w, create_graph=True)[0]  # w' J_phi, of w itself
+    difference = (whole - fixed).flatten(1)
+    return (difference.square().sum(dim=1) + 1e-12).sqrt().mean()  # the root has no gradient at 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SelfExplanation:
+    """What makes the margins of b items: margin = (weights * concepts).sum(f) + bias, for each class."""
+
+    logits: Tensor  # (b, c)
+    margins: Tensor  # (b, c): the logits, of two classes sigma^-1 of their probabilities
+    weights: Tensor  # (b, c, f) in [-1, 1]
+    concepts: Tensor  # (b, f) phi(x)
+    bias: Tensor  # (c,)
+
+
+class SelfExplaining(nn.Module):
+    """Logits by weights that depend on the input, times concepts."""
+
+    def __init__(self, phi: nn.Module, inputs: int, hidden: list[int], classes: int) -> None:
+        super().__init__()
+        self.phi, self.classes = phi, classes
+        with torch.no_grad():
+            self.features = int(phi(torch.zeros(1, inputs)).shape[1])
+        outputs = 1 if classes == 2 else classes
+        sizes = [inputs, *hidden, outputs * self.features]
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(itertools.pairwise(sizes)):
+            layers += [nn.ReLU()] * (number > 0) + [nn.Linear(before, after)]
+        self.w = nn.Sequential(*layers)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def weights(self, inputs: Tensor) -> Tensor:
+        """(b, c, f): what speaks for each class, in [-1, 1]."""
+        w: Tensor = torch.tanh(self.w(inputs.flatten(1)) / 2).unflatten(1, (-1, self.features))  # 2 sigma - 1
+        return torch.cat([-w, w], dim=1) if self.classes == 2 else w
+
+    def explanation(self, inputs: Tensor) -> SelfExplanation:
+        """What makes the margins of preprocessed inputs."""
+        logits, weights = self.forward(inputs, explained=True)
+        two = self.classes == 2
+        return SelfExplanation(
+            logits=logits,
+            margins=logits * (2 if two else 1),
+            weights=weights,
+            concepts=self.phi(inputs.flatten(1)),
+            bias=torch.cat([-self.bias, self.bias]) if two else self.bias,
+        )
+
+    def forward(self, inputs: Tensor, explained: bool = False) -> Any:
+        """(b, c) logits, and if asked for the (b, c, f) weights."""
+        weights = self.weights(inputs)
+        concepts = self.phi(inputs.flatten(1))
+        logits = torch.einsum("bcf,bf->bc", weights, concepts)
+        logits = (logits + torch.cat([-self.bias, self.bias])) / 2 if self.classes == 2 else logits + self.bias
+        return (logits, weights) if explained else logits
+
+
+def _given(name: str, inputs: int) -> nn.Module:
+    module, colon, attribute = name.partition(":")
+    try:
+        if not colon:
+            raise XalError("no ':' in it")
+        found = getattr(importlib.import_module(module), attribute)(inputs)
+    except Exception as error:  # a user's module may raise anything
+        raise XalError(
+            f"senn.phi '{name}': expected identity, learned, or package.module:function ({error})"
+        ) from error
+    if not isinstance(found, nn.Module):
+        raise XalError(f"senn.phi '{name}' gave {type(found).__name__}, not a torch module")
+    return found

@@ -1,0 +1,259 @@
+"""Assemble the report: curves, comparison, cost, class balance, and a gallery of what was queried and why."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from xal import __version__
+from xal.core.config import differences
+from xal.data.images import decode, shape_of
+from xal.data.pool import KINDS
+from xal.errors import RunError
+from xal.evaluation.curves import Curves, comparison
+from xal.explainers.visualization import displayable, feature_map, heat_map, marked_html, summary
+from xal.report.figures import class_balance, learning_curves
+from xal.report.right_reasons import corrected_view, said, trust_table
+from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
+from xal.store.run import Run, read_run
+from xal.types import Correction, Explanations
+
+SHOWN = 12  # items of each round in the gallery
+JUDGED_IN = {
+    "explanation_f1_queries": "F1, queries",
+    "explanation_f1_test": "F1, test",
+    "explanation_recall_test": "recall, test",
+    "on_irrelevant_queries": "elsewhere, queries",
+    "on_irrelevant_test": "elsewhere, test",
+}
+"""Columns of the table of corrections."""
+TILE = 112  # pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One queried item in the gallery."""
+
+    id: str
+    pictures: tuple[str, ...]  # data URLs: original, features, heat and, where there is one, the synthetic copy
+    marked: str  # HTML of a text with its words marked
+    note: str  # the indices of EBAnO's strongest feature, or the strongest words or columns
+    said: str  # what was corrected, in words
+    prediction: str | None
+    confidence: float | None
+    label: str | None
+    score: float
+    reason: str
+
+
+def write_report(directories: Sequence[Path], destination: Path) -> Path:
+    """Write one page for the runs; raises RunError where they are runs of different recipes."""
+    arms = arms_of([read_run(path) for path in directories])
+    runs = [run for group in arms.values() for run in group]
+    first = runs[0]
+    galleries = {arm: _gallery(group[0]) for arm, group in arms.items()}
+    cards = [card for rounds in galleries.values() for _, each in rounds for card in each]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("xal.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("report.html").render(
+        version=__version__,
+        title=destination.resolve().parent.name,
+        recipe=first.recipe,
+        classes=first.classes,
+        arms=arms,
+        seeds=sorted({run.seed for run in runs}),
+        states=[(run.arm, run.seed, run.state) for run in runs],
+        curves={measure: learning_curves(curves_of(arms, measure), measure) for measure in measures_of(runs)},
+        measured_on=_measured_on(runs),
+        table=comparison(curves_of(arms, "accuracy")),
+        balance=class_balance(arms, first.classes),
+        costs={arm: _costs(group) for arm, group in arms.items()},
+        trust={arm: trust_table(group) for arm, group in arms.items()},
+        galleries=galleries,
+        shown={
+            "pictures": any(card.pictures for card in cards),
+            "corrected": any(card.said for card in cards),
+            "ebano": any((run.recipe["explainer"] or {}).get("name") == "ebano" for run in runs),
+            "explainers": sorted({run.recipe["explainer"]["name"] for run in runs if run.recipe["explainer"]}),
+        },
+        are_relevant=JUDGED_IN,
+        unreadable=dict(sorted(pair for run in runs for pair in run.unreadable.items())),
+    )
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.write_text(html, encoding="utf-8")
+    return destination
+
+
+def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by arm, each by seed; RunError where they are runs of different recipes."""
+    _same_recipe(runs)
+    arms: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.seed):
+        arms[run.arm].append(run)
+    return dict(arms)
+
+
+def _same_recipe(runs: Sequence[Run]) -> None:
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        same_arm = firsts.setdefault(run.arm, run)
+        for other, free in ((runs[0], ("strategy", "explainer", "feedback", "seed:")), (same_arm, ("seed:",))):
+            lines = [line for line in differences(other.recipe, run.recipe) if not line.startswith(free)]
+            if lines:
+                both = f"{other.directory} and {run.directory}"
+                raise RunError(f"{both} are runs of different recipes: {lines[0]}; report them apart")
+
+
+def measures_of(runs: Sequence[Run]) -> list[str]:
+    metrics = [step.metrics for run in runs for step in run.of("evaluate").values()]
+    return [name for name in ("accuracy", "macro_f1") if metrics and all(name in each for each in metrics)]
+
+
+def _measured_on(runs: Sequence[Run]) -> str:
+    kinds = {
+        f"{step.metrics['test_items']:,} {step.metrics['on']} items"
+        for run in runs
+        for step in run.of("evaluate").values()
+    }
+    if len(kinds) < 3:
+        return ", ".join(sorted(kinds))
+    sizes = [step.metrics["test_items"] for run in runs for step in run.of("evaluate").values()]
+    return f"the validation split, {min(sizes):,} to {max(sizes):,} items"
+
+
+def curves_of(arms: Mapping[str, Sequence[Run]], measure: str) -> Curves:
+    """A measure's curves by arm and seed."""
+    return {arm: {run.seed: run.curve(measure) for run in runs if run.curve(measure)[1]} for arm, runs in arms.items()}
+
+
+def _costs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Mean seconds of each stage by round, and items passed a second of the query."""
+    rows = []
+    for round in sorted({step.round for run in runs for step in run.steps}):
+        row: dict[str, Any] = {"round": round}
+        for name in ("query", "label", "train", "evaluate"):
+            steps = [run.of(name)[round] for run in runs if round in run.of(name)]
+            row[name] = float(np.mean([step.seconds for step in steps])) if steps else None
+            if name == "query" and steps:
+                items = np.mean([sum(step.metrics["items"].values()) for step in steps])
+                row["items"], row["rate"] = int(items), items / max(row[name], 1e-9)
+                row["passes"] = steps[0].metrics["items"]
+                row["chosen"] = steps[0].metrics["chosen"]
+        rows.append(row)
+    return rows
+
+
+def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
+    """The best-scored items of each round, with their explanations."""
+    rounds = []
+    for round, step in run.of("query").items():
+        folder = run.directory / (step.artefact or "")
+        if not (folder / EXPLANATIONS).exists():
+            continue
+        chosen = [item for item in run.queried if item.round == round][:SHOWN]
+        names, explanations = read_explanations(folder / EXPLANATIONS)
+        at = {name: i for i, name in enumerate(names)}
+        table = read_items(folder / ITEMS)
+        kind = next(kind for kind in KINDS if kind in table.column_names)
+        payloads = dict(zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True))
+        copies = _copies(run, round)
+        cards = []
+        for item in chosen:
+            if item.id not in at:
+                continue
+            explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
+            pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id), run.names)
+            correction, words = run.corrections.get(item.id), ""
+            if correction is not None:
+                payload, picture = _corrected(kind, payloads[item.id], explanation, correction.correction)
+                pictures, words = pictures + picture, said(correction.correction, payload, explanation, run.names)
+            cards.append(
+                Card(
+                    id=item.id,
+                    pictures=pictures,
+                    marked=marked,
+                    note=note,
+                    said=words,
+                    prediction=item.prediction,
+                    confidence=item.confidence,
+                    label=item.label,
+                    score=item.score,
+                    reason=item.reason,
+                )
+            )
+        rounds.append((round, cards))
+    return rounds
+
+
+def _shown(
+    kind: str, payload: Any, explanation: Explanations, copy: bytes | None, names: Sequence[str]
+) -> tuple[tuple[str, ...], str, str]:
+    """(pictures, marked text, note) of an item."""
+    if kind == "text":
+        return (), marked_html(payload, explanation), summary(payload, explanation)
+    if kind == "features":
+        return (), "", summary(payload, explanation, names)
+    images, _ = decode([payload], shape := _shape(payload, explanation))
+    views = [displayable(images[0])]
+    if explanation.feature_kind == "concepts":
+        return (_data_url(views[0]),), "", summary(images[0], explanation)
+    if explanation.npirp is None:
+        note = ""
+    else:
+        top = explanation.top_feature[0]
+        note = f"fmax: nPIR {explanation.npir[0, top]:+.2f}, nPIRP {float(explanation.npirp[0, top]):+.2f}"
+        views.append(feature_map(images[0], explanation))
+    views.append(heat_map(images[0], explanation))
+    if copy is not None:
+        views.append(displayable(decode([copy], shape)[0][0]))
+    return tuple(_data_url(view) for view in views), "", note
+
+
+def _corrected(
+    kind: str, payload: Any, explanation: Explanations, correction: Correction
+) -> tuple[Any, tuple[str, ...]]:
+    """(the payload decoded, a picture of what was corrected in an image)."""
+    if kind != "image":
+        return payload if kind == "text" else np.asarray(payload), ()
+    image = decode([payload], _shape(payload, explanation))[0][0]
+    if explanation.feature_kind == "concepts":
+        return image, ()
+    return image, (_data_url(corrected_view(image, correction, explanation)),)
+
+
+def _shape(payload: bytes, explanation: Explanations) -> tuple[int, int, int]:
+    """(3, h, w) as the network saw an image, or of concepts, which have no place, as it is."""
+    h, w = shape_of(payload)[1:] if explanation.segments is None else explanation.segments.shape[1:]
+    return 3, h, w
+
+
+def _copies(run: Run, round: int) -> dict[str, bytes]:
+    """Synthetic copies that joined a round's training, by the item they were made from."""
+    step = run.of("train").get(round)
+    path = run.directory / (step.artefact or "") / SYNTHETIC if step else None
+    if path is None or not path.is_file():
+        return {}
+    table = read_items(path, ["source", "image"])
+    return dict(zip(table["source"].to_pylist(), table["image"].to_pylist(), strict=True))
+
+
+def _data_url(view: npt.NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(view)
+    if picture.width < TILE:
+        picture = picture.resize((TILE, TILE * picture.height // picture.width), Image.Resampling.NEAREST)
+    else:
+        picture.thumbnail((TILE * 2, TILE * 2))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

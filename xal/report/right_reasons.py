@@ -1,0 +1,66 @@
+"""What corrections say of a model round by round, and how a correction looks beside the explanation it corrects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xal.explainers.components import Naming, mask_of
+from xal.explainers.visualization import displayable
+from xal.store.run import Run
+from xal.types import Correction, Explanations
+
+ANSWERS = ("right_for_right", "right_for_wrong", "wrong")
+JUDGED = ("explanation_f1", "explanation_recall", "on_irrelevant", "explanation_loss")
+MARK = np.array([22, 163, 74])  # green
+
+
+def trust_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """By round, means over the runs: shares of the answers, corrections, and explanations against the truth; [] where
+    no corrections are asked for."""
+    rows = []
+    for round in sorted({round for run in runs for round in run.of("label")}):
+        labelled = [run.of("label")[round].metrics for run in runs if round in run.of("label")]
+        labelled = [metrics for metrics in labelled if "right_for_right" in metrics]
+        if not labelled:
+            continue
+        totals = [sum(metrics[name] for name in ANSWERS) for metrics in labelled]
+        row: dict[str, Any] = {
+            "round": round,
+            "corrections": float(np.mean([each["corrections"] for each in labelled])),
+        }
+        for name in ANSWERS:
+            shares = [metrics[name] / total for metrics, total in zip(labelled, totals, strict=True) if total]
+            row[name] = float(np.mean(shares)) if shares else None
+        tested = [run.of("evaluate")[round].metrics for run in runs if round in run.of("evaluate")]
+        for name in JUDGED:
+            for where, metrics in (("queries", labelled), ("test", tested)):
+                values = [each[name] for each in metrics if name in each]
+                row[f"{name}_{where}"] = float(np.mean(values)) if values else None
+        rows.append(row)
+    return rows
+
+
+def said(correction: Correction, payload: Any, explanation: Explanations, names: Sequence[str]) -> str:
+    """`wrong: good; plot / missed: dull`, by the components' names, or how many where they are many."""
+    naming = Naming(payload, explanation, names)
+    parts = []
+    for kind in ("wrong", "missed", "against"):
+        components = getattr(correction, kind)
+        if components:
+            listed = "; ".join(naming.name(each) for each in components if each in naming)
+            parts.append(f"{kind}: {listed if len(components) <= 6 else f'{len(components)} components'}")
+    return " / ".join(parts)
+
+
+def corrected_view(
+    image: npt.NDArray[np.uint8], correction: Correction, explanation: Explanations
+) -> npt.NDArray[np.uint8]:
+    """(h, w, 3) the image, green where it was said not to matter."""
+    view = displayable(image).astype(np.float64)
+    wrong = mask_of(correction.wrong, image.shape, explanation)
+    view[wrong] = 0.35 * view[wrong] + 0.65 * MARK
+    return np.asarray(view, np.uint8)

@@ -1,0 +1,1 @@
+"""`xal tune`: the search over explainer settings, and its report."""
