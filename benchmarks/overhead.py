@@ -15,7 +15,7 @@ from table import arguments, seconds, show, write
 
 from xal.core.rng import HashRng
 from xal.datasets.demo import demo_pool
-from xal.engine import RayEngine, Serial
+from xal.engine import RayEngine, SerialEngine
 from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
 from xal.engine.tasks import ModelRef
@@ -54,7 +54,7 @@ def main() -> None:
             settings=TrainSettings(),
             seed=0,
         )
-        with Serial().open() as serial, RayEngine().open() as ray:
+        with SerialEngine().open() as serial, RayEngine().open() as ray:
             serial.train(job, folder / "model.safetensors")
             ref = ModelRef(model=Convnet(), weights=folder / "model.safetensors", version="1", shape=SHAPE, classes=10)
 

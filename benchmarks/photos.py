@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from xal.models.model import Model, Shape
 from xal.models.torch.classifier import TorchClassifier
+from xal.models.torch.model import TorchModel
+from xal.types import Shape
 
 MEANS = (123.68, 116.779, 103.939)  # red, green, blue, 0-255
 
@@ -43,12 +44,12 @@ def load_photos(count: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoModel(Model):
+class PhotoModel(TorchModel):
     """ResNet-50 with the ImageNet weights of the data folder (72.3% top-1 on these photos)."""
 
-    def build(self, shape: Shape, classes: int) -> nn.Module:
+    def build(self, shape: Shape, n_classes: int) -> nn.Module:
         """These weights stride in the first 1 x 1 convolution of a stage, torchvision's in the 3 x 3."""
-        module = resnet50(num_classes=classes)
+        module = resnet50(num_classes=n_classes)
         for stage in (module.layer2, module.layer3, module.layer4):
             stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
         with np.load(data_folder() / "resnet50-imagenet" / "resnet50_caffe_fp16.npz", allow_pickle=False) as stored:

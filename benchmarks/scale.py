@@ -158,7 +158,7 @@ def child(options: argparse.Namespace) -> None:
     """One query in this process, which becomes the driver: prints its measures as JSON."""
     from xal.core.rng import HashRng
     from xal.data.pool import Pool
-    from xal.engine import RayEngine, Serial
+    from xal.engine import RayEngine, SerialEngine
     from xal.engine.coordinator import Coordinator
     from xal.engine.engine import Session
     from xal.engine.tasks import ModelRef
@@ -203,7 +203,7 @@ def child(options: argparse.Namespace) -> None:
         "ids": found.items.ids.tolist(),
     }
     if options.candidates:
-        with Serial().open() as session:
+        with SerialEngine().open() as session:
             before, started = _bytes_read(), perf_counter()
             coordinator(session, pool).collect(found.items.rows, frozenset({"explanations"}), "explain")
             read = _bytes_read() - before

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 
-def absent(message: str) -> None:
+def unavailable(message: str) -> None:
     """A skip with that reason, a failure under CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(message)
@@ -24,7 +24,7 @@ def shared_data() -> Path:
     """$XAL_DATA, else ../shared/data; absent: a skip with that reason, a failure under CI=true."""
     folder = Path(os.environ.get("XAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        absent(f"no data at {folder}; set XAL_DATA")
+        unavailable(f"no data at {folder}; set XAL_DATA")
     return folder
 
 
@@ -51,7 +51,7 @@ def postgres() -> Iterator[str]:
         Path(each) for each in [shutil.which("initdb")] if each
     ]
     if not found:
-        absent("no PostgreSQL server here; `make postgres` installs Debian's")
+        unavailable("no PostgreSQL server here; `make postgres` installs Debian's")
     folder = Path(tempfile.mkdtemp(prefix="xal-postgres-"))
     as_user = []
     if os.geteuid() == 0:  # the server refuses root
@@ -85,3 +85,11 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "postgresql":
         monkeypatch.setenv("XAL_LEDGER", request.getfixturevalue("postgres"))
     return str(request.param)
+
+
+@pytest.fixture
+def text_pools(tmp_path: Path) -> tuple[Path, Path]:
+    """200 texts to draw from, and 60 to test on."""
+    from tests.recipes import text_pool
+
+    return text_pool(tmp_path / "pool.parquet", 200, 0), text_pool(tmp_path / "test.parquet", 60, 1)

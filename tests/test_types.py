@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
-from xal.types import Evidence, Explanations, Scored
+from xal.types import Correction, Evidence, Explanations, Query, Scored, dense
 
 ITEMS = st.lists(
     # few values, so that ties abound, infinities among them
@@ -77,6 +78,7 @@ def explanations(seed, ks):
     for row, k in enumerate(ks):
         npir[row, k:] = npirp[row, k:] = np.nan
     return Explanations(
+        feature_kind="segments",
         segments=np.stack([generator.integers(0, k, (4, 5)) for k in ks]).astype(np.uint8),
         attributions=npir,
         interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
@@ -110,7 +112,7 @@ def test_taking_and_joining_are_inverse():
     same(whole.take(np.array([True, False, True, False, False])), whole.take(np.array([0, 2])))
 
 
-def test_strongest_and_heat_against_a_loop():
+def test_top_feature_and_heat_against_a_loop():
     given_explanations = explanations(3, [2, 5, 3, 3])
     for i in range(4):
         own = given_explanations.npir[i, : given_explanations.n_features[i]].tolist()
@@ -120,15 +122,47 @@ def test_strongest_and_heat_against_a_loop():
                 assert given_explanations.heat[i, y, x] == own[given_explanations.segments[i, y, x]]
 
 
-def test_vectors_are_heat_where_features_are_own():
+def test_vectors_are_heat_where_each_item_has_features_of_its_own():
     own = explanations(3, [2, 5, 3, 3])
     np.testing.assert_array_equal(own.vectors, own.heat.reshape(4, 20))
     shared = dataclasses.replace(explanations(3, [3] * 4), per_item=False)
     assert shared.vectors is shared.attributions
-    assert Explanations.concatenate([own.take([0]), shared]).own is None and own.take([0, 1]).own.tolist() == [True] * 2
 
 
-def test_of_tied_features_the_first_is_strongest():
+def test_what_is_said_of_all_items_is_kept_by_taking_and_joining():
+    own = explanations(3, [2, 5, 3, 3])
+    for found in (own.take([0, 1]), own.take(np.zeros(4, bool)), Explanations.concatenate([own.take([0]), own])):
+        assert found.per_item and found.feature_kind == "segments"
+    assert len(own.take(np.zeros(4, bool))) == 0
+
+
+def test_what_one_part_lacks_is_not_joined():
+    one = explanations(3, [2, 5])
+    bare = dataclasses.replace(explanations(4, [3]), npirp=None, segments=None)
+    joined = Explanations.concatenate([one, bare])
+    assert joined.npirp is joined.segments is joined.base is None
+    np.testing.assert_array_equal(joined.n_features, [2, 5, 3])
+
+
+def test_sparse_explanations_of_words():
+    rows = sparse.csr_array(np.array([[0.0, 2.0, 0.0, -3.0], [0.0, 0.0, 0.0, 0.0]]))
+    words = Explanations(
+        feature_kind="words",
+        attributions=rows,
+        interpretable_input=sparse.csr_array(np.array([[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]])),
+        explained_class=np.array([0, 1]),
+        probability=np.array([0.5, 0.5]),
+    )
+    assert words.n_features.tolist() == [3, 1]  # words that are there, with an attribution or without
+    assert words.top_feature.tolist() == [1, 0]
+    joined = Explanations.concatenate([words, words.take([1])])
+    assert sparse.issparse(joined.attributions) and joined.vectors is joined.attributions
+    np.testing.assert_array_equal(dense(joined.attributions), dense(rows)[[0, 1, 1]])
+    with pytest.raises(TypeError, match="not of images"):
+        _ = words.heat
+
+
+def test_of_tied_features_the_first_is_the_top():
     tied = explanations(4, [3])
     tied.npir[0] = [0.1, 0.7, 0.7]
     assert tied.top_feature.tolist() == [1]
@@ -175,3 +209,69 @@ def test_evidence_has_no_place_for_labels():
     """A strategy cannot peek at what it should ask for."""
     seen = {"ids", "rows", "probabilities", "embeddings", "explanations", "interpretable_input"}
     assert set(Evidence.__dataclass_fields__) == seen
+
+
+def with_evidence(seed, n):
+    """n scored items and what they were scored by."""
+    given = evidence(seed, n)
+    scores = np.random.default_rng(seed).uniform(size=n)
+    return Scored(ids=given.ids, rows=given.rows, scores=scores, evidence=given)
+
+
+def test_evidence_stays_with_its_items():
+    one, other = with_evidence(0, 6), with_evidence(1, 4)
+    best = Scored.concatenate([one, Scored.empty(), other]).top(5)
+    expected = sorted([*zip(one.scores, one.ids, strict=True), *zip(other.scores, other.ids, strict=True)])[::-1][:5]
+    assert best.ids.tolist() == [item for _, item in expected]
+    assert best.evidence.ids.tolist() == best.ids.tolist()
+    every = {item: p for part in (one, other) for item, p in zip(part.ids, part.evidence.probabilities, strict=True)}
+    np.testing.assert_array_equal(best.evidence.probabilities, [every[item] for item in best.ids])
+
+
+def test_evidence_that_one_part_lacks_is_not_joined():
+    bare = dataclasses.replace(with_evidence(1, 2), evidence=None)
+    assert Scored.concatenate([with_evidence(0, 3), bare]).evidence is None
+    assert bare.take([0]).evidence is None
+
+
+def test_where_the_best_are_is_where_top_takes_them_from():
+    items = with_evidence(2, 7)
+    assert items.ids[items.best(3)].tolist() == items.top(3).ids.tolist()
+
+
+def test_a_query_keeps_evidence_beside_its_items():
+    items = with_evidence(0, 3)
+    query = Query.of(items, "margin")
+    assert query.reasons == ("margin",) * 3 and len(query) == 3
+    assert query.items.evidence is None and query.evidence == (items.evidence,)
+    assert Query.of(scored([("a", 1.0)]), "random").evidence == ()
+
+
+def test_queries_are_joined_in_their_order():
+    one, other = Query.of(with_evidence(0, 3), "a"), Query.of(with_evidence(1, 2), "b")
+    joined = Query.concatenate([other, one])
+    assert joined.items.ids.tolist() == [*other.items.ids, *one.items.ids]
+    assert joined.reasons == ("b", "b", "a", "a", "a")
+    assert [len(piece) for piece in joined.evidence] == [2, 3]
+
+
+@pytest.mark.parametrize("index", [np.array([2, 0]), np.array([True, False, True, False, False])])
+def test_what_is_taken_of_a_query_keeps_reasons_with_their_items(index):
+    query = Query.concatenate([Query.of(with_evidence(0, 2), "a"), Query.of(with_evidence(1, 3), "b")])
+    taken = query.take(index)
+    reason = dict(zip(query.items.ids, query.reasons, strict=True))
+    assert taken.items.ids.tolist() == query.items.ids[index].tolist()
+    assert taken.reasons == tuple(reason[item] for item in taken.items.ids)
+    assert taken.evidence == query.evidence  # on the others, too
+    assert len(query.take(np.zeros(5, bool))) == 0
+
+
+def test_a_renamed_query():
+    query = Query.concatenate([Query.of(scored([("a", 1.0)]), "npir_gap"), Query.of(scored([("b", 0.5)]), "entropy")])
+    assert query.renamed("npir_gap", "mine").reasons == ("mine", "entropy")
+    assert query.renamed("margin", "mine").reasons == query.reasons
+
+
+def test_a_correction_that_says_nothing_is_false():
+    assert not Correction() and Correction(against=(3,))
+    assert Correction(wrong=(1,), missed=(5, 2), against=(0,)).components == (1, 5, 2, 0)

@@ -1,183 +1,222 @@
 """Every registered strategy through the invariants that engines rely on."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.strategies.fake_passes import CLASSES, FakePasses, evidence, labelled, needed
 from xal.core.rng import HashRng
-from xal.strategies import Strategy
-from xal.types import Evidence, Explanations, Labelled, Scored
+from xal.strategies import Strategy, Wrapper
+from xal.strategies.margin import Margin
+from xal.strategies.random import Random
+from xal.types import Evidence, Scored
 
-N, CLASSES, FEATURES, ROUNDS = 61, 5, 4, 3
+N, ROUNDS = 61, 4
 RNG = HashRng(7).child("round", 1)
+REQUIRED: dict[str, Any] = {"strategy": Margin(), "strategies": (Margin(), Random()), "above": -0.25}
+"""Settings that have no default."""
+LEAVES_SOME = {"candidates": {"n": 30}, "threshold": {}}
+"""Strategies that may leave some of the budget unspent."""
 
 
-def build(name):
+def build(name: str) -> Strategy:
     kind = Strategy.named(name)
-    return kind(strategies=(Strategy.named("margin")(), Strategy.named("random")())) if name == "schedule" else kind()
-
-
-def that_run():
-    """The strategies that score: schedules by what they run in each round."""
-    found = {name: build(name) for name in Strategy.registry}
-    return [
-        pytest.param(strategy.at(r, ROUNDS), id=f"{name}-round{r}")
-        for name, strategy in found.items()
-        for r in range(1, ROUNDS + 1)
-        if r == 1 or strategy.at(r, ROUNDS) is not strategy
+    required = [
+        each.name
+        for each in dataclasses.fields(kind)
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
     ]
+    built: Strategy = kind(**{each: REQUIRED[each] for each in required} | LEAVES_SOME.get(name, {}))
+    return built
 
 
-STRATEGIES = that_run()
+REGISTERED = {name: build(name) for name in Strategy.registry}
+SCORING = {part.name: part for each in REGISTERED.values() for part in each.parts() if not isinstance(part, Wrapper)}
+ALL = [pytest.param(strategy, id=name) for name, strategy in REGISTERED.items()]
+STRATEGIES = [pytest.param(strategy, id=name) for name, strategy in SCORING.items()]
 
 
-def evidence(seed=0, n=N):
-    generator = np.random.default_rng(seed)
-    npir, npirp = generator.uniform(-1, 1, (2, n, FEATURES))
-    k = generator.integers(2, FEATURES + 1, n)
-    beyond = np.arange(FEATURES) >= k[:, None]
-    npir[beyond] = npirp[beyond] = np.nan
-    probabilities = generator.dirichlet(np.ones(CLASSES), n)
-    probabilities[0] = np.eye(CLASSES)[1]  # certain: zeros among the probabilities
-    probabilities[1] = 1 / CLASSES
-    return Evidence(
-        ids=np.array([f"item-{i:03d}" for i in generator.permutation(n)], object),
-        rows=np.arange(n),
-        probabilities=probabilities,
-        embeddings=generator.normal(size=(n, 8)),
-        interpretable_input=generator.uniform(size=(n, 6)),
-        explanations=Explanations(
-            segments=(generator.integers(0, 256, (n, 3, 3)) % k[:, None, None]).astype(np.uint8),
-            attributions=npir,
-            interpretable_input=np.where(np.isnan(npir), np.nan, 1.0),
-            npirp=npirp,
-            explained_class=probabilities.argmax(axis=1),
-            probability=probabilities.max(axis=1),
-            per_item=True,
-        ),
-    )
+def needs_of(strategy: Strategy) -> frozenset[str]:
+    return strategy.needs | strategy.prepare_needs | strategy.select_needs | (strategy.summary_needs or frozenset())
 
 
-def needed(given, needs):
-    """Evidence as an engine gives it: what was not asked for is None."""
-    names = ("probabilities", "embeddings", "explanations", "interpretable_input")
-    return dataclasses.replace(given, **{name: None for name in names if name not in needs})
+def space_of(strategy: Strategy) -> str:
+    """A space of explanations that all parts of the strategy can read."""
+    explained = [part for part in strategy.parts() if needs_of(part) & {"explanations", "label_explanations"}]
+    return "shared" if all("shared" in part.spaces for part in explained) else "ebano"
 
 
-def passes(strategy):
-    """The passes over evidence: (name, function of evidence and chance, what it needs)."""
-    found = [("score", lambda given, rng: strategy.score(given, state(strategy), rng), strategy.needs)]
-    if strategy.survivors(10) is not None:
-        found.append(("prefilter", strategy.prefilter, strategy.prefilter_needs))
-    return found
+def pool_of(strategy: Strategy, n: int = N) -> Evidence:
+    return evidence(n, space=space_of(strategy))
 
 
-def state(strategy):
-    if not strategy.prepare_needs:
-        return None
-    if strategy.name == "explanation_disagreement":
-        return strategy.prepare(None, by_column(evidence(2, 12)))
-    known = needed(evidence(1, 9), strategy.prepare_needs)
-    labelled = Labelled(evidence=known, labels=np.arange(9) % CLASSES)
-    return strategy.prepare(labelled, needed(evidence(2, 12), strategy.prepare_needs))
+def passes_over(strategy: Strategy, **options: Any) -> FakePasses:
+    pool = pool_of(strategy)
+    labels = {item: number % CLASSES for number, item in enumerate(pool.ids[::7].tolist())}
+    return FakePasses(pool=pool, labels=labels, **options)
 
 
-def by_column(given):
-    """Evidence with explanations of six columns, as of a table."""
-    values = np.random.default_rng(5).normal(size=(2, len(given), 6))
-    explanations = dataclasses.replace(
-        given.explanations, attributions=values[0], interpretable_input=values[1], npirp=None, segments=None, per_item=False
-    )
-    return dataclasses.replace(given, explanations=explanations)
+def state_of(strategy: Strategy) -> Any:
+    return passes_over(strategy).prepare(strategy, 10, RNG)
 
 
-def frozen(given):
-    """The same evidence; writing to any array of it raises."""
-    parts = [vars(given), vars(given.explanations) if given.explanations is not None else {}]
-    for array in (value for part in parts for value in part.values() if isinstance(value, np.ndarray)):
-        array.setflags(write=False)
+def frozen(given: Any) -> Any:
+    """The same; writing to any array of it raises."""
+    for value in vars(given).values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+        elif dataclasses.is_dataclass(value):
+            frozen(value)
     return given
 
 
-def test_the_family_is_not_empty():
-    assert {"random", "entropy", "margin", "least_confidence", "ebano_uncertainty"} <= set(Strategy.registry)
+def test_the_family_is_not_empty() -> None:
+    assert {"random", "entropy", "margin", "least_confidence", "npir_gap"} <= set(SCORING)
+    assert {"ebano_uncertainty", "candidates", "threshold", "fallback", "schedule"} <= set(REGISTERED)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 class TestScores:
-    def test_one_finite_float64_an_item(self, strategy):
-        for _, function, needs in passes(strategy):
-            scores = function(needed(evidence(), needs), RNG)
-            assert scores.shape == (N,) and scores.dtype == np.float64
-            assert np.isfinite(scores).all()
+    def test_one_finite_float64_an_item(self, strategy: Strategy) -> None:
+        scores = strategy.score(needed(pool_of(strategy), strategy.needs), state_of(strategy), RNG)
+        assert scores.shape == (N,) and scores.dtype == np.float64
+        assert np.isfinite(scores).all()
 
-    def test_of_one_item(self, strategy):
-        for _, function, needs in passes(strategy):
-            assert function(needed(evidence(n=2).take(slice(0, 1)), needs), RNG).shape == (1,)
+    def test_of_one_item(self, strategy: Strategy) -> None:
+        given = needed(pool_of(strategy, 2).take(slice(0, 1)), strategy.needs)
+        assert strategy.score(given, state_of(strategy), RNG).shape == (1,)
 
-    def test_deterministic(self, strategy):
-        for _, function, needs in passes(strategy):
-            first = function(needed(evidence(), needs), RNG)
-            np.random.seed(1)  # noqa: NPY002 - a strategy must not look at the global generator
-            np.testing.assert_array_equal(function(needed(evidence(), needs), RNG), first)
+    def test_deterministic(self, strategy: Strategy) -> None:
+        given = needed(pool_of(strategy), strategy.needs)
+        first = strategy.score(given, state_of(strategy), RNG)
+        np.random.seed(1)  # noqa: NPY002 - a strategy must not look at the global generator
+        np.testing.assert_array_equal(strategy.score(given, state_of(strategy), RNG), first)
 
     @pytest.mark.parametrize("size", [1, 7, 60])
-    def test_the_same_however_the_batch_is_split(self, strategy, size):
-        for _, function, needs in passes(strategy):
-            given = needed(evidence(), needs)
-            parts = [function(given.take(slice(i, i + size)), RNG) for i in range(0, N, size)]
-            np.testing.assert_array_equal(np.concatenate(parts), function(given, RNG))
+    def test_the_same_however_the_batch_is_split(self, strategy: Strategy, size: int) -> None:
+        given, state = needed(pool_of(strategy), strategy.needs), state_of(strategy)
+        parts = [strategy.score(given.take(slice(i, i + size)), state, RNG) for i in range(0, N, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), strategy.score(given, state, RNG))
 
-    def test_follow_the_items_when_they_are_permuted(self, strategy):
+    def test_follow_the_items_when_they_are_permuted(self, strategy: Strategy) -> None:
         order = np.random.default_rng(3).permutation(N)
-        for _, function, needs in passes(strategy):
-            given = needed(evidence(), needs)
-            np.testing.assert_array_equal(function(given.take(order), RNG), function(given, RNG)[order])
+        given, state = needed(pool_of(strategy), strategy.needs), state_of(strategy)
+        expected = strategy.score(given, state, RNG)[order]
+        np.testing.assert_array_equal(strategy.score(given.take(order), state, RNG), expected)
 
-    def test_do_not_depend_on_the_row_in_the_pool(self, strategy):
-        for _, function, needs in passes(strategy):
-            given = needed(evidence(), needs)
-            moved = dataclasses.replace(given, rows=given.rows[::-1] + 1000)
-            np.testing.assert_array_equal(function(moved, RNG), function(given, RNG))
+    def test_do_not_depend_on_the_row_in_the_pool(self, strategy: Strategy) -> None:
+        given, state = needed(pool_of(strategy), strategy.needs), state_of(strategy)
+        moved = dataclasses.replace(given, rows=given.rows[::-1] + 1000)
+        np.testing.assert_array_equal(strategy.score(moved, state, RNG), strategy.score(given, state, RNG))
 
-    def test_inputs_are_not_written_to(self, strategy):
-        for _, function, needs in passes(strategy):
-            given = frozen(needed(evidence(), needs))
-            function(given, RNG)
+    def test_inputs_are_not_written_to(self, strategy: Strategy) -> None:
+        strategy.score(frozen(needed(pool_of(strategy), strategy.needs)), state_of(strategy), RNG)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+class TestPrepare:
+    def test_inputs_are_not_written_to(self, strategy: Strategy) -> None:
+        passes = passes_over(strategy)
+        known = labelled(passes.pool, passes.labels, strategy.prepare_needs)
+        frozen(known), frozen(known.evidence)
+        sample = frozen(needed(pool_of(strategy), strategy.prepare_needs))
+        if strategy.prepare_needs:
+            strategy.prepare(known, sample, passes.summary(strategy))
+
+    def test_summaries_add_up(self, strategy: Strategy) -> None:
+        if strategy.summary_needs is None:
+            with pytest.raises(NotImplementedError, match=f"{strategy.name} does not sum the pool up"):
+                strategy.summarize(pool_of(strategy), None)
+            return
+        given, last = needed(pool_of(strategy), strategy.summary_needs), None
+        for _ in range(strategy.n_summaries):
+            whole = strategy.summarize(frozen(given), last)
+            parts = [strategy.summarize(given.take(part), last) for part in np.array_split(np.arange(N), 4)]
+            for name, values in whole.items():
+                np.testing.assert_allclose(sum(part[name] for part in parts), values, rtol=1e-6, atol=1e-9)
+            last = whole
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("budget", [1, 10, N, N + 5])
 class TestSelect:
-    def shortlist(self, strategy, budget):
-        given = needed(evidence(), strategy.needs)
-        scores = strategy.score(given, state(strategy), RNG)
-        return Scored(ids=given.ids, rows=given.rows, scores=scores).top(strategy.shortlist(budget))
+    def shortlist(self, strategy: Strategy, budget: int) -> tuple[Scored, Any]:
+        state, given = state_of(strategy), pool_of(strategy)
+        scores = strategy.score(needed(given, strategy.needs), state, RNG)
+        seen = needed(given, strategy.select_needs) if strategy.select_needs else None
+        scored = Scored(ids=given.ids, rows=given.rows, scores=scores, evidence=seen)
+        return scored.top(strategy.n_shortlist(budget)), state
 
-    def test_unique_items_of_the_shortlist_within_the_budget(self, strategy, budget):
-        offered = self.shortlist(strategy, budget)
-        chosen = strategy.select(offered, budget)
-        known = {item: (row, score) for item, row, score in zip(offered.ids, offered.rows, offered.scores, strict=True)}
-        assert len(chosen) <= min(budget, len(offered))
+    def test_unique_items_of_the_shortlist_that_spend_the_budget(self, strategy: Strategy, budget: int) -> None:
+        offered, state = self.shortlist(strategy, budget)
+        chosen = strategy.select(offered, state, budget)
+        row_of = dict(zip(offered.ids, offered.rows, strict=True))
+        assert len(chosen) == min(budget, N)
         assert len(set(chosen.ids)) == len(chosen)
-        for item, row, score in zip(chosen.ids, chosen.rows, chosen.scores, strict=True):
-            assert known[item] == (row, score)
+        assert [row_of[item] for item in chosen.ids] == chosen.rows.tolist()
+        assert np.isfinite(chosen.scores).all()
 
-    def test_spends_the_budget_or_names_a_filler(self, strategy, budget):
-        offered = self.shortlist(strategy, budget)
-        assert len(strategy.select(offered, budget)) == min(budget, N) or strategy.fallback() is not None
-
-    def test_independent_of_the_order_given(self, strategy, budget):
-        offered = self.shortlist(strategy, budget)
+    def test_independent_of_the_order_given(self, strategy: Strategy, budget: int) -> None:
+        offered, state = self.shortlist(strategy, budget)
         shuffled = offered.take(np.random.default_rng(4).permutation(len(offered)))
-        assert strategy.select(shuffled, budget).ids.tolist() == strategy.select(offered, budget).ids.tolist()
+        chosen = strategy.select(offered, state, budget).ids.tolist()
+        assert strategy.select(shuffled, state, budget).ids.tolist() == chosen
 
-    def test_inputs_are_not_written_to(self, strategy, budget):
-        offered = self.shortlist(strategy, budget)
-        for array in vars(offered).values():
-            array.setflags(write=False)
-        strategy.select(offered, budget)
+    def test_inputs_are_not_written_to(self, strategy: Strategy, budget: int) -> None:
+        offered, state = self.shortlist(strategy, budget)
+        strategy.select(frozen(offered), state, budget)
 
-    def test_nothing_offered_nothing_chosen(self, strategy, budget):
-        assert len(strategy.select(Scored.empty(), budget)) == 0
+    def test_nothing_offered_nothing_chosen(self, strategy: Strategy, budget: int) -> None:
+        _, state = self.shortlist(strategy, budget)
+        assert len(strategy.select(Scored.empty(), state, budget)) == 0
+
+
+@pytest.mark.parametrize("strategy", ALL)
+class TestQuery:
+    @pytest.mark.parametrize("budget", [1, 10, N, N + 5])
+    @pytest.mark.parametrize("round", [1, ROUNDS])
+    def test_unlabelled_unique_and_within_the_budget(self, strategy: Strategy, budget: int, round: int) -> None:
+        passes = passes_over(strategy, round=round, n_rounds=ROUNDS)
+        query = passes.query(strategy, budget, RNG)
+        items = query.items
+        unlabelled = N - len(passes.labels)
+        assert len(items) <= min(budget, unlabelled)
+        if strategy.name not in LEAVES_SOME:
+            assert len(items) == min(budget, unlabelled)
+        assert len(items) > 0 and len(set(items.ids)) == len(items) and not set(items.ids) & set(passes.labels)
+        assert passes.pool.ids[items.rows].tolist() == items.ids.tolist()
+        assert items.scores.dtype == np.float64 and np.isfinite(items.scores).all()
+
+    def test_each_item_has_its_reason_and_its_evidence(self, strategy: Strategy) -> None:
+        query = passes_over(strategy).query(strategy, 10, RNG)
+        parts = {part.name: part for part in strategy.parts()}
+        assert len(query.reasons) == len(query) and set(query.reasons) <= set(parts)
+        looked_at = {name: part.needs for name, part in parts.items()}
+        looked_at |= {name: parts["npir_gap"].needs for name in parts if name in ("ebano_uncertainty", "ebano_augment")}
+        seen = {item for piece in query.evidence for item in piece.ids}
+        explained = {item for piece in query.evidence if piece.explanations is not None for item in piece.ids}
+        for item, reason in zip(query.items.ids, query.reasons, strict=True):
+            assert item in seen or not looked_at[reason]
+            assert item in explained or "explanations" not in looked_at[reason]
+        assert query.items.evidence is None
+
+    def test_deterministic(self, strategy: Strategy) -> None:
+        first = passes_over(strategy).query(strategy, 10, RNG)
+        np.random.seed(1)  # noqa: NPY002
+        again = passes_over(strategy).query(strategy, 10, RNG)
+        assert again.items.ids.tolist() == first.items.ids.tolist() and again.reasons == first.reasons
+        np.testing.assert_array_equal(again.items.scores, first.items.scores)
+
+    @pytest.mark.parametrize("n_shards", [2, 5, N])
+    def test_the_same_for_any_number_of_shards(self, strategy: Strategy, n_shards: int) -> None:
+        whole = passes_over(strategy).query(strategy, 10, RNG)
+        query = passes_over(strategy, n_shards=n_shards).query(strategy, 10, RNG)
+        assert query.items.ids.tolist() == whole.items.ids.tolist() and query.reasons == whole.reasons
+        np.testing.assert_array_equal(query.items.scores, whole.items.scores)
+
+    def test_what_is_taken_is_not_asked_for_again(self, strategy: Strategy) -> None:
+        passes = passes_over(strategy)
+        first = passes.query(strategy, 10, RNG).items.ids.tolist()
+        assert not set(first) & set(passes.without(first).query(strategy, 10, RNG).items.ids)

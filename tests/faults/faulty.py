@@ -39,10 +39,10 @@ class Raising(Sound):
 class Greedy(Sound):
     """Has memory for so many items at once."""
 
-    most: int = 1
+    capacity: int = 1
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
-        if len(evidence) > self.max_corrections:
+        if len(evidence) > self.capacity:
             raise MemoryError(f"{len(evidence)} items")
         return super().score(evidence, state, rng)
 

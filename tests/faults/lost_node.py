@@ -18,17 +18,17 @@ keep_private()
 import ray
 from ray.cluster_utils import Cluster
 
-from tests.engine.test_agreement import model
+from tests.engine.asking import model_ref
 from tests.faults.faulty import Sound
 from xal.core.rng import HashRng
 from xal.data.pool import Pool
-from xal.engine import RayEngine, Serial
+from xal.engine import RayEngine, SerialEngine
 from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
 
 
 def ask(session: Session, pool: Path, folder: Path) -> list[str]:
-    where = {"session": session, "pool": Pool.open(pool), "shape": (1, 12, 12), "model": model(folder)}
+    where = {"session": session, "pool": Pool.open(pool), "shape": (1, 12, 12), "model": model_ref(folder)}
     return Coordinator(**where).query(Sound(seconds=0.3), 50, HashRng(0)).items.ids.tolist()
 
 
@@ -38,7 +38,7 @@ def main(pool: Path, folder: Path, seed: int) -> None:
     nodes = {node.node_id: node for node in (cluster.add_node(num_cpus=2, **quiet) for _ in range(2))}
     cluster.wait_for_nodes()
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-    with Serial(batch=16).open() as serial:
+    with SerialEngine(batch=16).open() as serial:
         expected = ask(serial, pool, folder)
     after = random.Random(seed).uniform(2, 8)
     with RayEngine(batch=16, actors=2).open() as session:

@@ -12,16 +12,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.campaign.test_resume import RUN, outcome
 from tests.faults.test_kills import same
-from tests.recipes import small, write_pool
+from tests.recipes import QUIET, RUN, outcome, small, write_pool
 from xal.campaign.experiment import run_experiment
-from xal.core.progress import Reporter
 from xal.errors import ResourceError, RunError
 from xal.store.ledger import Ledger
 from xal.store.run import read_run
-
-QUIET = Reporter(quiet=True)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.engine.test_agreement import model
+from tests.engine.asking import model_ref
 from tests.faults.faulty import Deadly, Greedy, Raising, Sound
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
 from xal.core.progress import Reporter
 from xal.core.rng import HashRng
 from xal.data.pool import Pool
-from xal.engine import RayEngine, Serial
+from xal.engine import RayEngine, SerialEngine
 from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
 from xal.engine.tasks import Score
@@ -34,13 +34,13 @@ def on_ray(ray_session: None) -> Iterator[Session]:
 
 @pytest.fixture(params=["serial", pytest.param("ray", marks=pytest.mark.ray)])
 def session(request: pytest.FixtureRequest) -> Session:
-    return Serial(batch=16).open() if request.param == "serial" else request.getfixturevalue("on_ray")
+    return SerialEngine(batch=16).open() if request.param == "serial" else request.getfixturevalue("on_ray")
 
 
 def ask(session: Session, pool: Path, folder: Path, strategy: Strategy) -> tuple[list[str], dict[str, str]]:
     """(ids of all items, best first; why others were left out)."""
     coordinator = Coordinator(
-        session=session, pool=Pool.open(pool), shape=(1, 12, 12), model=model(folder, folder.name)
+        session=session, pool=Pool.open(pool), shape=(1, 12, 12), model=model_ref(folder, folder.name)
     )
     found = coordinator.query(strategy, 120, HashRng(0))
     return found.items.ids.tolist(), coordinator.unreadable
@@ -57,14 +57,14 @@ def test_a_scorer_that_raises_on_some_items(tmp_path: Path, session: Session) ->
 def test_a_batch_too_large_for_memory_is_halved(tmp_path: Path, session: Session) -> None:
     pool = write_pool(tmp_path / "pool", files=3)
     everything, _ = ask(session, pool, tmp_path, Sound())
-    assert ask(session, pool, tmp_path, Greedy(max_corrections=5)) == (everything, {})
+    assert ask(session, pool, tmp_path, Greedy(capacity=5)) == (everything, {})
     assert len(everything) == 120
 
 
 def test_a_scorer_that_fails_on_everything_ends_the_run(tmp_path: Path, session: Session) -> None:
     pool = write_pool(tmp_path / "pool")
     with pytest.raises(RunError, match=r"all 16 items of a batch fail, .*'item-0\d+': MemoryError: 1 items") as caught:
-        ask(session, pool, tmp_path, Greedy(max_corrections=0))
+        ask(session, pool, tmp_path, Greedy(capacity=0))
     assert "Traceback" not in str(caught.value)
 
 
@@ -83,9 +83,9 @@ def test_too_many_that_fail_end_the_run(tmp_path: Path, session: Session) -> Non
 
 
 def test_weights_that_cannot_be_read_are_no_fault_of_the_items(tmp_path: Path) -> None:
-    pool, ref = write_pool(tmp_path / "pool"), model(tmp_path, "gone")
+    pool, ref = write_pool(tmp_path / "pool"), model_ref(tmp_path, "gone")
     ref.weights.unlink()
-    coordinator = Coordinator(session=Serial(batch=16).open(), pool=Pool.open(pool), shape=(1, 12, 12), model=ref)
+    coordinator = Coordinator(session=SerialEngine(batch=16).open(), pool=Pool.open(pool), shape=(1, 12, 12), model=ref)
     with pytest.raises(FileNotFoundError):
         coordinator.query(Sound(), 10, HashRng(0))
     assert not coordinator.unreadable
@@ -108,7 +108,7 @@ def test_an_item_that_no_actor_survives(tmp_path: Path, on_ray: Session) -> None
 def test_an_item_that_no_actor_survives_among_picked_ones(tmp_path: Path, on_ray: Session) -> None:
     """Picked items are read by the actors, and here for whoever is to blame."""
     pool, strategy = Pool.open(write_pool(tmp_path / "pool", files=3)), Deadly(items=BAD[:1])
-    ref = model(tmp_path, tmp_path.name)
+    ref = model_ref(tmp_path, tmp_path.name)
     work = Score(needs=strategy.needs, model=ref, strategy=strategy, rng=HashRng(0), keep=120)
     rows = np.arange(1, 120, 2)
     partials = list(on_ray.run(pool, work, shape=(1, 12, 12), rows=rows))
@@ -141,7 +141,7 @@ def test_a_pool_file_truncated_under_us(tmp_path: Path, session: Session) -> Non
     pool = Pool.open(path)
     file = path / "part-001.parquet"
     file.write_bytes(file.read_bytes()[:-100])
-    coordinator = Coordinator(session=session, pool=pool, shape=(1, 12, 12), model=model(tmp_path, tmp_path.name))
+    coordinator = Coordinator(session=session, pool=pool, shape=(1, 12, 12), model=model_ref(tmp_path, tmp_path.name))
     with pytest.raises(DataError, match=r"part-001.parquet has changed: it had [\d,]+ bytes, now") as caught:
         coordinator.query(Sound(), 10, HashRng(0))
     assert "Traceback" not in str(caught.value)

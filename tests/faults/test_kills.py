@@ -17,8 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.campaign.test_resume import RUN, outcome
-from tests.recipes import write_pool
+from tests.recipes import RUN, outcome, write_pool
 from xal.errors import RunError
 from xal.store.run import Run, read_run
 

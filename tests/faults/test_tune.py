@@ -97,6 +97,6 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     assert computed.items() <= models(tmp_path).items()  # nothing was computed anew
     trials = json.loads((tmp_path / "tune" / "search.json").read_text())["trials"]
     assert len(trials) == TRIALS and all(trial["round"] == 2 and trial["reason"] is None for trial in trials)
-    folders = [json.loads(file.read_text()) for file in (tmp_path / "tune" / "trials").glob("*/theta.json")]
-    assert all(trial["theta"] in folders for trial in trials)
+    folders = [json.loads(file.read_text()) for file in (tmp_path / "tune" / "trials").glob("*/settings.json")]
+    assert all(trial["settings"] in folders for trial in trials)
     print(f"{len(folders)} settings begun, {len(trials)} trials")

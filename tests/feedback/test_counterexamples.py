@@ -44,10 +44,10 @@ def images(n: int = 4) -> CorrectionBatch:
 
 @pytest.mark.parametrize("replacement", ["random", "alternative", "class"])
 @pytest.mark.parametrize("make", [table, images])
-def test_only_what_is_wrong_changes(make: Callable[[], CorrectionBatch], how: str) -> None:
+def test_only_what_is_wrong_changes(make: Callable[[], CorrectionBatch], replacement: str) -> None:
     batch = make()
     before = batch.payload.copy()
-    made, source = Counterexamples(how=how, n_copies=3).copies(batch, seed=1)  # type: ignore[arg-type]
+    made, source = Counterexamples(replacement=replacement, n_copies=3).copies(batch, seed=1)  # type: ignore[arg-type]
     np.testing.assert_array_equal(batch.payload, before)
     assert made.dtype == batch.payload.dtype and source.tolist() == np.repeat(np.arange(len(before)), 3).tolist()
     wrong = batch.wrong[:, None] if before.ndim == 4 else batch.wrong
@@ -55,7 +55,7 @@ def test_only_what_is_wrong_changes(make: Callable[[], CorrectionBatch], how: st
         changed = copy != before[of]
         assert not changed[~np.broadcast_to(wrong[of], copy.shape)].any()
         assert changed.any()
-    if how == "alternative":  # every wrong component, in all copies
+    if replacement == "alternative":  # every wrong component, in all copies
         same = made.reshape(len(made), -1, batch.wrong[0].size) == before[source].reshape(len(made), -1, wrong[0].size)
         assert not same.all(axis=1)[batch.wrong.reshape(len(before), -1)[source]].any()
 
@@ -77,8 +77,8 @@ def test_those_of_the_class_come_from_one_item_of_it() -> None:
 def test_copies_depend_on_the_item_alone() -> None:
     batch = table()
     half = replace(batch, **{n: getattr(batch, n)[3:] for n in ("ids", "payload", "labels", "wrong")})
-    for how in ("random", "alternative", "class"):
-        plan = Counterexamples(how=how, n_copies=2)  # type: ignore[arg-type]
+    for replacement in ("random", "alternative", "class"):
+        plan = Counterexamples(replacement=replacement, n_copies=2)  # type: ignore[arg-type]
         np.testing.assert_array_equal(plan.copies(batch, 5)[0][6:], plan.copies(half, 5)[0])
     assert (plan.copies(batch, 6)[0] != plan.copies(batch, 5)[0]).any()
 
@@ -89,12 +89,12 @@ def test_what_has_no_other_value_yet_stays_and_says_nothing() -> None:
     batch.wrong[2:4, 1:] = False
     others = batch.wrong[:, 1:].any(axis=1)
     assert 0 < others.sum() < 6
-    for how in ("random", "alternative", "class"):
-        made, source = Counterexamples(how=how).copies(batch, 1)  # type: ignore[arg-type]
+    for replacement in ("random", "alternative", "class"):
+        made, source = Counterexamples(replacement=replacement).copies(batch, 1)  # type: ignore[arg-type]
         assert source.tolist() == np.flatnonzero(others).tolist() and (made[:, 0] == 7).all()
     batch.payload[:] = batch.known[:] = 7
-    for how in ("random", "alternative", "class"):
-        made, source = Counterexamples(how=how).copies(batch, 1)  # type: ignore[arg-type]
+    for replacement in ("random", "alternative", "class"):
+        made, source = Counterexamples(replacement=replacement).copies(batch, 1)  # type: ignore[arg-type]
         assert made.shape == (0, 5) and not len(source)
 
 
@@ -113,8 +113,8 @@ def test_the_one_item_of_a_class_that_differs_is_found() -> None:
 def test_random_words_are_any_but_those_that_go() -> None:
     texts = np.array(["one two", "three four", "five"], object)
     batch = CorrectionBatch(
-        ids=["x"], payload=texts[:1], labels=np.array([1]), wrong=[(hashed_words.column("two"), hashed_words.column("five"))],
-        known=texts, known_labels=np.array([1, 0, 0]),
+        ids=["x"], payload=texts[:1], labels=np.array([1]), known=texts, known_labels=np.array([1, 0, 0]),
+        wrong=[(hashed_words.column("two"), hashed_words.column("five"))],
     )  # fmt: skip
     made, _ = Counterexamples(replacement="random", n_copies=200).copies(batch, 0)
     assert {text.split()[1] for text in made} == {"one", "three", "four"}
@@ -149,13 +149,24 @@ def test_indicators_of_a_category_change_as_one() -> None:
         ids=[str(i) for i in range(6)], payload=onehot[:6], labels=np.arange(6) % 2, wrong=wrong, known=onehot,
         known_labels=np.arange(30) % 2,
     )  # fmt: skip
-    for how in ("alternative", "random", "class"):
-        made, source = Counterexamples(how=how, n_copies=3, onehot_width=4).copies(batch, 1)  # type: ignore[arg-type]
+    for replacement in ("alternative", "random", "class"):
+        made, source = Counterexamples(replacement=replacement, n_copies=3, onehot_width=4).copies(batch, 1)  # type: ignore[arg-type]
         each = made.reshape(len(made), 5, 4)
         assert (each.sum(axis=2) == 1).all()
         found = each.argmax(axis=2)
         assert (np.delete(found, 2, axis=1) == np.delete(codes[source], 2, axis=1)).all()
-        if how == "alternative":
+        if replacement == "alternative":
             assert all(sorted(found[source == i, 2]) == sorted({0, 1, 2, 3} - {codes[i, 2]}) for i in range(6))
     with pytest.raises(XalError, match="20 columns are not groups of 3"):
         Counterexamples(onehot_width=3).copies(batch, 1)
+
+
+def test_what_it_is() -> None:
+    plan = Counterexamples()
+    assert plan.makes_copies and plan.learns and not plan.has_loss and plan.correction_kinds == ("wrong",)
+    assert plan.pool_problems("features", 7) == plan.pool_problems("text", 0) == []
+    assert Counterexamples(onehot_width=3).pool_problems("features", 20) == [
+        "feedback.onehot_width: 20 columns are not groups of 3"
+    ]
+    assert plan.takes_values("features") and not plan.takes_values("image") and not plan.takes_values("text")
+    assert Counterexamples(replacement="class").takes_values("image")

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from xal.errors import LabelError, RunError
 from xal.store.ledger import Ledger, Queried
 from xal.store.schema import MIGRATIONS, SCHEMA_VERSION
+from xal.types import Correction
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_failing_commit_leaves_nothing(ledger, what):
     assert contents(ledger) == before
 
 
-def test_figures_that_json_cannot_hold_leave_nothing(ledger):
+def test_metrics_that_json_cannot_hold_leave_nothing(ledger):
     before = contents(ledger)
     with pytest.raises(TypeError):
         commit(ledger, queried=queried("a"), metrics={"bad": object()})
@@ -137,12 +138,12 @@ def test_an_interrupt_within_a_commit_leaves_nothing(ledger):
     assert contents(ledger) == before
 
 
-def test_facts_are_written_once(ledger):
-    assert ledger.metadata("pool") is None
+def test_metadata_is_written_or_replaced(ledger):
+    assert ledger.metadata("classes") is None
+    ledger.set_metadata("classes", "[a]")
     ledger.set_metadata("pool", "abc")
-    with pytest.raises(sa.exc.IntegrityError):
-        ledger.set_metadata("pool", "xyz")
-    assert ledger.metadata("pool") == "abc"
+    ledger.set_metadata("classes", "[a, b]")
+    assert (ledger.metadata("classes"), ledger.metadata("pool")) == ("[a, b]", "abc")
 
 
 def test_an_unreadable_item_is_counted_in_its_first_round(ledger):
@@ -150,6 +151,15 @@ def test_an_unreadable_item_is_counted_in_its_first_round(ledger):
     commit(ledger, 1, unreadable={"b": "other", "a": "no image"})
     assert ledger.unreadable() == {"a": "no image", "b": "no image"}
     assert contents(ledger)["unreadable"] == ["('a', 1, 'no image')", "('b', 0, 'no image')"]
+
+
+BACK_TO_3 = (
+    "UPDATE metadata SET value = '3' WHERE name = 'schema'",
+    "ALTER TABLE metadata RENAME TO facts",
+    "ALTER TABLE steps RENAME COLUMN metrics TO figures",
+    "ALTER TABLE queries RENAME COLUMN reason TO why",
+    "ALTER TABLE unreadable RENAME COLUMN reason TO why",
+)
 
 
 class TestLabels:
@@ -181,7 +191,8 @@ class TestLabels:
             with ledger._engine.begin() as connection:
                 for table in ("labels", "corrections"):
                     connection.exec_driver_sql(f"DROP TRIGGER {table}_no_replacement")
-                connection.exec_driver_sql("UPDATE facts SET value = '3' WHERE name = 'schema'")
+                for statement in BACK_TO_3:
+                    connection.exec_driver_sql(statement)
             ledger = opened()
         with pytest.raises(sa.exc.DBAPIError, match="append-only"), ledger._engine.begin() as connection:
             connection.exec_driver_sql("INSERT OR REPLACE INTO labels VALUES ('a', 'dog', 'me', 0)")
@@ -217,25 +228,25 @@ class TestLabels:
 
 def test_a_newer_schema_is_refused(ledger, opened):
     with ledger._engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE facts SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'")
+        connection.exec_driver_sql(f"UPDATE metadata SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'")
     with pytest.raises(RunError, match=f"schema {SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION}"):
         opened()
 
 
-def as_version_1(ledger):
-    """Turn an empty ledger into one that xal 0.1 with schema 1 wrote: statements as they were then."""
-    drop = ["corrections", "labels", "queries", "steps", "unreadable", "facts"]
-    version_1 = Path(__file__).with_name("schema-1.sql").read_text().split(";")
+def as_version(ledger, version):
+    """Turn an empty ledger into one that an xal with an older schema wrote: statements as they were then."""
+    drop = ["corrections", "labels", "queries", "steps", "unreadable", "metadata"]
+    older = Path(__file__).with_name(f"schema-{version}.sql").read_text().split(";")
     with ledger._engine.begin() as connection:
         for table in drop:
             connection.exec_driver_sql(f"DROP TABLE {table}")
-        for statement in filter(str.strip, version_1):
+        for statement in filter(str.strip, older):
             connection.exec_driver_sql(statement)
 
 
 def test_an_older_schema_is_brought_up_to_date(ledger, opened):
     new = tables(ledger)
-    as_version_1(ledger)
+    as_version(ledger, 1)
     again = opened()
     assert tables(again) == new and again.metadata("schema") == str(SCHEMA_VERSION)
     assert [(step.round, step.step, step.number) for step in again.steps()] == [
@@ -250,15 +261,46 @@ def test_an_older_schema_is_brought_up_to_date(ledger, opened):
     opened()
 
 
-def test_a_migration_is_whole_or_nothing(ledger, opened, monkeypatch):
-    as_version_1(ledger)
+def test_rows_of_schema_4_are_kept_under_their_new_names(ledger, opened):
+    """facts, figures and why became metadata, metrics and reason."""
+    new = tables(ledger)
+    as_version(ledger, 4)
     before = contents(ledger)
-    statements = MIGRATIONS[1]
-    monkeypatch.setitem(MIGRATIONS, 1, [*statements, "SELECT no_such_function()"])
+    again = opened()
+    assert tables(again) == new and again.metadata("schema") == str(SCHEMA_VERSION)
+    after = contents(again)
+    assert after.pop("metadata") == ["('pool', 'abc')", f"('schema', '{SCHEMA_VERSION}')"]
+    del before["facts"]
+    assert after == before  # every row of every other table, value by value
+    assert again.metadata("pool") == "abc"
+    steps = {(step.round, step.step): step.metrics for step in again.steps()}
+    assert steps == {
+        (0, "query"): {"chosen": {"random": 1}},
+        (0, "label"): {"labels": 1},
+        (1, "query"): {"accuracy": 0.75},
+    }
+    items = [(item.id, item.reason, item.prediction, item.confidence, item.label) for item in again.queried()]
+    assert items == [("a", "random", None, None, "cat"), ("b", "margin", "cat", 0.9, "dog")]
+    (correction,) = again.corrections().values()
+    assert correction.correction == Correction(wrong=(3, 5), against=(1,)) and correction.shown == "round-001/query"
+    assert again.unreadable() == {"broken": "cannot be read", "odd": "ValueError: odd"}
+    commit(again, 1, "label", queried=queried("c", round=1), labels={"c": "cat"}, metrics={"labels": 1})
+    assert [step.number for step in again.steps()] == [1, 2, 3, 4]
+    if again._engine.dialect.name == "sqlite":
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"), again._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM labels")
+
+
+@pytest.mark.parametrize("version", [1, 4])  # the first and the last of the migrations
+def test_a_migration_is_whole_or_nothing(ledger, opened, monkeypatch, version):
+    as_version(ledger, 1)
+    before = contents(ledger)
+    statements = MIGRATIONS[version]
+    monkeypatch.setitem(MIGRATIONS, version, [*statements, "SELECT no_such_function()"])
     with pytest.raises(sa.exc.DBAPIError):
         opened()
     assert contents(ledger) == before
-    monkeypatch.setitem(MIGRATIONS, 1, statements)
+    monkeypatch.setitem(MIGRATIONS, version, statements)
     assert len(opened().steps()) == 3
 
 

@@ -28,6 +28,8 @@ class File(Annotator, name="file"):
 
     explanations: bool = True
     """Draw the explanations; false where they might bias the annotators."""
+    pictures: bool = True
+    """Write pictures of images, and of their explanations; false leaves the tables."""
 
     def annotate(self, request: Request) -> Mapping[str, str]:
         """Write `to-label/round-NNN` unless it is there; labels come by another way."""
@@ -39,7 +41,7 @@ class File(Annotator, name="file"):
 
     def _export(self, request: Request, folder: Path) -> None:
         kind = request.pool.kind
-        shown = self._draw(request, folder) if kind == "image" else self._write(request)
+        shown = self._shown_items(request, folder)
         said = request.feedback.correction_kinds if request.feedback is not None else ()
         asked = ["shown", *said] if said else []
         components = self._shown(request) if request.feedback is not None else {}
@@ -66,6 +68,12 @@ class File(Annotator, name="file"):
         with (folder / "batch.jsonl").open("w", encoding="utf-8") as handle:
             handle.writelines(json.dumps(row) + "\n" for row in rows)
         (folder / CLASSES).write_text("\n".join(request.label_space.classes) + "\n", encoding="utf-8")
+
+    def _shown_items(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
+        """By id, what stands for an item and for its explanation in the table."""
+        if request.pool.kind != "image":
+            return self._write(request)
+        return self._draw(request, folder) if self.pictures else {item.id: ("", "") for item in request.items}
 
     def _shown(self, request: Request) -> dict[str, str]:
         """What may be marked `wrong`, in the words that come back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -9,6 +10,7 @@ import yaml
 from xal.campaign.recipe import Recipe
 from xal.campaign.run_spec import RunSpec, identity
 from xal.core.config import differences, parse
+from xal.data.label_space import LabelSpace
 from xal.errors import ConfigError, RunError
 from xal.store.ledger import Ledger
 
@@ -22,6 +24,22 @@ def as_now(stored: dict[str, Any]) -> dict[str, Any]:
         return stored
     arm = next(iter(recipe.strategies))
     return identity(recipe, recipe.strategies[arm], stored["seed"]) | {"engine": stored["engine"]}
+
+
+def label_space_of(ledger: Ledger) -> LabelSpace:
+    """The classes of a run so far."""
+    recipe = yaml.safe_load(ledger.metadata("recipe") or "{}")
+    classes = tuple(yaml.safe_load(ledger.metadata("classes") or "[]"))
+    return LabelSpace(classes, bool(recipe.get("pool", {}).get("new_classes", False)))
+
+
+def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:
+    """The classes of a run with those of new labels, which are written to the ledger."""
+    before = label_space_of(ledger)
+    after = before.extended(labels)
+    if after != before:
+        ledger.set_metadata("classes", yaml.safe_dump(list(after.classes)))
+    return after
 
 
 def claim(spec: RunSpec, ledger: Ledger) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from xal.annotators.label_file import Answers, read_labels
+from xal.campaign.identity import add_classes, label_space_of
 from xal.campaign.pools import open_pool
 from xal.campaign.recipe import PoolSection
 from xal.core.config import parse
 from xal.data.decode import forms_of, payload_of
-from xal.data.label_space import LabelSpace
 from xal.data.pool import KINDS, Pool
 from xal.errors import DataError, LabelError, RunError
 from xal.explainers.components import Mask, Naming, mask_of, shown_components
@@ -35,17 +35,25 @@ def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     with held(directory) as ledger:
-        answers = read_labels(file, LabelSpace(tuple(yaml.safe_load(ledger.metadata("classes") or "[]"))))
-        problems = answers.problems + ledger.label_problems(answers.labels)
-        corrections, more = _corrections(directory, ledger, answers)
-        problems += more + ledger.correction_problems(corrections)
-        if problems:
-            raise LabelError(
-                f"{file}: {len(problems)} problem{'s' * (len(problems) > 1)}, nothing was imported\n"
-                + "\n".join(f"  - {problem}" for problem in problems)
-            )
-        new = ledger.add_labels(answers.labels, annotator, corrections)
+        new = take_answers(directory, ledger, read_labels(file, label_space_of(ledger)), str(file), annotator)
         return new, sum(item.label is None for item in ledger.queried())
+
+
+def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str, annotator: str) -> int:
+    """Write labels and corrections to the ledger, all or none; returns how many labels are new.
+
+    Raises LabelError that lists every mistake of the `source`.
+    """
+    problems = answers.problems + ledger.label_problems(answers.labels)
+    corrections, more = _corrections(directory, ledger, answers)
+    problems += more + ledger.correction_problems(corrections)
+    if problems:
+        raise LabelError(
+            f"{source}: {len(problems)} problem{'s' * (len(problems) > 1)}, nothing was imported\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+        )
+    add_classes(ledger, answers.labels.values())
+    return ledger.add_labels(answers.labels, annotator, corrections)
 
 
 def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:

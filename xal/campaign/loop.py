@@ -8,41 +8,18 @@ function of the recipe, the seed, and the steps before it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from xal.annotators.annotator import Request
-from xal.campaign.corrections import Applied, CorrectionTraining
-from xal.campaign.ebano_augment import write_copies
-from xal.campaign.explanation_evaluator import ExplanationEvaluator
-from xal.campaign.identity import claim
-from xal.campaign.query_record import examine
 from xal.campaign.run_spec import RunSpec
-from xal.campaign.sampling import drawn_baselines, holdout
-from xal.core.paths import remove
+from xal.campaign.steps import RunSteps
 from xal.core.progress import Reporter
-from xal.core.rng import HashRng
-from xal.data.pool import Pool
-from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
-from xal.engine.tasks import UNREADABLE, ModelRef
-from xal.engine.training_job import TrainJob
-from xal.errors import DataError, RunError
-from xal.evaluation.relevance import has_relevance
-from xal.evaluation.right_reasons import trust
-from xal.store.artefacts import EXPLANATION_CACHE, ITEMS, SYNTHETIC, WEIGHTS, write_items
+from xal.errors import RunError
 from xal.store.atomic import copy_folder, sweep, writing
-from xal.store.directory import held, open_ledger, round_folder, step_folder
-from xal.store.ledger import Ledger, Queried
-from xal.strategies.random import Random
-from xal.strategies.strategy import Strategy
-from xal.types import Correction, Rows
+from xal.store.directory import held, open_ledger, round_folder
+from xal.store.ledger import Ledger
 
 STEPS = ("query", "label", "train", "evaluate")
 
@@ -76,31 +53,48 @@ class Campaign:
     """One run, with its directory locked."""
 
     def __init__(self, spec: RunSpec, session: Session, ledger: Ledger, reporter: Reporter) -> None:
-        self.spec, self.session, self.ledger, self.reporter = spec, session, ledger, reporter
-        self.recipe, self.directory = spec.recipe, spec.directory
-        self.pools, self.label_space = spec.pools, spec.pools.label_space
-        self.pool = spec.pools.pool
-        self.rng = HashRng(spec.seed)
-        claim(spec, ledger)
+        self.spec, self.ledger, self.reporter, self.directory = spec, ledger, reporter, spec.directory
+        self._steps = RunSteps(spec, session, ledger, reporter)
 
     def run(self) -> Outcome:
         """Do the steps that are not committed, in order."""
-        done = {(step.round, step.step): step for step in self.ledger.steps()}
-        if not done and self.spec.shared_round0 is not None and self._adopt(self.spec.shared_round0):
-            done = {(step.round, step.step): step for step in self.ledger.steps()}
+        steps = self.ledger.steps()
+        if steps:
+            self.reporter.say(f"{self.directory}: continues after round {steps[-1].round} {steps[-1].step}")
+        elif self.spec.shared_round0 is not None and self._adopt(self.spec.shared_round0):
             self.reporter.say(f"{self.directory}: round 0 as in {self.spec.shared_round0.name}")
-        elif done:
-            last = list(done)[-1]
-            self.reporter.say(f"{self.directory}: continues after round {last[0]} {last[1]}")
-        last_round = self.recipe.budget.rounds if self.spec.last_round is None else self.spec.last_round
-        for round in range(last_round + 1):
-            for name in STEPS:
-                if (round, name) in done:
-                    continue
-                waiting = self._step(round, name)
-                if waiting:
-                    return Outcome(directory=self.directory, round=round, waiting=waiting)
+        last_round = self.spec.recipe.budget.rounds if self.spec.last_round is None else self.spec.last_round
+        while (step := self._next())[0] <= last_round:
+            waiting = self._step(*step)
+            if waiting:
+                return Outcome(directory=self.directory, round=step[0], waiting=waiting)
         return Outcome(directory=self.directory, round=last_round)
+
+    def train(self) -> Outcome:
+        """Do what comes before the next query: train and evaluate, once the last batch is labelled."""
+        while (step := self._next())[1] != "query":
+            waiting = self._step(*step)
+            if waiting:
+                return Outcome(directory=self.directory, round=step[0], waiting=waiting)
+        return Outcome(directory=self.directory, round=step[0] - 1)
+
+    def ask(self, size: int) -> Outcome:
+        """Train, query `size` items, and hand them to the annotator; RunError while a batch waits for labels."""
+        before = self.train()
+        if before.waiting:
+            raise RunError(f"{before.waiting} items of the last batch are not labelled yet; tell their labels first")
+        round, _ = self._next()
+        self._steps.query(round, time.perf_counter(), size)
+        return Outcome(directory=self.directory, round=round, waiting=self._step(round, "label"))
+
+    def _next(self) -> tuple[int, str]:
+        """The first step that is not committed."""
+        done = [(step.round, step.step) for step in self.ledger.steps()]
+        if not done:
+            return 0, STEPS[0]
+        round = max(number for number, _ in done)
+        left = [name for name in STEPS if (round, name) not in done]
+        return (round, left[0]) if left else (round + 1, STEPS[0])
 
     def _adopt(self, base: Path) -> bool:
         """Take over another run's round 0, artefacts first; False where that run has not finished it."""
@@ -117,267 +111,5 @@ class Campaign:
 
     def _step(self, round: int, name: str) -> int:
         """Do and commit a step; returns how many labels it waits for."""
-        started = time.perf_counter()
-        step: Callable[[int, float], int] = getattr(self, f"_{name}")
-        return step(round, started)
-
-    def _query(self, round: int, started: float) -> int:
-        budget = self.recipe.budget
-        size = budget.per_round if round else budget.initial
-        strategy: Strategy = self.spec.strategy if round else Random()
-        known = self.ledger.queried()
-        coordinator = self._coordinator(self._model(round - 1) if round else None)
-        coordinator.unreadable.update(self.ledger.unreadable())
-        rng = self.rng.child("round", round)
-        while True:
-            if not round and budget.balanced:
-                query = coordinator.balanced(size, self.label_space, rng)
-            else:
-                query = coordinator.query(
-                    strategy,
-                    size,
-                    rng,
-                    round=round,
-                    n_rounds=budget.rounds,
-                    labelled=[item.id for item in known],
-                    labelled_rows=np.array([item.row for item in known], np.int64),
-                    labels=self._labels(known),
-                )
-            if not len(query):
-                raise RunError(f"round {round}: no item of the pool is left to query; lower budget.rounds")
-            record = examine(coordinator, query, self.recipe.explainer is not None)
-            if not record.unreadable:
-                break
-            coordinator.unreadable |= dict.fromkeys(record.unreadable, UNREADABLE)  # chosen by id alone: choose again
-        with self._artefact(round, "query") as folder:
-            write_items(folder / ITEMS, self._items(query.items.rows))
-            queried = record.write(query, round, self.label_space, folder)
-        chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
-        self._commit(
-            round,
-            "query",
-            started,
-            {"chosen": chosen, "items": dict(coordinator.items), "unreadable": len(coordinator.unreadable)},
-            f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})",
-            artefact=True,
-            queried=queried,
-            unreadable={item: reason for item, reason in coordinator.unreadable.items() if item not in query.items.ids},
-        )
-        return 0
-
-    def _label(self, round: int, started: float) -> int:
-        items = self.ledger.queried(round)
-        request = Request(
-            directory=self.directory,
-            round=round,
-            items=items,
-            pool=self.pool,
-            shape=self.pools.shape,
-            label_space=self.label_space,
-            rng=self.rng.child("round", round),
-            feedback=self.recipe.feedback,
-        )
-        given = {item.id for item in items if item.label is not None}
-        answers = self.recipe.annotator.annotate(request) if len(given) < len(items) else {}
-        new = {item: label for item, label in answers.items() if item not in given}
-        corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
-        waiting = len(items) - len(given) - len(new)
-        if waiting:
-            self.ledger.add_labels(new, self.recipe.annotator.name, corrections)
-            return waiting
-        metrics, corrected = self._trust(request, new, corrections)
-        self._commit(
-            round,
-            "label",
-            started,
-            {"labels": len(items)} | metrics,
-            f"{len(items)} labels{corrected} by {self.recipe.annotator.name}",
-            labels=new,
-            corrections=corrections,
-            annotator=self.recipe.annotator.name,
-        )
-        return 0
-
-    def _trust(
-        self, request: Request, new: Mapping[str, str], corrections: Mapping[str, Correction]
-    ) -> tuple[dict[str, Any], str]:
-        """What the round's labels and corrections say of the model: (figures, in words)."""
-        feedback = self.recipe.feedback
-        if feedback is None:
-            return {}, ""
-        labels = {item.id: item.label for item in request.items if item.label is not None} | dict(new)
-        ids = [item.id for item in request.items]
-        earlier = {item: found.correction for item, found in self.ledger.corrections().items() if item in labels}
-        metrics: dict[str, Any] = trust(request.items, labels, earlier | dict(corrections))
-        rows = np.array([item.row for item in request.items], np.int64)
-        metrics |= self._evaluator(self.pool).metrics(rows, ids, request.explanations())
-        return metrics, f" and {metrics['corrections']} corrections"
-
-    def _train(self, round: int, started: float) -> int:
-        items = self.ledger.queried()
-        finetune = self.recipe.train.start == "finetune" and round > 0
-        held = frozenset(self._holdout(items))
-        with self._artefact(round, "train") as folder:
-            augmented = self._augment(round, held, folder)
-            applied = (
-                self._correction_training.write(folder, items, self.ledger.corrections(), held)
-                if self._correction_training
-                else Applied()
-            )
-            job = TrainJob(
-                model=self.recipe.model,
-                shape=self.pools.shape,
-                n_classes=len(self.label_space),
-                payloads=tuple(self.directory / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)),
-                labels=self._labels(items),
-                holdout=held,
-                settings=self.recipe.train,
-                seed=self.rng.child("train", round).integer,
-                start=self.directory / step_folder(round - 1, "train") / WEIGHTS if finetune else None,
-                synthetic=(*([augmented] if augmented else []), *applied.counterexamples),
-                feedback=self.recipe.feedback,
-                correction_targets=applied.correction_targets,
-                validation=self.pools.validation,
-                class_index=self.label_space.index,
-            )
-            advance = self.reporter.stage(f"round {round} train", "epochs")
-            metrics = self.session.train(job, folder / WEIGHTS, advance)
-        remove(self.directory / EXPLANATION_CACHE)  # explanations by the model before
-        copies = f" and {metrics['synthetic_items']} synthetic" if metrics["synthetic_items"] else ""
-        best = (
-            f"psi {metrics['psi']:g}"
-            if "hyperparameter" in metrics
-            else f"epoch {metrics['best_epoch']} of {metrics['epochs']}"
-        )
-        summary = f"{metrics['train_items']} items{copies}, best {best}"
-        if applied.idle:
-            metrics["idle_corrections"] = applied.idle
-            summary += f"; {applied.idle} corrections changed nothing"
-        self._commit(round, "train", started, metrics, summary, artefact=True)
-        return 0
-
-    @cached_property
-    def _correction_training(self) -> CorrectionTraining | None:
-        if self.recipe.feedback is None:
-            return None
-        return CorrectionTraining(
-            directory=self.directory,
-            feedback=self.recipe.feedback,
-            pool=self.pool,
-            test=self.pools.test,
-            shape=self.pools.shape,
-            label_space=self.label_space,
-            rng=self.rng,
-        )
-
-    def _augment(self, round: int, held: frozenset[str], folder: Path) -> Path | None:
-        """Write the round's synthetic copies; None: there are none. Held-out items have none, or they would leak."""
-        for part in self.spec.strategy.parts() if round else ():
-            plan = part.augmentation
-            items = [item for item in self.ledger.queried(round) if item.reason == part.name and item.id not in held]
-            if plan is None or not items:
-                continue
-            coordinator = self._coordinator(self._model(round - 1))
-            chosen = items[: plan.limit]  # by rank already
-            query = self.directory / step_folder(round, "query")
-            write_copies(folder / SYNTHETIC, plan, chosen, self.label_space.index, coordinator, query)
-            return folder / SYNTHETIC
-        return None
-
-    def _evaluate(self, round: int, started: float) -> int:
-        coordinator = self._coordinator(self._model(round))
-        metrics: dict[str, Any]
-        measured = self.pools.measured
-        if measured is not None:
-            name = "validation" if self.pools.test is None else "test"
-            metrics = coordinator.measure(measured, self.label_space) | {"on": name}
-        else:
-            metrics = self._evaluate_holdout(coordinator)
-        if self.recipe.evaluate_explanations and measured is not None and has_relevance(measured):
-            on_measured = replace(coordinator, pool=measured, explanation_cache=None)
-            metrics |= self._evaluator(measured).sampled(on_measured, self.recipe.evaluate_explanations)
-        summary = f"accuracy {metrics['accuracy']:.4f} on {metrics['on']}"
-        if coordinator.unreadable:
-            metrics["left_out"] = coordinator.unreadable  # by id, why: the measures are of the others
-            summary += f", without {len(coordinator.unreadable)} items"
-        self._commit(round, "evaluate", started, metrics, summary)
-        return 0
-
-    def _evaluator(self, pool: Pool) -> ExplanationEvaluator:
-        k = self.recipe.feedback.shown if self.recipe.feedback else None
-        return ExplanationEvaluator(
-            pool=pool, shape=self.pools.shape, label_space=self.label_space, k=k, explainer=self.recipe.explainer
-        )
-
-    def _evaluate_holdout(self, coordinator: Coordinator) -> dict[str, Any]:
-        items = {item.id: item for item in self.ledger.queried()}
-        held = self._holdout(list(items.values()))
-        if not held:
-            raise DataError("nothing to evaluate on: give pool.test, or raise train.validation")
-        rows = np.array([items[item].row for item in held], np.int64)
-        evidence = coordinator.collect(rows, frozenset({"probabilities"}), "evaluate")
-        if evidence is None or evidence.probabilities is None:
-            raise DataError("nothing to evaluate on: the held-out items cannot be read")
-        predicted = evidence.probabilities.argmax(axis=1)
-        hits = [
-            self.label_space.decode(p) == items[item].label for item, p in zip(evidence.ids, predicted, strict=True)
-        ]
-        return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
-
-    def _holdout(self, items: list[Queried]) -> list[str]:
-        """Ids of the validation split; none where a pool serves, as any does for a model that cross-validates."""
-        if self.pools.validation is not None or (
-            self.pools.test is not None and not self.recipe.model.needs_validation
-        ):
-            return []
-        return holdout([item.id for item in items], self.rng, self.recipe.train.validation)
-
-    def _items(self, rows: Rows) -> pa.Table:
-        """(id, payload, row) of the rows in ascending order."""
-        rows = np.sort(rows)
-        return self.pool.read(rows, ["id", self.pool.kind]).append_column("row", pa.array(rows))
-
-    def _coordinator(self, model: ModelRef | None) -> Coordinator:
-        return Coordinator(
-            session=self.session,
-            pool=self.pool,
-            shape=self.pools.shape,
-            model=model,
-            explainer=self.recipe.explainer,
-            progress=lambda stage: self.reporter.stage(stage),
-            explanation_cache=self.directory / EXPLANATION_CACHE,
-        )
-
-    def _labels(self, items: Sequence[Queried]) -> dict[str, int]:
-        return {item.id: self.label_space.index[item.label] for item in items if item.label is not None}
-
-    def _model(self, round: int) -> ModelRef:
-        return ModelRef(
-            model=self.recipe.model,
-            weights=(self.directory / step_folder(round, "train") / WEIGHTS).resolve(),
-            version=f"{self.directory.resolve()}#{round}",
-            shape=self.pools.shape,
-            n_classes=len(self.label_space),
-            baselines=drawn_baselines(
-                self.recipe.explainer, self.pool, self.pools.shape, self.ledger.queried(), self.spec.seed, round
-            ),
-        )
-
-    def _artefact(self, round: int, step: str) -> Any:
-        return writing(self.directory, step_folder(round, step))
-
-    def _commit(
-        self,
-        round: int,
-        step: str,
-        started: float,
-        metrics: dict[str, Any],
-        summary: str,
-        *,
-        artefact: bool = False,
-        **decided: Any,
-    ) -> None:
-        seconds = time.perf_counter() - started
-        where = step_folder(round, step) if artefact else None
-        self.ledger.commit(round, step, seconds=seconds, metrics=metrics, artefact=where, **decided)
-        self.reporter.say(f"round {round}/{self.recipe.budget.rounds} {step:<8} {seconds:6.1f} s  {summary}")
+        step: Callable[[int, float], int] = getattr(self._steps, name)
+        return step(round, time.perf_counter())

@@ -44,13 +44,13 @@ def open_pools(section: PoolSection, model: Model) -> Pools:
     """
     pool = open_pool(section)
     names = section.classes or pool.classes
-    if len(names) < 2 or len(set(names)) != len(names):
+    if len(set(names)) != len(names) or (len(names) < 2 and not section.new_classes):
         raise ConfigError([f"pool.classes: expected two or more distinct names, got {list(names)}; list them here"])
     return Pools(
         pool=pool,
         test=demo_test() if section.test is None and section.source == "demo" else _labelled(section.test, "pool.test"),
         validation=_labelled(section.validation, "pool.validation"),
-        label_space=LabelSpace(tuple(names)),
+        label_space=LabelSpace(tuple(names), section.new_classes),
         model=model,
     )
 

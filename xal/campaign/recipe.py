@@ -36,6 +36,8 @@ class PoolSection:
     """A labelled pool to choose the best epoch by; null: a share of the labelled items, train.validation."""
     classes: tuple[str, ...] | None = None
     """Class names in order; null: as the pool says."""
+    new_classes: bool = False
+    """Whether a label that is no class yet becomes one, after the others; false: it is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,9 @@ class _Declared(Explainer):
     def explain(self, *_: Any) -> Any:
         """Never called: the recipe puts the declared explainer in its place."""
         raise TypeError("a recipe has the explainer that its model declares")
+
+
+_Declared.name = "as declared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,7 @@ class Recipe:
 
     def _arm_problems(self, strategy: Strategy, explainer: Explainer | None, feedback: Feedback | None) -> list[str]:
         """Why an arm's parts do not fit together."""
-        problems = self._unreadable(strategy, explainer)
+        problems = [f"explainer: {line}" for line in self._unreadable(strategy, explainer)]
         if explainer is not None and (lacking := explainer.requires - self.model.provides):
             problems.append(
                 f"explainer: '{explainer.name}' needs {', '.join(sorted(lacking))}, which model '{self.model.name}' "

@@ -25,6 +25,8 @@ class RunSpec:
     """Stop after this round; None: after the recipe's last."""
     ledger: str | None = None
     """URL of the PostgreSQL database of a new run's ledger; None: SQLite in the directory."""
+    await_classes: bool = False
+    """While labels are of fewer than two classes, leave training out and query at random, in place of an error."""
     shared_round0: Path | None = None
     """A run of the same recipe and seed whose round 0, the same in every arm, need not be computed again."""
 

@@ -17,7 +17,7 @@ from xal.campaign.sampling import drawn_baselines
 from xal.core.config import parse
 from xal.data.label_space import LabelSpace
 from xal.data.pool import Pool
-from xal.engine import Serial
+from xal.engine import SerialEngine
 from xal.engine.tasks import ModelRef
 from xal.engine.worker import Worker
 from xal.errors import RunError
@@ -73,11 +73,11 @@ class TrainedRun:
         return worker
 
     @property
-    def engine(self) -> Serial:
+    def engine(self) -> SerialEngine:
         """An engine on this machine, with all its threads."""
         stored = self.recipe["engine"]
         precision = stored.get("precision", "float32")
-        return Serial(device="auto", batch=stored["batch"], precision=precision, threads=os.cpu_count() or 1)
+        return SerialEngine(device="auto", batch=stored["batch"], precision=precision, threads=os.cpu_count() or 1)
 
     @property
     def measured_pool(self) -> Pool:
@@ -93,7 +93,7 @@ def open_trained_run(directory: Path, ledger_url: str | None = None) -> TrainedR
         yaml.safe_load(ledger.metadata(name) or "null") for name in ("recipe", "classes", "shape")
     )
     ledger.close()
-    trained = {step.round: step for step in steps if step.step == "train"}
+    trained = {step.round: step for step in steps if step.step == "train" and step.artefact is not None}
     if not trained or shape is None:
         raise RunError(f"{directory} has no trained model yet; xal run trains one")
     step = trained[max(trained)]
@@ -105,7 +105,7 @@ def open_trained_run(directory: Path, ledger_url: str | None = None) -> TrainedR
         explainer=parse(Explainer, recipe["explainer"] or model.default_explainer),
         weights=directory / (step.artefact or "") / WEIGHTS,
         shape=tuple(shape),
-        label_space=LabelSpace(tuple(classes)),
+        label_space=LabelSpace(tuple(classes)[: step.metrics.get("n_classes", len(classes))]),
         recipe=recipe,
         queried=tuple(queried),
     )

@@ -1,4 +1,4 @@
-"""What the parts of the command line share."""
+"""Arguments and options that several commands take."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import typer
 from rich.console import Console
 
 from xal.core.paths import location
-from xal.errors import RunError
+from xal.errors import ConfigError, RunError
 
 console = Console(highlight=False, soft_wrap=True)
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. train.epochs=5.")
+]
 RunPath = Annotated[
     Path,
     typer.Argument(
@@ -37,3 +41,19 @@ def one(run: Path) -> Path:
         names = ", ".join(str(path) for path in directories)
         raise RunError(f"{run} holds {len(directories)} runs; name one of them: {names}")
     return directories[0]
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """Of `0-4` or `0,3,7`; ConfigError for anything else."""
+    if text is None:
+        return None
+    try:
+        seeds: list[int] = []
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError([f"--seeds {text}: expected distinct seeds such as 0-4 or 0,3,7"], "command line")
+    return tuple(seeds)

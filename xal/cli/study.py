@@ -91,7 +91,7 @@ def study_lime(
 ) -> None:
     """How well LIME finds what self-explaining networks say exactly: recall at k, its spread over seeds, time."""
     from xal.campaign.lime_fidelity import against_exact
-    from xal.report.reproduction import table_lines
+    from xal.report.markdown import table_lines
 
     header = [
         "run",

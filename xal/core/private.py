@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xal.core.extras import require
+
 
 def platt_sigmoid(outputs: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """(a, b) of 1 / (1 + exp(a z + b)) fitted to outputs z (n,) with Platt's priors, by scikit-learn."""
@@ -23,7 +25,5 @@ def platt_sigmoid(outputs: npt.NDArray[np.float64], positive: npt.NDArray[np.boo
 
 def shap_text_tree(tokens: Sequence[str]) -> npt.NDArray[np.float64]:
     """(m - 1, 4) shap's hierarchical clustering of m > 1 tokens, which keeps phrases together."""
-    from shap.maskers._text import partition_tree
-
-    found: Any = partition_tree(list(tokens), [])
+    found: Any = require("shap.maskers._text", "shap", "explainer.tree: shap").partition_tree(list(tokens), [])
     return np.asarray(found, np.float64)

@@ -30,17 +30,19 @@ class _Rate(ProgressColumn):
 
 
 class Reporter:
-    """Says what goes on. `prefix` names the run."""
+    """Reports progress. `prefix` names the run; `quiet` reports nothing, `brief` only what takes long."""
 
-    def __init__(self, prefix: str = "", quiet: bool = False) -> None:
-        self.prefix, self.quiet = prefix, quiet
+    def __init__(self, prefix: str = "", quiet: bool = False, brief: bool = False) -> None:
+        self.prefix, self.quiet, self.brief = prefix, quiet, brief
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
 
     def say(self, text: str) -> None:
         """One line."""
-        if self.quiet:
-            return
+        if not self.quiet and not self.brief:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         stamp = time.strftime("%H:%M:%S")
         if self._bar is not None:
             self._bar.console.print(f"[dim]{stamp}[/dim] {self.prefix}{text}", markup=True)
@@ -69,7 +71,7 @@ class Reporter:
             if now - last >= EVERY and done:
                 rate = done / (now - started)
                 left = f", {(total - done) / rate:.0f} s left" if total else ""
-                self.say(f"{name}: {done:,}{f' of {total:,}' if total else ''} {unit}, {rate:,.0f}/s{left}")
+                self._print(f"{name}: {done:,}{f' of {total:,}' if total else ''} {unit}, {rate:,.0f}/s{left}")
                 last = now
 
         return advance

@@ -20,6 +20,8 @@ class LabelSpace:
     """The classes in order."""
 
     classes: tuple[str, ...]
+    open: bool = False
+    """Whether a label that is no class yet becomes one."""
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -46,7 +48,11 @@ class LabelSpace:
 
     def problem(self, label: str) -> str | None:
         """Why a label cannot be taken, with the nearest class; None: it can."""
-        return None if label in self.index else f"'{label}' is not a class{nearest(label, self.classes)}"
+        return None if self.open or label in self.index else f"'{label}' is not a class{nearest(label, self.classes)}"
+
+    def extended(self, labels: Iterable[str]) -> LabelSpace:
+        """With the labels that are no classes yet after the others, sorted; the numbers of the others stay."""
+        return LabelSpace((*self.classes, *self.unknown(labels)), self.open) if self.open else self
 
     def predictions(self, probabilities: Floats) -> list[tuple[str, float]]:
         """(class, its probability) that each row of (b, c) probabilities predicts."""

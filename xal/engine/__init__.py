@@ -2,6 +2,6 @@
 
 from xal.engine.engine import Engine, Session
 from xal.engine.ray.engine import RayEngine
-from xal.engine.serial import Serial
+from xal.engine.serial import SerialEngine
 
-__all__ = ["Engine", "RayEngine", "Serial", "Session"]
+__all__ = ["Engine", "RayEngine", "SerialEngine", "Session"]

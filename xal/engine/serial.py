@@ -15,7 +15,7 @@ from xal.engine.worker import Worker, pick_device
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serial(Engine, name="serial"):
+class SerialEngine(Engine, name="serial"):
     """Everything in this process."""
 
     device: str = "cpu"
@@ -29,8 +29,8 @@ class Serial(Engine, name="serial"):
 class SerialSession(Session):
     """One worker, here."""
 
-    def __init__(self, engine: Serial) -> None:
-        self.engine: Serial = engine
+    def __init__(self, engine: SerialEngine) -> None:
+        self.engine: SerialEngine = engine
         self.worker = Worker(engine.device, engine.threads, engine.precision, engine.compiled)
 
     @property

@@ -69,11 +69,13 @@ class TrainJob:
             wrap=wrap,
             progress=progress,
         )
+        data = self._data()
+        sizes = {"train_items": data.n_labelled, "synthetic_items": len(data) - data.n_labelled}
         with threads(self.settings.threads):
-            fitted = self.model.fit(self._data(), context)
+            fitted = self.model.fit(data, context)
         if weights is not None:
             weights.write_bytes(save({name: torch.from_numpy(array) for name, array in fitted.arrays.items()}))
-        return {"validation_items": len(self.holdout), **fitted.metrics}
+        return {"validation_items": len(self.holdout), **sizes, "epochs": 1, "best_epoch": 1, **fitted.metrics}
 
     def _data(self) -> TrainingData:
         """Labelled items, then synthetic ones, in arrays; validation items apart."""

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from xal.store.ledger import Queried
+from typing import Any, Protocol
 
 
-def trust(items: Sequence[Queried], labels: Mapping[str, str], corrections: Mapping[str, Any]) -> dict[str, int]:
+class Predicted(Protocol):
+    """A queried item with the prediction that was shown."""
+
+    @property
+    def id(self) -> str:
+        """Of the item."""
+        ...
+
+    @property
+    def prediction(self) -> str | None:
+        """The predicted class; None: there was no model."""
+        ...
+
+
+def trust(items: Sequence[Predicted], labels: Mapping[str, str], corrections: Mapping[str, Any]) -> dict[str, int]:
     """Right for the right reasons, right for the wrong ones, wrong: the predictions of a round that were shown."""
     predicted = [item for item in items if item.prediction is not None]
     right = [item for item in predicted if item.prediction == labels.get(item.id)]

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from xal.core._typing import Field, Integer
+from xal.core.extras import require
 from xal.errors import NumericalError, XalError
 from xal.explainers.explainer import Explainer, Inputs, check_provided, explained_classes, needed_baselines
 from xal.types import Explanations, Output
@@ -90,7 +91,7 @@ class IntegratedGradients(Gradients, name="integrated_gradients"):
     def _attribute(
         self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, baselines: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        from captum import attr
+        attr = require("captum.attr", "captum", "explainer 'integrated_gradients'")
 
         rule = attr.IntegratedGradients(function)
         size = max(len(x), 256)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from xal.core.extras import require
 from xal.explainers.partition_tree import Tree, grid
 
 Values = npt.NDArray[np.float64]
@@ -31,7 +32,7 @@ def superpixels_of(images: Tensor, wanted: int) -> Segments:
     each image alone. About `wanted` an image: centres lie on whole pixels, evenly spaced, so small images have fewer or
     more. images: (b, c, h, w), 0-255; other than three channels are seen as grey.
     """
-    from skimage.segmentation import slic
+    slic = require("skimage.segmentation", "vision", "superpixels").slic
 
     colours = images.double() / 255
     shown = colours if images.shape[1] == 3 else colours.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)

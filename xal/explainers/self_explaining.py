@@ -50,7 +50,7 @@ class SelfExplaining(Explainer, name="self_explaining"):
             interpretable_input=found.concepts.double().cpu().numpy(),
             explained_class=explained.cpu().numpy(),
             probability=probabilities[each, explained].double().cpu().numpy(),
-            base=found.bias.double()[explained].cpu().numpy(),
+            base=found.bias.detach().double()[explained].cpu().numpy(),
             output=found.margins.double()[each, explained].cpu().numpy(),
             segments=segments,
         )

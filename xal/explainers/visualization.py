@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -16,16 +16,12 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from xal.core import hashed_words
+from xal.core.html import render
+from xal.core.plotting import png
 from xal.types import Explanations, dense
 
 FEATURES = colormaps["Set2"]
 HEAT = colormaps["coolwarm"]
-PAGE = """<!doctype html><meta charset=utf-8>
-<style>body{{font:16px/1.7 system-ui,sans-serif;max-width:48em;margin:2em auto;padding:0 1em}}
-td{{padding:0 1em 0 0}}small{{color:#6b7280}}</style>
-<h3>{title}</h3>{shown}
-<p><small>Red, or above 0: speaks for this class; blue, or below 0: against it. The strongest: {most:.3g}.</small></p>
-"""
 
 
 def displayable(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -70,14 +66,9 @@ def marked(text: str, explanation: Explanations) -> list[tuple[str, float]]:
     return [*pieces, (text[at:], 0.0)] if at < len(text) else pieces
 
 
-def marked_html(text: str, explanation: Explanations) -> str:
-    """The same as HTML, escaped: red supports the explained class, blue speaks against it."""
-    spans = []
-    for piece, weight in marked(text, explanation):
-        colour = "214,69,65" if weight > 0 else "59,103,178"
-        style = f' style="background:rgba({colour},{0.7 * abs(weight):.2f})"' if abs(weight) > 0.02 else ""
-        spans.append(f"<span{style}>{html.escape(piece)}</span>" if style else html.escape(piece))
-    return "".join(spans)
+def marked_html(text: str, explanation: Explanations) -> Markup:
+    """The same as HTML: red supports the explained class, blue speaks against it."""
+    return render("marked.html", pieces=marked(text, explanation))
 
 
 def top_words(
@@ -112,15 +103,12 @@ def summary(inputs: Any, explanation: Explanations, names: Sequence[str] = ()) -
 
 def page_of(inputs: Any, explanation: Explanations, title: str, names: Sequence[str] = ()) -> str:
     """HTML of one explanation: a text with its words marked, or a table's row, the strongest column first."""
-    if isinstance(inputs, str):
-        shown = f"<p>{marked_html(inputs, explanation)}</p>"
-    else:
-        rows = top_words(inputs, explanation, names, most=explanation.attributions.shape[1])
-        cells = (f"<tr><td>{html.escape(name)}</td><td>{value:+.4f}</td></tr>" for name, value in rows)
-        shown = f"<table>{''.join(cells)}</table>"
     values = explanation.attributions
     most = np.abs(values if isinstance(values, np.ndarray) else values.data).max(initial=0)
-    return PAGE.format(title=html.escape(title), shown=shown, most=most)
+    if isinstance(inputs, str):
+        return render("explanation.html", title=title, marked=marked_html(inputs, explanation), rows=[], most=most)
+    rows = top_words(inputs, explanation, names, most=values.shape[1])
+    return render("explanation.html", title=title, marked="", rows=rows, most=most)
 
 
 def panel(
@@ -151,7 +139,7 @@ def panel(
     else:
         _outline(axes[1], explanation.segments[0], shown)
         figure.suptitle(title, fontsize=10)
-    return _png(figure)
+    return png(figure)
 
 
 def stacked(pictures: Sequence[bytes]) -> bytes:
@@ -175,13 +163,7 @@ def _bars(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
     figure.suptitle(
         f"{classes[int(explanation.explained_class[0])]}, p = {explanation.probability[0]:.2f}", fontsize=10
     )
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _table(table: Any, explanation: Explanations, title: str) -> None:

@@ -1,9 +1,9 @@
 """Models, one a file; importing the package registers them."""
 
 from xal.models.model import Model
-from xal.models.sklearn import linear_svm, logistic_regression, mlp
+from xal.models.sklearn import estimator, linear_svm, logistic_regression, mlp
 from xal.models.sklearn.base import SklearnModel
-from xal.models.torch import convnet, linear, perceptron, resnet, senn, torchvision
+from xal.models.torch import convnet, linear, module, perceptron, resnet, senn, torchvision
 from xal.models.torch.classifier import TorchClassifier
 from xal.models.torch.model import TorchModel
 
@@ -13,10 +13,12 @@ __all__ = [
     "TorchClassifier",
     "TorchModel",
     "convnet",
+    "estimator",
     "linear",
     "linear_svm",
     "logistic_regression",
     "mlp",
+    "module",
     "perceptron",
     "resnet",
     "senn",

@@ -22,6 +22,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from scipy.stats import mannwhitneyu, spearmanr
 
 from xal.campaign.explained_images import Explained
+from xal.core.plotting import save
 from xal.explainers.visualization import displayable
 from xal.report.figures import STYLE
 from xal.types import Floats
@@ -37,12 +38,12 @@ def write_study(explained: Explained, folder: Path, classes: Sequence[str] | Non
     folder.mkdir(parents=True, exist_ok=True)
     found = index_statistics(explained)
     with matplotlib.rc_context(STYLE):
-        _save(_distributions(explained), folder / "fmax-distributions.png")
-        _save(_against_confidence(explained), folder / "fmax-against-confidence.png")
+        save(_distributions(explained), folder / "fmax-distributions.png")
+        save(_against_confidence(explained), folder / "fmax-against-confidence.png")
         for number, name in enumerate(explained.classes):
             if classes is None or name in classes:
                 safe = "".join(letter if letter.isalnum() else "-" for letter in name)
-                _save(_plane(explained, number), folder / f"class-{number:03d}-{safe}.png")
+                save(_plane(explained, number), folder / f"class-{number:03d}-{safe}.png")
     strict = {name: None if np.isnan(value) else value for name, value in found.items()}
     (folder / "summary.json").write_text(json.dumps(strict, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return found
@@ -157,8 +158,3 @@ def _spread(x: Doubles, y: Doubles) -> list[int]:
         if all(max(abs(x[place] - x[other]), abs(y[place] - y[other])) > APART for other in shown):
             shown.append(place)
     return shown
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with path.open("wb") as handle:
-        figure.savefig(handle, format=path.suffix[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from xal.core.plotting import svg
 from xal.evaluation.curves import Curves, interval
 from xal.store.run import Run
 
@@ -50,7 +50,7 @@ def learning_curves(by_arm: Curves, measure: str) -> str:
         axis.set_xlabel("labels spent")
         axis.set_ylabel(measure.replace("_", " "))
         axis.legend(frameon=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def class_balance(arms: Mapping[str, Sequence[Run]], classes: Sequence[str]) -> str:
@@ -67,15 +67,8 @@ def class_balance(arms: Mapping[str, Sequence[Run]], classes: Sequence[str]) -> 
         axis.set_ylabel("labels")
         axis.grid(axis="x", visible=False)
         axis.legend(frameon=False, ncols=len(arms), loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        return _svg(figure)
+        return svg(figure)
 
 
 def _colours(number: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(number)]
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from xal import __version__
 from xal.core.config import differences
+from xal.core.html import render
+from xal.core.version import __version__
 from xal.data.images import decode, shape_of
 from xal.data.pool import KINDS
 from xal.errors import RunError
@@ -26,10 +26,10 @@ from xal.report.figures import class_balance, learning_curves
 from xal.report.right_reasons import corrected_view, said, trust_table
 from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
 from xal.store.run import Run, read_run
-from xal.types import Correction, Explanations
+from xal.types import Correction, Explanations, Form
 
 SHOWN = 12  # items of each round in the gallery
-JUDGED_IN = {
+EXPLANATION_COLUMNS = {
     "explanation_f1_queries": "F1, queries",
     "explanation_f1_test": "F1, test",
     "explanation_recall_test": "recall, test",
@@ -56,17 +56,18 @@ class Card:
     reason: str
 
 
-def write_report(directories: Sequence[Path], destination: Path) -> Path:
-    """Write one page for the runs; raises RunError where they are runs of different recipes."""
-    arms = arms_of([read_run(path) for path in directories])
+def write_report(directories: Sequence[Path], destination: Path, ledger: str | None = None) -> Path:
+    """Write one page for the runs; raises RunError where they are runs of different recipes.
+
+    ledger: URL of their PostgreSQL ledgers, for its password; None: $XAL_LEDGER.
+    """
+    arms = arms_of([read_run(path, ledger) for path in directories])
     runs = [run for group in arms.values() for run in group]
     first = runs[0]
     galleries = {arm: _gallery(group[0]) for arm, group in arms.items()}
     cards = [card for rounds in galleries.values() for _, each in rounds for card in each]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("xal.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    html = environment.get_template("report.html").render(
+    html = render(
+        "report.html",
         version=__version__,
         title=destination.resolve().parent.name,
         recipe=first.recipe,
@@ -87,7 +88,7 @@ def write_report(directories: Sequence[Path], destination: Path) -> Path:
             "ebano": any((run.recipe["explainer"] or {}).get("name") == "ebano" for run in runs),
             "explainers": sorted({run.recipe["explainer"]["name"] for run in runs if run.recipe["explainer"]}),
         },
-        are_relevant=JUDGED_IN,
+        explanation_columns=EXPLANATION_COLUMNS,
         unreadable=dict(sorted(pair for run in runs for pair in run.unreadable.items())),
     )
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -176,8 +177,8 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
             pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id), run.names)
             correction, words = run.corrections.get(item.id), ""
             if correction is not None:
-                payload, picture = _corrected(kind, payloads[item.id], explanation, correction.correction)
-                pictures, words = pictures + picture, said(correction.correction, payload, explanation, run.names)
+                form, picture = _corrected(kind, payloads[item.id], explanation, correction.correction)
+                pictures, words = pictures + picture, said(correction.correction, form, explanation, run.names)
             cards.append(
                 Card(
                     id=item.id,
@@ -222,14 +223,14 @@ def _shown(
 
 def _corrected(
     kind: str, payload: Any, explanation: Explanations, correction: Correction
-) -> tuple[Any, tuple[str, ...]]:
-    """(the payload decoded, a picture of what was corrected in an image)."""
+) -> tuple[Form, tuple[str, ...]]:
+    """(what its parts are found by, a picture of what was corrected in an image)."""
     if kind != "image":
-        return payload if kind == "text" else np.asarray(payload), ()
+        return payload if kind == "text" else (len(payload),), ()
     image = decode([payload], _shape(payload, explanation))[0][0]
     if explanation.feature_kind == "concepts":
-        return image, ()
-    return image, (_data_url(corrected_view(image, correction, explanation)),)
+        return image.shape, ()
+    return image.shape, (_data_url(corrected_view(image, correction, explanation)),)
 
 
 def _shape(payload: bytes, explanation: Explanations) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xal.campaign.explained_images import Explained
+from xal.core.plotting import save
 from xal.explainers.visualization import HEAT
 from xal.report.figures import STYLE
 
@@ -47,7 +48,5 @@ def write_maps(explained: Mapping[str, Explained], destination: Path) -> Path:
         figure.supxlabel(
             "red: speaks for the predicted class, blue: against it; each map on a scale of its own", fontsize=7
         )
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with destination.open("wb") as handle:
-            figure.savefig(handle, format="png")
+        save(figure, destination)
     return destination

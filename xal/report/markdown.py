@@ -44,12 +44,7 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
         header = [f"{name} after", *map(str, table["labels"]), "mean over the curve", "against random, paired"]
         header.append("below random")
         rows = [[row["arm"], *row["cells"], row["area"], row["difference"], row["below"]] for row in table["rows"]]
-        lines += [
-            f"| {' | '.join(header)} |",
-            f"| --- |{' ---: |' * (len(header) - 1)}",
-            *[f"| {' | '.join(cells)} |" for cells in rows],
-            "",
-        ]
+        lines += [*table_lines(header, rows), ""]
     lines.append(KEPT)
     kept = ""
     if destination.exists():
@@ -61,3 +56,12 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
     destination.write_text("\n".join(lines) + "\n" + (f"\n{kept}" if kept else ""), encoding="utf-8")
     figure.write_text(learning_curves(curves_of(arms, "accuracy"), "accuracy") + "\n", encoding="utf-8")
     return destination
+
+
+def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown; no line where it has no row."""
+    if not rows:
+        return []
+    rule = f"| --- |{' ---: |' * (len(header) - 1)}"
+    first, *others = (f"| {' | '.join(cells)} |" for cells in [header, *rows])
+    return [first, rule, *others]

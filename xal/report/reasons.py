@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xal.campaign.explained_images import Explained, off_reasons
+from xal.core.plotting import save
 from xal.explainers.visualization import HEAT
 from xal.report.figures import STYLE
 
@@ -43,7 +44,5 @@ def write_reasons(explained: Mapping[str, Explained], destination: Path) -> tupl
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with destination.open("wb") as handle:
-            figure.savefig(handle, format="png")
+        save(figure, destination)
     return destination, {arm: float(found[0].mean()) for arm, found in shares.items()}

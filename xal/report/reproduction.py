@@ -22,6 +22,7 @@ from xal.errors import ConfigError, RunError
 from xal.evaluation.curves import Curves, area, comparison, interval, paired
 from xal.report.figures import learning_curves
 from xal.report.html import arms_of, curves_of
+from xal.report.markdown import table_lines
 from xal.store.directory import run_directories
 from xal.store.run import read_run
 
@@ -285,15 +286,6 @@ def _ends(curves: Curves, arm: str, against: str) -> list[str]:
     shared = sorted(mine.keys() & other.keys()) if arm != against else []
     difference = paired([mine[s] for s in shared], [other[s] for s in shared]).signed() if shared else ""
     return [str(interval(list(mine.values()))), difference]
-
-
-def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown; no line where it has no row."""
-    if not rows:
-        return []
-    rule = f"| --- |{' ---: |' * (len(header) - 1)}"
-    first, *others = (f"| {' | '.join(cells)} |" for cells in [header, *rows])
-    return [first, rule, *others]
 
 
 def _listed(lines: Sequence[str]) -> str:

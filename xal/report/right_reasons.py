@@ -11,10 +11,10 @@ import numpy.typing as npt
 from xal.explainers.components import Naming, mask_of
 from xal.explainers.visualization import displayable
 from xal.store.run import Run
-from xal.types import Correction, Explanations
+from xal.types import Correction, Explanations, Form
 
 ANSWERS = ("right_for_right", "right_for_wrong", "wrong")
-JUDGED = ("explanation_f1", "explanation_recall", "on_irrelevant", "explanation_loss")
+EXPLANATION_METRICS = ("explanation_f1", "explanation_recall", "on_irrelevant", "explanation_loss")
 MARK = np.array([22, 163, 74])  # green
 
 
@@ -36,7 +36,7 @@ def trust_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
             shares = [metrics[name] / total for metrics, total in zip(labelled, totals, strict=True) if total]
             row[name] = float(np.mean(shares)) if shares else None
         tested = [run.of("evaluate")[round].metrics for run in runs if round in run.of("evaluate")]
-        for name in JUDGED:
+        for name in EXPLANATION_METRICS:
             for where, metrics in (("queries", labelled), ("test", tested)):
                 values = [each[name] for each in metrics if name in each]
                 row[f"{name}_{where}"] = float(np.mean(values)) if values else None
@@ -44,9 +44,9 @@ def trust_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def said(correction: Correction, payload: Any, explanation: Explanations, names: Sequence[str]) -> str:
+def said(correction: Correction, form: Form, explanation: Explanations, names: Sequence[str]) -> str:
     """`wrong: good; plot / missed: dull`, by the components' names, or how many where they are many."""
-    naming = Naming(payload, explanation, names)
+    naming = Naming(form, explanation, names)
     parts = []
     for kind in ("wrong", "missed", "against"):
         components = getattr(correction, kind)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from safetensors.numpy import load
 
+from xal.core.plotting import save
 from xal.datasets.colors import CORNERS, TOP
 from xal.errors import RunError
 from xal.evaluation.curves import interval
@@ -67,8 +68,7 @@ def write_rules(arms: Mapping[str, Sequence[Run]], destination: Path) -> tuple[P
             axis.set_xlabel("round")
             axis.set_ylabel(name, fontsize=8)
             axis.legend(frameon=False, fontsize=7)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(destination, format="svg", metadata={"Date": None})
+        save(figure, destination)
     return destination, rows
 
 

@@ -23,6 +23,7 @@ from scipy import sparse
 
 from xal.core.paths import arrow, remote
 from xal.data.images import encode_png
+from xal.errors import RunError
 from xal.types import Explanations
 
 
@@ -116,9 +117,7 @@ def read_explanations(path: Path) -> tuple[list[str], Explanations]:
                 found[name] = sparse.csr_array((data, indices, indptr), shape=tuple(shape))
             elif name in stored:
                 found[name] = stored[name]
-        if "npir" in stored:  # as written before there were other explainers than EBAnO
-            found["attributions"] = stored["npir"]
-            found["interpretable_input"] = np.where(np.isnan(stored["npir"]), np.nan, 1.0)
-        if "npirp" in found:  # as written before superpixels were features of an item's own
-            found.setdefault("own", np.ones(len(ids), bool))
+        if "feature_kind" not in found:
+            raise RunError(f"{path} was written by xal 0.1, whose explanations this xal does not read; run it anew")
+        found |= {"feature_kind": str(found["feature_kind"]), "per_item": bool(found["per_item"])}
         return ids, Explanations(**found)

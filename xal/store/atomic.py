@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from xal.core.paths import remote, remove
 from xal.errors import ResourceError, RunError
@@ -58,12 +59,15 @@ def sweep(directory: Path) -> None:
 def locked(directory: Path) -> Iterator[None]:
     """One process at a time in a run directory; RunError for the second. The kernel frees it with the process."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{directory} is in use by another xal; wait for it, or stop it") from error
+    lock = FileLock(directory / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{directory} is in use by another xal; wait for it, or stop it") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def copy_folder(source: Path, destination: Path) -> None:

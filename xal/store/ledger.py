@@ -137,15 +137,19 @@ class Ledger:
                 connection.invalidate()  # ends the session, and so the lock
 
     def metadata(self, name: str) -> str | None:
-        """A named fact of the run."""
+        """A named value of the run; None: it has none."""
         with self._transaction() as connection:
             value: str | None = connection.scalar(sa.select(RUN_METADATA.c.value).where(RUN_METADATA.c.name == name))
         return value
 
     def set_metadata(self, name: str, value: str) -> None:
-        """Write a fact once."""
+        """Write, or replace, a named value of the run."""
         with self._transaction() as connection:
-            connection.execute(RUN_METADATA.insert().values(name=name, value=value))
+            changed = connection.execute(
+                RUN_METADATA.update().where(RUN_METADATA.c.name == name).values(value=value)
+            ).rowcount
+            if not changed:
+                connection.execute(RUN_METADATA.insert().values(name=name, value=value))
 
     def steps(self) -> list[Step]:
         """All committed steps, in order of commit."""

@@ -60,9 +60,9 @@ class Run:
         return f"unfinished, after round {last}" if self.steps else "not begun"
 
 
-def read_run(directory: Path) -> Run:
+def read_run(directory: Path, ledger_url: str | None = None) -> Run:
     """Read a run directory; raises RunError where it holds no begun run."""
-    ledger = open_ledger(directory)
+    ledger = open_ledger(directory, ledger_url)
     try:
         recipe = yaml.safe_load(ledger.metadata("recipe") or "null")
         if recipe is None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from xal.core.extras import require
 from xal.core.rng import HashRng
 from xal.errors import XalError
 from xal.strategies.strategy import Scores, Strategy, Summary, embeddings_of
@@ -51,7 +52,7 @@ class DensityWeighted(Strategy, name="density_weighted"):
 
     def prepare(self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None) -> Described:
         """Centres of the sample, and the labelled items seen from them."""
-        import faiss
+        faiss = require("faiss", "faiss", "strategy 'density_weighted'")
         from threadpoolctl import threadpool_limits
 
         if sample is None or labelled is None:

@@ -30,7 +30,7 @@ from xal.core.config import override, parse, unparse
 from xal.core.progress import Reporter
 from xal.core.rng import HashRng
 from xal.data.pool import METADATA_KEY, Pool
-from xal.engine import Serial
+from xal.engine import SerialEngine
 from xal.errors import ConfigError, DataError, RunError
 from xal.store.run import read_run
 
@@ -169,7 +169,7 @@ def prepared(
             part = table.take(pa.array(np.sort(rows))).replace_schema_metadata(metadata)
             pq.write_table(part, folder / f"{name}.parquet")
     own = recipe.engine
-    engine = Serial(batch=own.batch, threads=1, precision=own.precision, compiled=own.compiled, device="cpu")
+    engine = SerialEngine(batch=own.batch, threads=1, precision=own.precision, compiled=own.compiled, device="cpu")
     section = PoolSection(
         source=str(folder / "pool.parquet"),
         test=str(folder / "validation.parquet"),

@@ -13,8 +13,9 @@ from xal.annotators.oracle import Oracle
 from xal.campaign.pools import open_pools, test_place
 from xal.campaign.recipe import Recipe
 from xal.core.config import differences, unparse
+from xal.core.extras import require
 from xal.core.progress import Reporter
-from xal.engine import Serial
+from xal.engine import SerialEngine
 from xal.engine.ray.engine import as_ray
 from xal.errors import RunError
 from xal.store.directory import SEARCH, is_run, runs_below
@@ -29,6 +30,7 @@ def run_search(
 
     Raises ConfigError for a search that cannot run, RunError for a directory of another search.
     """
+    require("ray", "ray", "xal tune")
     from xal.engine.ray.tuning import distribution, search
 
     objective = prepared(recipe, directory, source, lambda: _claim(recipe, directory, source))
@@ -73,7 +75,7 @@ def run_search(
 def _in_one_process(recipe: Recipe) -> Recipe:
     """The recipe without its search, on one process: a small campaign is over before actors have started."""
     own = recipe.engine
-    engine = Serial(batch=own.batch, threads=own.threads, precision=own.precision, compiled=own.compiled)
+    engine = SerialEngine(batch=own.batch, threads=own.threads, precision=own.precision, compiled=own.compiled)
     return replace(simulation(recipe), search=None, seeds=None, engine=engine)
 
 

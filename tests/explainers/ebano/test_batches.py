@@ -9,18 +9,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from xal.core.threads import threads
 from xal.data.images import decode
 from xal.datasets.demo import demo_pool
-from xal.engine import RayEngine, Serial
+from xal.engine import RayEngine, SerialEngine
 from xal.engine.coordinator import Coordinator
 from xal.engine.tasks import ModelRef
-from xal.engine.worker import threads
 from xal.explainers.ebano import Ebano
 from xal.models import TorchClassifier
 from xal.models.torch.convnet import Convnet
-from xal.models.torch.training import fit
+from xal.models.torch.training import Examples, fit
 from xal.models.train_settings import TrainSettings
-from xal.models.training_data import Examples
 from xal.types import Explanations
 
 ROWS = np.arange(0, 8000, 8)
@@ -74,7 +73,11 @@ def usual(images: Tensor, classifier: TorchClassifier) -> Explanations:
 
 @pytest.mark.parametrize("micro_batch", [1, 37, 1000])
 def test_micro_batches(
-    images: Tensor, classifier: TorchClassifier, usual: Explanations, micro_batch: int, capsys: pytest.CaptureFixture[str]
+    images: Tensor,
+    classifier: TorchClassifier,
+    usual: Explanations,
+    micro_batch: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     Ebano().check(usual)
     assert (usual.npir[np.arange(1000), usual.top_feature] > 0.05).mean() > 0.3  # the network reacts
@@ -91,13 +94,17 @@ def test_micro_batches(
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_session")
-def test_engines_batches_and_actors(classifier: TorchClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_engines_batches_and_actors(
+    classifier: TorchClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_file(classifier.module.state_dict(), tmp_path / "model.safetensors")
-    ref = ModelRef(model=Convnet(), weights=tmp_path / "model.safetensors", version="1", shape=(1, 28, 28), classes=10)
+    ref = ModelRef(
+        model=Convnet(), weights=tmp_path / "model.safetensors", version="1", shape=(1, 28, 28), n_classes=10
+    )
     found = {}
     for name, engine in {
-        "serial, batches of 256": Serial(),
-        "serial, batches of 100": Serial(batch=100),
+        "serial, batches of 256": SerialEngine(),
+        "serial, batches of 100": SerialEngine(batch=100),
         "Ray, 1 actor": RayEngine(actors=1),
         "Ray, 3 actors": RayEngine(actors=3),
     }.items():

@@ -18,7 +18,7 @@ from xal.errors import NumericalError, ResourceError, XalError
 from xal.explainers.ebano import Ebano, EbanoExpress, blur, default_sigma, keep_only
 from xal.explainers.ebano.backends import cluster
 from xal.explainers.ebano.indices import relation
-from xal.explainers.explainer import Explainer, TorchClassifier
+from xal.explainers.explainer import ConvClassifier, Explainer
 from xal.types import Explanations
 
 
@@ -56,9 +56,9 @@ def pictures(count: int, channels: int = 3, size: tuple[int, int] = (32, 28), se
     return F.interpolate(coarse, size=size, mode="bilinear").round().to(torch.uint8)
 
 
-def test_it_is_registered_and_a_network_is_one() -> None:
+def test_it_is_registered_and_says_what_it_needs() -> None:
     assert Explainer.named("ebano") is Ebano
-    assert isinstance(Small(), TorchClassifier)
+    assert isinstance(Small(), ConvClassifier)
 
 
 @pytest.mark.parametrize("reduction", ["svd", "pca"])
@@ -301,7 +301,7 @@ def test_mistakes_are_named() -> None:
         Ebano().explain(classifier, images[0])
     with pytest.raises(XalError, match="shape"):
         Ebano().explain(classifier, images[:0])
-    with pytest.raises((XalError, TypeCheckError), match="expected 2 classes|'classes'"):
+    with pytest.raises((XalError, TypeCheckError), match="expected 2 classes|'target'"):
         Ebano().explain(classifier, images, torch.tensor([0, 1, 2]))
     with pytest.raises(XalError, match=r"0..4, got 1 outside"):
         Ebano().explain(classifier, images, torch.tensor([0, 5]))

@@ -18,7 +18,7 @@ class PoolFile:
         if destination.exists():
             raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
         self.destination, self.aside = destination, destination.with_name(f".{destination.name}-aside")
-        self._options = {"kind": kind, "truth": relevance, "width": width}
+        self._options = {"kind": kind, "relevance": relevance, "width": width}
         self._closed = False
 
     def __enter__(self) -> PoolFile:

@@ -38,7 +38,7 @@ class Source:
     channels: int | None = None
     width: int = 0  # number of features
     names: tuple[str, ...] = ()  # of the features
-    relevance: str | None = None  # relevant or irrelevant: what the items' truth is; None: they have none
+    relevance: str | None = None  # relevant or irrelevant: what the items say of their components; None: nothing
     slow: bool = False  # preparing is worth a thread
     notes: list[str] = field(default_factory=list)
 

@@ -35,7 +35,7 @@ class PoolWriter:
             self.schema,
             compression="zstd",
             use_dictionary=["label"] if labelled else False,
-            write_statistics=["id"],  # those of payloads would fallback the footer with pieces of them
+            write_statistics=["id"],  # those of payloads would fill the footer with pieces of them
         )
         self._labelled = labelled
         self._rows: list[tuple[Any, ...]] = []
@@ -44,7 +44,7 @@ class PoolWriter:
     def add(
         self, identity: str, payload: bytes | str, label: str | None = None, relevance: Sequence[int] | None = None
     ) -> None:
-        """Append one item; truth: the components that matter, or do not, where the pool says so."""
+        """Append one item; relevance: the components that matter, or do not, where the pool says so."""
         given = (label,) if self._labelled else ()
         self._rows.append((identity, payload, *given) if relevance is None else (identity, payload, *given, relevance))
         self._bytes += len(payload)

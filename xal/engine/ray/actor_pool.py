@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.data.block import BlockAccessor
 from ray.exceptions import (
     ActorDiedError,
     NodeDiedError,
@@ -28,6 +27,7 @@ from ray.exceptions import (
 )
 
 from xal.data.sharding import Block, Reader, Shard
+from xal.engine.ray.private import block_columns
 from xal.engine.tasks import ShardResult, ShardTask, check_failures
 from xal.errors import ResourceError, XalError
 
@@ -209,8 +209,7 @@ def columns_of(block: Any) -> Block:
     if isinstance(block, UnreadBlock):
         return block.read()
     found = ray.get(block) if isinstance(block, ray.ObjectRef) else block
-    columns: Block = BlockAccessor.for_block(found).to_numpy()
-    return columns
+    return block_columns(found)
 
 
 def _half(call: Call, start: int, stop: int) -> Call:

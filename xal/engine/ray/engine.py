@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+from xal.core.extras import require
 from xal.engine.engine import Engine, Session
 from xal.engine.ray.settings import RaySettings, keep_private
 
@@ -16,6 +17,7 @@ class RayEngine(RaySettings, name="ray"):
         """Raises ResourceError where the cluster cannot hold what is asked for."""
         if self.address is None:
             keep_private()
+        require("ray", "ray", "engine: ray (the default; engine: serial needs no package)")
         from xal.engine.ray.session import RaySession
 
         return RaySession(self)

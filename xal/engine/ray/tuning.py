@@ -20,6 +20,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
+from xal.engine.ray.private import set_callbacks, trials_of
 from xal.engine.ray.session import RaySession
 from xal.engine.ray.settings import RaySettings
 
@@ -66,7 +67,7 @@ def search(
         if tune.Tuner.can_restore(storage):
             say("the search goes on where it stood")
             tuner = tune.Tuner.restore(storage, trainable, resume_unfinished=True)
-            tuner._local_tuner._run_config.callbacks = [progress]
+            set_callbacks(tuner, [progress])
         else:
             algorithm = OptunaSearch(
                 {path: distribution(span) for path, span in space.items()}, metric="value", mode="max", seed=seed
@@ -87,7 +88,7 @@ def search(
                 ),
             )
         results = tuner.fit()
-        ended = results._experiment_analysis.trials
+        ended = trials_of(results)
         if len(ended) < trials or not all(trial.is_finished() for trial in ended):
             raise KeyboardInterrupt
         # a restored result forgets the settings of a trial that failed before it reported; the trial does not

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xal.core._typing import Float
-from xal.errors import ResourceError
+from xal.core.extras import require
 from xal.explainers.ebano.kmeans import Clustering, kmeans
 
 Backend = Literal["torch", "faiss", "sklearn"]
@@ -42,12 +42,7 @@ def cluster(
 
 def _faiss(restarts: int, iterations: int, seed: int) -> Fit:
     """On GPUs where faiss is its GPU build and sees one."""
-    try:
-        import faiss
-    except ModuleNotFoundError as error:
-        raise ResourceError(
-            "explainer.backend: faiss is not installed; pip install faiss-cpu, or a GPU build"
-        ) from error
+    faiss = require("faiss", "faiss", "explainer.backend: faiss")
     gpu = getattr(faiss, "get_num_gpus", lambda: 0)() > 0
 
     def fit(points: Floats, k: int) -> tuple[Any, float]:
@@ -69,10 +64,7 @@ def _faiss(restarts: int, iterations: int, seed: int) -> Fit:
 
 
 def _sklearn(restarts: int, iterations: int, seed: int) -> Fit:
-    try:
-        from sklearn.cluster import KMeans
-    except ModuleNotFoundError as error:
-        raise ResourceError("explainer.backend: scikit-learn is not installed; pip install scikit-learn") from error
+    KMeans = require("sklearn.cluster", "sklearn", "explainer.backend: sklearn").KMeans
 
     def fit(points: Floats, k: int) -> tuple[Any, float]:
         model = KMeans(k, n_init=restarts, max_iter=iterations, random_state=seed).fit(points)

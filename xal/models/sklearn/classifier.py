@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,10 +13,7 @@ from torch import Tensor
 
 from xal.encoders import Texts
 from xal.encoders.encoder import Encoding, Masks, State
-from xal.types import Matrix, Outputs, Rows
-
-if TYPE_CHECKING:
-    from xal.models.sklearn.base import SklearnModel
+from xal.types import Kind, Matrix, Outputs, Rows
 
 EMBEDDED = 1024  # columns of an embedding, at most
 
@@ -30,12 +27,46 @@ def _projection(words: int) -> Matrix:
     return sparse.csr_array(fitted.components_.T)
 
 
+class Head(Protocol):
+    """What a classifier needs of its model; see `SklearnModel`."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its pools hold."""
+        ...
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What it offers to explainers."""
+        ...
+
+    def encoding(self, state: State) -> Encoding:
+        """Its encoder with what it has learned."""
+        ...
+
+    def outputs(self, vectors: Matrix, state: State) -> Outputs:
+        """(b, c) before calibration."""
+        ...
+
+    def linear(self, state: State) -> tuple[Outputs, Outputs] | None:
+        """((c, d) weights, (c,) intercepts); None: not linear."""
+        ...
+
+
+def dense_embedding(vectors: Matrix) -> Tensor:
+    """(b, d) float64; sparse vectors of over EMBEDDED columns are projected to as many."""
+    if isinstance(vectors, np.ndarray):
+        return torch.from_numpy(np.asarray(vectors, np.float64))
+    short = vectors if vectors.shape[1] <= EMBEDDED else vectors @ _projection(vectors.shape[1])
+    return torch.from_numpy(np.asarray(short.toarray(), np.float64))
+
+
 class SklearnClassifier:
     """A trained model, always on the CPU. Explainers ask it about texts of which only some words are left."""
 
     device = torch.device("cpu")
 
-    def __init__(self, model: SklearnModel, state: State, classes: int) -> None:
+    def __init__(self, model: Head, state: State, classes: int) -> None:
         self.model, self.state, self.classes = model, state, classes
         self.kind, self.provides = model.kind, model.provides
         self._encoding = model.encoding(state)
@@ -54,14 +85,10 @@ class SklearnClassifier:
         """((b, c) probabilities, (b, d) the encoder's vectors; bags of over EMBEDDED words are projected to as many).
 
         The projection is random, always the same, and keeps distances within some percent (P. Li, T. Hastie and K.
-        Church 2006): strategies want dense vectors, and those of bags would fallback the memory.
+        Church 2006): strategies want dense vectors, and those of bags would fill the memory.
         """
         vectors = self._encoding.encode(inputs)
-        told = torch.from_numpy(self._answer(vectors, "probability"))
-        if isinstance(vectors, np.ndarray):
-            return told, torch.from_numpy(vectors)
-        short = vectors if vectors.shape[1] <= EMBEDDED else vectors @ _projection(vectors.shape[1])
-        return told, torch.from_numpy(short.toarray())
+        return torch.from_numpy(self._answer(vectors, "probability")), dense_embedding(vectors)
 
     def masked_outputs(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
         """Answers for texts of which only some words are left: (items (n,), masks (n, m)) -> (n, c)."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
+from xal.core.extras import require
 from xal.errors import DataError, XalError
 from xal.models.torch.model import TorchModel
 from xal.types import Shape
@@ -36,7 +37,7 @@ class Torchvision(TorchModel, name="torchvision"):
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
         """Raises XalError for other than 3 channels, DataError for weights that do not load."""
-        from torchvision import models  # takes seconds to import, so only here
+        models = _models()
 
         if shape[0] != 3:
             raise XalError(f"{self.architecture} takes 3 channels, got {shape[0]}; set model.channels: 3")
@@ -55,7 +56,7 @@ class Torchvision(TorchModel, name="torchvision"):
         return (images.to(torch.float32) - mean) / deviation
 
     def _state(self, weights: str) -> dict[str, Tensor]:
-        from torchvision import models
+        models = _models()
 
         path = Path(weights)
         if path.is_file():
@@ -102,3 +103,8 @@ class Torchvision(TorchModel, name="torchvision"):
                 f"model.weights: {len(missing)} keys missing, {len(unexpected)} unknown, e.g. "
                 f"{', '.join([*missing, *unexpected][:4])}; expected torchvision's key names"
             )
+
+
+def _models() -> Any:
+    """torchvision's models; they take seconds to import, so only where they are used."""
+    return require("torchvision.models", "vision", "model 'torchvision'")

@@ -1,0 +1,40 @@
+"""Progress away from a terminal: plain lines with rate and time left, not too often."""
+
+import itertools
+
+import pytest
+
+from xal.core import progress
+from xal.core.progress import EVERY, Reporter
+
+
+def test_lines_have_a_rate_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """10 items in each EVERY seconds: a line each time, 1 item a second, 70 s left of 100 items after 30."""
+    clock = itertools.count(0.0, EVERY)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Reporter(prefix="[run] ") as reporter:
+        advance = reporter.stage("score")
+        for done in (10, 20, 30):
+            advance(done, 100)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert lines[2].endswith(f"[run] score: 30 of 100 items, {10 / EVERY:,.0f}/s, {7 * EVERY:.0f} s left")
+
+
+def test_between_them_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter() as reporter:
+        advance = reporter.stage("score")
+        for done in range(100):
+            advance(done, None)
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = itertools.count(0.0, 2 * EVERY)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Reporter(quiet=True) as reporter:
+        reporter.say("hello")
+        reporter.stage("score")(5, 10)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,34 @@
+"""Figures as files: PNG and SVG, the same bytes for the same figure."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+PLAIN = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def png(figure: Any) -> bytes:
+    """A matplotlib figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def svg(figure: Any) -> str:
+    """A matplotlib figure as an SVG element, without the XML head and what changes from day to day."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=PLAIN)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Write a figure to a .png or .svg file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".svg":
+        path.write_text(svg(figure) + "\n", encoding="utf-8")
+    else:
+        path.write_bytes(png(figure))
+    return path

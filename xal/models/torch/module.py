@@ -1,0 +1,80 @@
+"""A torch module of a user's own: `{name: torch, factory: "my_module:build"}`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from xal.core._typing import Field
+from xal.errors import XalError
+from xal.models.torch.model import TorchModel
+from xal.types import Kind, Shape
+
+LOCAL = "notebook:"
+_local: dict[str, Callable[..., Any]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchModule(TorchModel, name="torch"):
+    """The module that a function or class of yours makes."""
+
+    local: ClassVar[str] = LOCAL
+
+    factory: str
+    """`module:name` of a function, or class, that takes (shape, n_classes) and `settings` and returns a torch module:
+    float inputs (b, *shape) -> logits (b, n_classes)."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Further arguments, as plain numbers and strings."""
+    of: Literal["image", "features"] = "image"
+    """What its pools hold."""
+    scale: Annotated[float, Field(gt=0)] | None = None
+    """Inputs are divided by it; null: 255 for images, 1 for features."""
+
+    @property
+    def kind(self) -> Kind:
+        """`of`."""
+        return self.of
+
+    def build(self, shape: Shape, n_classes: int) -> nn.Module:
+        """Raises XalError for a factory that cannot be imported, fails, or gives something else than a module."""
+        made = self._factory()
+        try:
+            module = made(shape, n_classes, **self.settings)
+        except Exception as error:  # a user's code may raise anything
+            raise XalError(
+                f"model.factory '{self.factory}' failed for shape {shape} and {n_classes} classes: {error}"
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise XalError(f"model.factory '{self.factory}' gave {type(module).__name__}, not a torch module")
+        return module
+
+    def preprocess(self, inputs: Tensor) -> Tensor:
+        """Divided by `scale`."""
+        return super().preprocess(inputs) if self.scale is None else inputs.float() / self.scale
+
+    def _factory(self) -> Callable[..., Any]:
+        if self.factory.startswith(LOCAL):
+            if self.factory not in _local:
+                raise XalError(
+                    f"model.factory '{self.factory}' was given in a notebook that is closed; open the run with "
+                    "xal.Learner.open(directory, model=...), or put the factory into a module and name it module:name"
+                )
+            return _local[self.factory]
+        module, colon, name = self.factory.partition(":")
+        try:
+            if not colon:
+                raise XalError("expected module:name")
+            found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        except Exception as error:  # a user's module may raise anything while it is imported
+            raise XalError(f"model.factory '{self.factory}' cannot be imported: {error}") from error
+        return found
+
+
+def remember(name: str, factory: Callable[..., Any]) -> str:
+    """Give this process a factory that no other can import; returns what a recipe calls it."""
+    _local[LOCAL + name] = factory
+    return LOCAL + name
