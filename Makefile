@@ -32,7 +32,7 @@ docs: $(STAMP)
 	$(BIN)/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-postgres:  # Debian's server for the tests, which start and stop one of their own; the package's own is not started
+postgres:  # installs PostgreSQL on Debian without starting it; the tests start and stop their own server
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
 		mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf && \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; }
@@ -45,7 +45,7 @@ lock: .venv/bin/uv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
 
-# Compiled here, once: where byte code may not be written, each process would compile torch and Ray for itself.
+# Byte code is compiled once, here: where it cannot be written later, each process would compile torch and Ray again.
 $(STAMP): .venv/bin/uv requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

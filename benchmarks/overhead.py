@@ -48,7 +48,7 @@ def main() -> None:
             model=Convnet(),
             shape=SHAPE,
             classes=10,
-            payloads=(folder / "items.parquet",),
+            item_files=(folder / "items.parquet",),
             labels=labels,
             holdout=frozenset(list(labels)[::5]),
             settings=TrainSettings(),

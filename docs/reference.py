@@ -75,7 +75,7 @@ def table(kind: type[Any]) -> list[str]:
     rows = ["| field | type | default | |", "| --- | --- | --- | --- |"]
     for field in fields:
         annotation, docstring = found.get(field.name, ("", ""))
-        cells = [f"`{field.name}`", code(readable(annotation)), code(default(kind, field)), docstring]
+        cells = [f"`{field.name}`", readable(annotation), code(default(kind, field)), docstring]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return rows
 
@@ -111,13 +111,13 @@ def _attributes(node: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def readable(annotation: str) -> str:
-    """`Annotated[int, Field(ge=1)] | None` -> `int >= 1, or null`."""
+    """`Annotated[int, Field(ge=1)] | None` -> `integer >= 1 or null`."""
     return _type(ast.parse(annotation, mode="eval").body) if annotation else ""
 
 
 def _type(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp):
-        return f"{_type(node.left)}, or {_type(node.right)}"
+        return f"{_type(node.left)} or {_type(node.right)}"
     if isinstance(node, ast.Constant):
         return "null" if node.value is None else str(node.value)
     if isinstance(node, ast.Subscript):
@@ -126,21 +126,40 @@ def _type(node: ast.expr) -> str:
         if outer == "Annotated":
             return f"{_type(parts[0])}{_bounds(parts[1])}"
         if outer == "Literal":
-            return ", or ".join(str(ast.literal_eval(part)) for part in parts)
+            return " or ".join(str(ast.literal_eval(part)) for part in parts)
         if outer == "tuple":
             return f"list of {_type(parts[0])}"
         if outer == "dict":
             return f"mapping of {_type(parts[1])}"
-    names = {"str": "text", "bool": "true or false", "float": "number", "int": "integer", "Any": "any"}
     name = ast.unparse(node)
-    return names.get(name, NAMED.get(name, name))
+    return NAMED.get(name, name)
 
 
 NAMED = {
-    "MaskValue": "blur, or grey, or black, or mean, or labelled",
-    "Output": "probability, or margin",
-    "Precision": "float32, or bfloat16",
-    "Kind": "image, or text, or features",
+    "str": "text",
+    "bool": "true or false",
+    "float": "number",
+    "int": "integer",
+    "Any": "any value",
+    "Strategy": "a strategy",
+    "Explainer": "an explainer",
+    "Model": "a model",
+    "Encoder": "an encoder",
+    "Annotator": "an annotator",
+    "Feedback": "a feedback",
+    "Engine": "an engine",
+    "PoolSection": "section `pool`",
+    "TrainSettings": "section `train`",
+    "Budget": "section `budget`",
+    "Search": "section `search`",
+    "Span": "a range or choices",
+    "Backend": "torch or faiss or sklearn",
+    "Reduction": "svd or pca",
+    "OtherClasses": "absolute or positive",
+    "MaskValue": "blur or grey or black or mean or labelled",
+    "Output": "probability or margin",
+    "Precision": "float32 or bfloat16",
+    "Kind": "image or text or features",
     "Rate": "number in [0, 1]",
 }
 
@@ -171,7 +190,7 @@ def default(kind: type[Any], field: dataclasses.Field[Any]) -> str:
     if isinstance(value, dict):
         return str(value)
     if dataclasses.is_dataclass(value):
-        return str(getattr(value, "name", "")) or "the section's own"
+        return str(getattr(value, "name", "")) or "its defaults"
     return str(value)
 
 

@@ -32,13 +32,23 @@ _HOME = {
     "Explainer": "xal.explainers.explainer",
     "Model": "xal.models.model",
     "Classifier": "xal.models.model",
+    "Weights": "xal.models.model",
+    "Placement": "xal.models.model",
+    "TrainingData": "xal.models.training_data",
+    "TrainContext": "xal.models.training_data",
+    "Fitted": "xal.models.training_data",
     "TorchModel": "xal.models.torch.model",
     "TorchClassifier": "xal.models.torch.classifier",
     "SklearnModel": "xal.models.sklearn.base",
     "Feedback": "xal.feedback.feedback",
     "CorrectionBatch": "xal.feedback.feedback",
     "Annotator": "xal.annotators.annotator",
+    "Request": "xal.annotators.annotator",
     "Encoder": "xal.encoders.encoder",
+    "Encoding": "xal.encoders.encoder",
+    "Query": "xal.types",
+    "Labelled": "xal.types",
+    "Correction": "xal.types",
     "Evidence": "xal.types",
     "Explanations": "xal.types",
     "Scored": "xal.types",
@@ -63,6 +73,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from xal.annotators.annotator import Annotator as Annotator
+    from xal.annotators.annotator import Request as Request
     from xal.api.arrays import Selection as Selection
     from xal.api.arrays import query as query
     from xal.api.batch import Batch as Batch
@@ -74,6 +85,7 @@ if TYPE_CHECKING:
     from xal.core.rng import HashRng as HashRng
     from xal.data.pool import Pool as Pool
     from xal.encoders.encoder import Encoder as Encoder
+    from xal.encoders.encoder import Encoding as Encoding
     from xal.engine.ray.engine import RayEngine as RayEngine
     from xal.engine.serial import SerialEngine as SerialEngine
     from xal.errors import XalError as XalError
@@ -82,11 +94,19 @@ if TYPE_CHECKING:
     from xal.feedback.feedback import Feedback as Feedback
     from xal.models.model import Classifier as Classifier
     from xal.models.model import Model as Model
+    from xal.models.model import Placement as Placement
+    from xal.models.model import Weights as Weights
     from xal.models.sklearn.base import SklearnModel as SklearnModel
     from xal.models.torch.classifier import TorchClassifier as TorchClassifier
     from xal.models.torch.model import TorchModel as TorchModel
+    from xal.models.training_data import Fitted as Fitted
+    from xal.models.training_data import TrainContext as TrainContext
+    from xal.models.training_data import TrainingData as TrainingData
     from xal.strategies.strategy import Strategy as Strategy
     from xal.strategies.strategy import Wrapper as Wrapper
+    from xal.types import Correction as Correction
     from xal.types import Evidence as Evidence
     from xal.types import Explanations as Explanations
+    from xal.types import Labelled as Labelled
+    from xal.types import Query as Query
     from xal.types import Scored as Scored

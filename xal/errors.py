@@ -1,14 +1,14 @@
-"""What can go wrong by a user's hand. An error says what was expected, what came, and what to do."""
+"""Errors that a user can correct. Messages say what was expected, what came, and what to do."""
 
 from collections.abc import Sequence
 
 
 class XalError(Exception):
-    """Root of all errors that a user can mend; the command line prints it without a traceback."""
+    """Base class of all errors that a user can correct; the command line prints them without a traceback."""
 
 
 class ConfigError(XalError):
-    """A recipe that cannot run: every mistake at once, each with its dotted path."""
+    """A recipe that cannot run. Lists all its mistakes, each with its dotted path."""
 
     def __init__(self, problems: Sequence[str], source: str = "recipe") -> None:
         self.problems = list(problems)
@@ -18,20 +18,20 @@ class ConfigError(XalError):
 
 
 class DataError(XalError):
-    """A pool, image, table or file that is not what it should be."""
+    """A pool, image, table or file that is missing or malformed."""
 
 
 class LabelError(XalError):
-    """Labels that cannot be taken. Nothing of the file was imported."""
+    """A label file with mistakes. None of its labels were imported."""
 
 
 class ResourceError(XalError):
-    """CPUs, GPUs or packages that were asked for and are not there."""
+    """CPUs, GPUs or packages that are required and not available."""
 
 
 class RunError(XalError):
-    """A run directory that cannot be used as asked."""
+    """A run directory that cannot be used for the command."""
 
 
 class NumericalError(XalError):
-    """NaN or infinite numbers where a model or strategy should give finite ones."""
+    """NaN or infinite values where a model, explainer or strategy must give finite ones."""

@@ -1,7 +1,7 @@
-"""The arrays that travel between the parts, as small frozen dataclasses.
+"""The data types that modules exchange, as frozen dataclasses of arrays.
 
-Legend of shapes for the whole project: n pool, b batch, q query size, c classes, d features,
-f features of the explanation space, h w pixels.
+Shapes in the whole project: n pool, b batch, q query size, c classes, d features, f features of the explanation space,
+h w pixels.
 """
 
 from __future__ import annotations
@@ -19,86 +19,85 @@ Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
 Kind = Literal["image", "text", "features"]
-"""What a pool holds."""
+"""The kind of a pool's items."""
 Shape = tuple[int, ...]
-"""Of an item as a model takes it: (c, h, w) of images, (d,) of features, () of texts."""
+"""The shape of an item as a model's input: (c, h, w) for images, (d,) for features, () for texts."""
 Form = str | Shape
-"""What the parts of an item are found by: a text itself, of any other item its shape."""
+"""What determines an item's components: the text itself, or the shape of any other item."""
 Output = Literal["probability", "margin"]
-"""What is explained: probabilities, or logits and the like."""
+"""The output of a model: probabilities, or margins such as logits."""
 Outputs = npt.NDArray[np.float64]
 """(b, c) outputs of a model."""
 Matrix = Any
-"""(b, f) array of floats, or scipy.sparse.csr_array where most are 0."""
-
+"""(b, f) array of floats, or a scipy.sparse.csr_array."""
 
 FeatureKind = Literal["words", "columns", "segments", "pixels", "concepts"]
-"""What the features of explanations are:
+"""The features of explanations:
 
-- words: of a text, in the space of `xal.core.hashed_words`, sparse
-- columns: of a table
-- segments: patches, superpixels, or EBAnO's features of an image
-- pixels: of an image, row by row
-- concepts: of the model's own, which are no part of the item
+- words: words of a text, in the space of `xal.core.hashed_words`, sparse
+- columns: columns of a table
+- segments: patches, superpixels or EBAnO features of an image
+- pixels: pixels of an image, row by row
+- concepts: concepts of the model, which cover no part of the item
 """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanations:
-    """Explanations of b items: how much each of f features speaks for the class explained.
+    """Explanations of b items: the attribution of each of f features to the explained class.
 
-    All items share the features, as words, columns, pixels and the patches of a grid are shared, unless `per_item`:
-    superpixels and EBAnO's features are found in each image anew, and attributions are NaN beyond an image's own.
+    All items share the features (words, columns, pixels, patches of a grid) unless `per_item` is True: superpixels and
+    EBAnO features are computed for each image, and attributions are NaN beyond an image's number of features.
     """
 
     feature_kind: FeatureKind
     attributions: Matrix  # (b, f)
-    interpretable_input: Matrix  # (b, f) x', the item itself in that space
-    explained_class: Labels  # (b,) the class of interest
+    interpretable_input: Matrix  # (b, f) x', the items in the explanation space
+    explained_class: Labels  # (b,) the class that is explained
     probability: Floats  # (b,) probability of that class
     base: Floats | None = None  # (b,) explained output with every feature masked
     output: Floats | None = None  # (b,) explained output of the item; complete: base + attributions.sum(1) == output
-    segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not an image, or concepts
-    npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None: another explainer
+    segments: Any = None  # (b, h, w) integers, each pixel's feature; None: not images, or concepts
+    npirp: Any = None  # (b, f) floats in [-1, 1], EBAnO's second index; None for other explainers
     per_item: bool = False
-    """Whether each item has features of its own."""
+    """Whether each item has its own features."""
 
     def __len__(self) -> int:
         return len(self.explained_class)
 
     @property
     def npir(self) -> npt.NDArray[np.float64]:
-        """(b, f) EBAnO's attributions: nPIR, in [-1, 1]."""
+        """(b, f) nPIR, EBAnO's attributions, in [-1, 1]."""
         return dense(self.attributions)
 
     @property
     def n_features(self) -> npt.NDArray[np.int64]:
-        """(b,) features of each item, NaN not counted."""
+        """(b,) number of features of each item, not counting NaN."""
         if isinstance(self.attributions, np.ndarray):
             return np.asarray((~np.isnan(self.attributions)).sum(axis=1), np.int64)
         return np.asarray(np.diff(self.interpretable_input.indptr), np.int64)
 
     @property
     def top_feature(self) -> npt.NDArray[np.int64]:
-        """(b,) index of the feature of largest attribution (the lowest index where tied)."""
+        """(b,) index of the feature of largest attribution (the lowest index if tied)."""
         return np.asarray(np.nanargmax(dense(self.attributions), axis=1), np.int64)
 
     @property
     def heat(self) -> npt.NDArray[np.float64]:
         """(b, h, w) attribution of each pixel's feature."""
         if self.segments is None:
-            raise TypeError("these explanations are not of images")
+            raise TypeError("expected explanations of images with segments, but these are not of images")
         flat = self.segments.reshape(len(self), -1).astype(np.int64)
         heat: npt.NDArray[np.float64] = np.take_along_axis(dense(self.attributions), flat, axis=1)
         return heat.reshape(self.segments.shape)
 
     @property
     def vectors(self) -> Matrix:
-        """(b, v) in a space that all items share: the attributions, or where `per_item` the heat of each pixel."""
+        """(b, v) in a space that all items share: attributions, or the heat of each pixel if `per_item`."""
         return self.heat.reshape(len(self), -1) if self.per_item else self.attributions
 
     def take(self, index: Any) -> Explanations:
-        """The explanations at `index` (anything that indexes axis 0 and keeps it)."""
+        """The explanations at `index`: an array, a mask or a slice of axis 0."""
         taken: dict[str, Any] = {name: value[index] for name, value in self._arrays().items()}
         return replace(self, **taken)
 
@@ -106,22 +105,22 @@ class Explanations:
     def concatenate(cls, parts: Sequence[Self]) -> Explanations:
         """Join along the batch; dense features are padded with NaN to the widest part."""
         names = [name for name in parts[0]._arrays() if all(getattr(part, name) is not None for part in parts)]
-        joined: dict[str, Any] = dict.fromkeys(parts[0]._arrays())  # None where a part has none
+        joined: dict[str, Any] = dict.fromkeys(parts[0]._arrays())  # None if any part has none
         joined |= {name: _joined([getattr(part, name) for part in parts]) for name in names}
         return replace(parts[0], **joined)
 
     def _arrays(self) -> dict[str, Any]:
-        """The fields that hold a value for each item."""
+        """The fields with one value per item."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in named.items() if value is not None and name not in TAGS}
 
 
 TAGS = ("feature_kind", "per_item")
-"""Fields of explanations that say the same of all items."""
+"""Fields of `Explanations` with one value for all items."""
 
 
 def dense(matrix: Matrix) -> npt.NDArray[np.float64]:
-    """The array of a matrix that may be sparse."""
+    """Convert a dense or sparse matrix to a float64 array."""
     return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray(), np.float64)
 
 
@@ -137,24 +136,27 @@ def _joined(pieces: Sequence[Any]) -> Any:
 
 
 CORRECTION_KINDS = ("wrong", "missed", "against")
-"""What a correction says of components."""
+"""The kinds of components that a correction names; see `Correction`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """What an annotator says of an explanation. Components are columns of its attributions; of an item that no
-    explanation was shown of, those of its payload: pixels row by row, columns, or words' columns."""
+    """An annotator's correction of an explanation.
+
+    Components are columns of its attributions. If no explanation of the item was shown, they are those of the payload:
+    pixels row by row, columns, or words' columns.
+    """
 
     wrong: tuple[int, ...] = ()
-    """Shown as relevant, and are not."""
+    """Components that were shown as relevant but are not."""
     missed: tuple[int, ...] = ()
-    """Speak for the class explained, whatever was shown of them."""
+    """Components that speak for the explained class, whatever their attribution."""
     against: tuple[int, ...] = ()
-    """Speak against the class explained, whatever was shown of them."""
+    """Components that speak against the explained class, whatever their attribution."""
 
     @property
     def components(self) -> tuple[int, ...]:
-        """All that are spoken of."""
+        """All components that the correction names."""
         return (*self.wrong, *self.missed, *self.against)
 
     def __bool__(self) -> bool:
@@ -163,14 +165,14 @@ class Correction:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
-    """What a strategy may look at for b items; parts it did not ask for are None. Never labels."""
+    """What a strategy may read about b items, without labels. Fields that it does not need are None."""
 
     ids: Ids  # (b,)
     rows: Rows  # (b,) position in the pool
     probabilities: Floats | None = None  # (b, c), rows sum to 1
     embeddings: Floats | None = None  # (b, d)
     explanations: Explanations | None = None
-    interpretable_input: Matrix | None = None  # (b, f) x', the item in the explanation space; needs no model
+    interpretable_input: Matrix | None = None  # (b, f) x', the items in the explanation space; needs no model
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -184,43 +186,42 @@ class Evidence:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Evidence:
-        """Join along the batch; a part is kept only where every piece has it."""
+        """Join along the batch; a field is None unless all parts have it."""
         names = [field.name for field in fields(cls) if field.name != "explanations"]
         explanations = [part.explanations for part in parts]
-        whole = [piece for piece in explanations if piece is not None]
+        present = [piece for piece in explanations if piece is not None]
         return Evidence(
-            explanations=Explanations.concatenate(whole) if len(whole) == len(parts) else None,
+            explanations=Explanations.concatenate(present) if len(present) == len(parts) else None,
             **{name: _joined([getattr(part, name) for part in parts]) for name in names},
         )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Labelled:
-    """What is known of the labelled items: evidence, and what was answered."""
+    """The labelled items: their evidence and labels."""
 
     evidence: Evidence
     labels: Labels  # (b,) class indices
     explanations: Explanations | None = None
-    """Of the class of each label, where the strategy asks for them; `evidence` has those of the predicted class."""
+    """Explanations of the label's class, if the strategy needs them; those in `evidence` are of the predicted class."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
-    """Items with their scores, and the evidence that they were scored by where it is wanted: all that travels from a
-    shard to the coordinator."""
+    """Items with their scores, which a shard returns to the coordinator."""
 
     ids: Ids  # (n,)
     rows: Rows  # (n,)
     scores: npt.NDArray[np.float64]  # (n,), larger is queried first
     evidence: Evidence | None = None
-    """On the same items in the same order; None: not kept."""
+    """Evidence on the same items in the same order; None: not kept."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
     def empty(cls) -> Scored:
-        """No items."""
+        """Return a `Scored` without items."""
         return cls(ids=np.empty(0, object), rows=np.empty(0, np.int64), scores=np.empty(0))
 
     def take(self, index: Any) -> Scored:
@@ -229,23 +230,23 @@ class Scored:
         return Scored(ids=self.ids[index], rows=self.rows[index], scores=self.scores[index], evidence=evidence)
 
     def top(self, k: int) -> Scored:
-        """The k best, ordered by score descending, ties by id ascending: independent of the order they came in."""
+        """The k best items by descending score, ties by ascending id; independent of their order here."""
         return self.take(self.best(k))
 
     def best(self, k: int) -> Rows:
-        """Where the k best are, in the order of `top`."""
+        """Positions of the k best items, in the order of `top`."""
         scores = self.scores
         if 0 < k < len(scores):
             threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-            kept = np.flatnonzero(scores >= threshold)  # all ties with the k-th stay in, the ids decide below
+            candidates = np.flatnonzero(scores >= threshold)  # includes all ties with the k-th; ids decide below
         else:
-            kept = np.arange(len(scores) if k > 0 else 0)
-        order = np.lexsort((self.ids[kept].astype(str), -scores[kept]))[: max(k, 0)]
-        return np.asarray(kept[order], np.int64)
+            candidates = np.arange(len(scores) if k > 0 else 0)
+        order = np.lexsort((self.ids[candidates].astype(str), -scores[candidates]))[: max(k, 0)]
+        return np.asarray(candidates[order], np.int64)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Scored]) -> Scored:
-        """Join; no order is implied. Evidence is kept where every part has it; empty parts do not count."""
+        """Join the parts; empty ones are ignored. Evidence is kept only if every other part has it."""
         parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
@@ -260,25 +261,25 @@ class Scored:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Query:
-    """The items to label next, best first, and what chose each."""
+    """The items to label next, best first, and the strategy that chose each."""
 
     items: Scored
     reasons: tuple[str, ...]  # the name of the strategy that chose the item
     evidence: tuple[Evidence, ...] = ()
-    """What the strategies looked at, in pieces: each on some of the items."""
+    """What the strategies read, in pieces that each cover some of the items."""
 
     def __len__(self) -> int:
         return len(self.items)
 
     @classmethod
     def of(cls, items: Scored, reason: str) -> Query:
-        """Items that one strategy chose."""
+        """A query of items that one strategy chose."""
         evidence = () if items.evidence is None else (items.evidence,)
         return cls(items=replace(items, evidence=None), reasons=(reason,) * len(items), evidence=evidence)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Query]) -> Query:
-        """One after another."""
+        """Join queries in order."""
         return cls(
             items=Scored.concatenate([part.items for part in parts]),
             reasons=tuple(reason for part in parts for reason in part.reasons),
@@ -286,10 +287,10 @@ class Query:
         )
 
     def take(self, index: Any) -> Query:
-        """The items at `index`, an array of positions or a mask; evidence on the others is kept, too."""
+        """The items at `index`, an array of positions or a mask; evidence on the other items is kept."""
         reasons = np.array(self.reasons, object)[index]
         return Query(items=self.items.take(index), reasons=tuple(reasons.tolist()), evidence=self.evidence)
 
     def renamed(self, old: str, new: str) -> Query:
-        """With another name for one of the strategies."""
+        """Replace the strategy name `old` with `new` in the reasons."""
         return replace(self, reasons=tuple(new if reason == old else reason for reason in self.reasons))

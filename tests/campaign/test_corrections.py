@@ -219,7 +219,7 @@ def test_concepts_are_shown_and_corrected_by_their_number(tmp_path: Path) -> Non
     assert "wrong: concept" in page.read_text() and "missed: concept" in page.read_text()
     content, line = explain_item(run.directory, run.queried[0].id)
     assert content[:4] == b"\x89PNG" and "p = " in line
-    with pytest.raises(RunError, match="by concepts of the model's own"):
+    with pytest.raises(RunError, match="explains concepts that its model learned"):
         explain_labelled(run.directory, 5)
     with pytest.raises(RunError, match="its model explains concepts"):
         against_exact(run.directory, [10], [1], 5, 2)

@@ -149,7 +149,7 @@ def test_an_arm_with_an_explainer_of_its_own(tmp_path: Path, text_pools: tuple[P
         run_experiment(text_recipe(*text_pools, arms=arms), tmp_path / "runs", Reporter(quiet=True))
     with pytest.raises(ConfigError, match="strategy 'explanation_disagreement' needs explanations; name an explainer"):
         text_recipe(*text_pools, arms=arms, explainer=None)
-    with pytest.raises(ConfigError, match="explainers: 'other' is no arm; arms: default, tuned"):
+    with pytest.raises(ConfigError, match="explainers: 'other' is not an arm; arms: default, tuned"):
         text_recipe(*text_pools, arms=arms, explainers={"other": "lime"})
 
 

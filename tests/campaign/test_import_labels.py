@@ -101,7 +101,7 @@ def test_bad_corrections_are_all_listed_and_nothing_is_taken(tmp_path: Path) -> 
         f"'{hidden}' was not shown as relevant; shown: {rows[1]['shown'].replace('; ', ', ')}",
         f"'{rows[2]['id']}x' has a correction and no label",
         "missed: counterexamples learns from wrong; leave it empty",
-        f"said twice of {shown[2]}",
+        f"marked more than once: {shown[2]}",
         f"'{earlier}': no explanation of it was shown",
         "'stranger' was not queried",
     ):
@@ -134,7 +134,7 @@ def test_corrections_where_none_are_asked_for(tmp_path: Path) -> None:
     directory = tmp_path / "plain" / "margin-seed0"
     item = read_batch(directory, 0)[0]["id"]
     assert "wrong" not in read_batch(directory, 0)[0]
-    with pytest.raises(LabelError, match="asks for none"):
+    with pytest.raises(LabelError, match="has no feedback"):
         import_labels(
             directory,
             write_answers(tmp_path / "a.csv", [{"id": item, "label": label_of[item], "wrong": "good"}]),
@@ -173,7 +173,7 @@ def test_what_is_the_same_in_the_whole_pool_cannot_be_corrected(tmp_path: Path) 
         import_labels(directory, write_answers(tmp_path / "first.csv", first), "me")
     assert all(item.label is None for item in read_run(directory).queried)
     moved = (tmp_path / "pool.parquet").rename(tmp_path / "moved.parquet")  # out of reach: training will leave it out
-    with pytest.raises(LabelError, match="it has no component 'e'"):
+    with pytest.raises(LabelError, match="the item has no component 'e'"):
         import_labels(directory, write_answers(tmp_path / "e.csv", [first[0] | {"wrong": "c; e"}]), "me")
     moved.rename(tmp_path / "pool.parquet")
     first[0]["wrong"] = "d"

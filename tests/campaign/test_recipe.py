@@ -30,7 +30,7 @@ AUGMENT = {"name": "ebano_augment", "candidates": 40, "threshold": -2, "limit": 
             {"arms": None, "strategy": "ebano_uncertainty"},
             ["strategy 'ebano_uncertainty' cannot read explanations by 'shap_partition', which has no nPIR"],
         ),
-        ({"arms": None, "strategy": "alex", "explainers": {"x": "lime"}}, ["'x' is no arm; there are none"]),
+        ({"arms": None, "strategy": "alex", "explainers": {"x": "lime"}}, ["'x' is not an arm; the recipe has"]),
     ],
 )
 def test_what_does_not_fit_together(tmp_path: Path, sections: dict[str, Any], problems: list[str]) -> None:
@@ -42,7 +42,7 @@ def test_what_does_not_fit_together(tmp_path: Path, sections: dict[str, Any], pr
 
 def test_disagreement_cannot_read_ebano(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="cannot read explanations by 'ebano', which finds features of its own in every image"
+        ConfigError, match="cannot read explanations by 'ebano', which finds different features in each image"
     ):
         small(write_pool(tmp_path / "pool"), strategy="explanation_disagreement")
 
@@ -51,7 +51,7 @@ def test_disagreement_cannot_read_ebano(tmp_path: Path) -> None:
 def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
     pool, own = write_pool(tmp_path / "pool"), {"name": explainer, "superpixels": 9}
     with pytest.raises(
-        ConfigError, match=f"cannot read explanations by '{explainer}', which finds features of its own"
+        ConfigError, match=f"cannot read explanations by '{explainer}', which finds different features"
     ):
         small(pool, strategy="explanation_disagreement", explainer=own)
     with pytest.raises(ConfigError, match=f"cannot read explanations by '{explainer}', which has no nPIR"):
@@ -70,19 +70,19 @@ def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
     [
         ({"model": "linear_svm", "feedback": "rrr"}, "'rrr' needs gradients, which model 'linear_svm'"),
         ({"model": "perceptron", "feedback": "cali_ranking"}, "'cali_ranking' needs self_explaining"),
-        ({"strategy": "margin", "explainer": None, "feedback": "counterexamples"}, "asks about explanations"),
-        ({"feedbacks": {"x": "rrr"}}, "feedbacks: 'x' is no arm"),
+        ({"strategy": "margin", "explainer": None, "feedback": "counterexamples"}, "needs explanations; name"),
+        ({"feedbacks": {"x": "rrr"}}, "feedbacks: 'x' is not an arm"),
         (
             {"model": {"name": "senn", "of": "image"}, "feedback": "cali_ranking"},
-            "'cali_ranking' corrects what the model says itself; take self_explaining",
+            "'cali_ranking' corrects the model's own explanations; use self_explaining",
         ),
         (
             {"model": "senn", "explainer": "self_explaining", "feedback": "cali_ranking", "train": {"flip": True}},
-            "'cali_ranking' corrects pixels where they were shown; set it to false",
+            "'cali_ranking' corrects pixels, which flips would move; set it to false",
         ),
         (
             {"model": {"name": "senn", "phi": "learned"}, "explainer": "self_explaining", "feedback": "rrr"},
-            "'rrr' changes parts of items, and concepts are none",
+            "'rrr' changes parts of items, but concepts are not parts",
         ),
         (
             {

@@ -84,7 +84,7 @@ def test_all_that_corrections_lack_is_said_before_the_first_round(tmp_path: Path
         "strategy": "margin", "explainer": "lime", "annotator": "simulated", "budget": {"initial": 20, "rounds": 0},
         "feedback": {"name": "counterexamples", "onehot_width": 4},
     })  # fmt: skip
-    with pytest.raises(ConfigError, match="25 columns are not groups of 4"):
+    with pytest.raises(ConfigError, match="25 columns cannot be split into groups of 4"):
         checked_pools(table)
 
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_balanced_or_validated_is_refused(tmp_path: Path) -> None
         run_experiment(
             small(write_pool(tmp_path / "pool"), pool={"validation": str(unlabelled)}), tmp_path / "b", QUIET
         )
-    with pytest.raises(DataError, match="class 'dark' has .* 40 are wanted"):
+    with pytest.raises(DataError, match="class 'dark' has .* 40 are needed"):
         run_experiment(
             small(tmp_path / "pool", strategy="random", budget={"initial": 119, "rounds": 0, "balanced": True}),
             tmp_path / "c",

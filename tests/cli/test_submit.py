@@ -91,7 +91,7 @@ def test_it_follows_the_log_to_the_end(cluster: tuple[str, dict[str, str]], reci
     command = submit(recipe, "--address", address, "--out", str(out), *changes)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "round 1/1 evaluate" in done.stdout and "it goes on without this command" in done.stdout
+    assert "round 1/1 evaluate" in done.stdout and "it continues without this command" in done.stdout
     run, expected = read_run(out / RUN), read_run(recipe.parent / "expected" / RUN)
     assert run.state == "finished" and not list(tmp_path.rglob("oops*"))
     assert [item.id for item in run.queried] == [item.id for item in expected.queried if item.round < 2]
@@ -106,7 +106,7 @@ def test_it_goes_on_when_its_client_is_killed(
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None
         for line in client.stdout:
-            if "it goes on without" in line:
+            if "it continues without" in line:
                 break
         client.send_signal(signal.SIGKILL)
     for _ in range(60):
@@ -139,7 +139,7 @@ def test_mistakes(
         (["--out", "relative"], "an absolute path that all nodes see"),
         (["--set", "budget.rounds=-1"], "budget.rounds"),
         (["--with", "/no/such/file"], "no file or folder /no/such/file"),
-        (["--with", "/no/recipe.yaml"], "each needs a name of its own"),
+        (["--with", "/no/recipe.yaml"], "--with: expected different file names"),
         (["--set", "pool.source=pool/", "--set", "pool.test=s3://bucket/test"], "pool.source: pool/ is a path of"),
     ],
 )
@@ -154,5 +154,5 @@ def test_a_failing_job_is_said_to_fail(cluster: tuple[str, dict[str, str]], tmp_
     recipe = write_recipe(tmp_path / "recipe.yaml", small(tmp_path / "no-pool"))
     command = submit(recipe, "--address", address, "--out", str(tmp_path / "runs"))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 2 and "did not succeed" in done.stderr
+    assert done.returncode == 2 and "failed; see its log" in done.stderr
     assert "error: no pool at" in done.stdout and "Traceback" not in done.stdout + done.stderr

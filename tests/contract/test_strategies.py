@@ -9,6 +9,7 @@ import pytest
 from tests.strategies.fake_passes import CLASSES, FakePasses, evidence, labelled, needed
 from xal.core.rng import HashRng
 from xal.strategies import Strategy, Wrapper
+from xal.strategies.in_memory import InMemoryPasses
 from xal.strategies.margin import Margin
 from xal.strategies.random import Random
 from xal.types import Evidence, Scored
@@ -127,7 +128,7 @@ class TestPrepare:
 
     def test_summaries_add_up(self, strategy: Strategy) -> None:
         if strategy.summary_needs is None:
-            with pytest.raises(NotImplementedError, match=f"{strategy.name} does not sum the pool up"):
+            with pytest.raises(NotImplementedError, match=f"{strategy.name} does not implement summarize"):
                 strategy.summarize(pool_of(strategy), None)
             return
         given, last = needed(pool_of(strategy), strategy.summary_needs), None
@@ -220,3 +221,19 @@ class TestQuery:
         passes = passes_over(strategy)
         first = passes.query(strategy, 10, RNG).items.ids.tolist()
         assert not set(first) & set(passes.without(first).query(strategy, 10, RNG).items.ids)
+
+    def test_the_same_of_arrays_in_memory(self, strategy: Strategy) -> None:
+        """`InMemoryPasses`, which `xal.query` asks with."""
+        fake = passes_over(strategy)
+        known = np.flatnonzero([item in fake.labels for item in fake.pool.ids])
+        needs = frozenset({"explanations", "label_explanations"})
+        in_memory = InMemoryPasses(
+            evidence=fake.pool,
+            labelled=known,
+            labels=np.array([fake.labels[item] for item in fake.pool.ids[known]], np.int64),
+            label_explanations=labelled(fake.pool, fake.labels, needs).explanations,
+            n_rounds=ROUNDS,
+        )
+        query, expected = strategy.query(in_memory, 10, RNG), fake.query(strategy, 10, RNG)
+        assert query.items.ids.tolist() == expected.items.ids.tolist() and query.reasons == expected.reasons
+        np.testing.assert_allclose(query.items.scores, expected.items.scores, rtol=1e-12)

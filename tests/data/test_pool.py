@@ -172,7 +172,7 @@ def test_image_shape_is_that_of_the_first_readable_image(tmp_path):
     colour = {"id": ["a"], "image": [png(5, 7, 3)]}
     assert Pool.open(write(tmp_path / "q.parquet", colour)).image_shape() == (3, 5, 7)
     assert Pool.open(write(tmp_path / "q.parquet", colour, b'{"channels": 1}')).image_shape() == (1, 5, 7)
-    with pytest.raises(DataError, match="images was expected"):
+    with pytest.raises(DataError, match="expected a pool of images"):
         Pool.open(write(tmp_path / "r.parquet", TEXT)).image_shape()
     with pytest.raises(DataError, match="none of the 1 images"):
         Pool.open(write(tmp_path / "s.parquet", {"id": ["a"], "image": [b"broken"]})).image_shape()
@@ -252,11 +252,11 @@ def test_damaged_pages_are_reported_when_read(tmp_path):
 def test_wrong_requests(pool):
     with pytest.raises(DataError, match="ascending"):
         pool.read(np.array([3, 2]), ["id"])
-    with pytest.raises(DataError, match=r"rows 0..61 asked of a pool whose rows are 0..60"):
+    with pytest.raises(DataError, match=r"requested rows 0..61, but the pool holds rows 0..60"):
         pool.read(np.array([0, 61]), ["id"])
-    with pytest.raises(DataError, match="asked of a pool"):
+    with pytest.raises(DataError, match="but the pool holds rows"):
         pool.read(np.array([-1, 1]), ["id"])
-    with pytest.raises(DataError, match="of 61 rows"):
+    with pytest.raises(DataError, match="the pool has 61 rows"):
         pool.read_span(50, 62, ["id"])
     with pytest.raises(DataError, match=r"no column \['text'\]"):
         pool.read(np.array([1]), ["text"])

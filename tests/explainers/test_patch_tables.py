@@ -37,12 +37,12 @@ def test_the_same_outputs(model: TorchModel, shape: Shape, patches: int, output:
     images = torch.randint(0, 256, (70, *shape), generator=generator, dtype=torch.uint8)
     classifier = TorchClassifier(model, model.create(shape, 4, seed=0))
     masked = mask_items(classifier, images, output, patches=patches, mask_value=mask_value)
-    assert isinstance(masked, MaskedPatches) and masked._fast is not None
+    assert isinstance(masked, MaskedPatches) and masked._tables is not None
     items = np.random.default_rng(0).integers(0, 70, 300)
     masks = np.random.default_rng(1).random((300, patches * patches)) < 0.5
     masks[0], masks[1] = False, True
     found = masked.value(items, masks)
-    masked._fast = None
+    masked._tables = None
     np.testing.assert_allclose(found, masked.value(items, masks), atol=2e-5)
     assert np.ptp(found[:, 0]) > 1e-3
 
@@ -51,11 +51,11 @@ def test_other_networks_and_finer_grids_go_the_long_way() -> None:
     images = torch.zeros(1, 1, 28, 28)
     resnet = ResNet(width=4)
     classifier = TorchClassifier(resnet, resnet.create((1, 28, 28), 3, seed=0))
-    assert mask_items(classifier, images, "probability")._fast is None  # type: ignore[attr-defined]
+    assert mask_items(classifier, images, "probability")._tables is None  # type: ignore[attr-defined]
     convnet = Convnet(filters=3, hidden=7)
     classifier = TorchClassifier(convnet, convnet.create((1, 28, 28), 3, seed=0))
-    assert mask_items(classifier, images, "probability", patches=28)._fast is None  # type: ignore[attr-defined]
-    assert mask_items(classifier, images, "probability", patches=14)._fast is not None  # type: ignore[attr-defined]
+    assert mask_items(classifier, images, "probability", patches=28)._tables is None  # type: ignore[attr-defined]
+    assert mask_items(classifier, images, "probability", patches=14)._tables is not None  # type: ignore[attr-defined]
 
 
 class Standardised(Convnet):
@@ -69,4 +69,4 @@ def test_a_preprocess_of_whole_images_is_not_tabled() -> None:
     model = Standardised(filters=3, hidden=7)
     images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
     masked = mask_items(TorchClassifier(model, model.create((1, 28, 28), 4, seed=0)), images, "probability")
-    assert isinstance(masked, MaskedPatches) and masked._fast is None
+    assert isinstance(masked, MaskedPatches) and masked._tables is None

@@ -93,7 +93,7 @@ def test_owen_values_are_shaps(images: torch.Tensor, classifier: TorchClassifier
         parts = [each[i].numpy() for each in (masked.images, masked.mask_value[0])]  # type: ignore[attr-defined]
         masker = image_masker(tree, *parts, found.segments[i])
         expected = owen(ask, masker, int(found.explained_class[i]), 2000, 10)
-        m = int(masked.players[i])
+        m = int(masked.n_features[i])
         np.testing.assert_allclose(found.attributions[i, :m], expected, atol=1e-6)
         assert m == found.n_features[i] == found.segments[i].max() + 1 and np.isnan(found.attributions[i, m:]).all()
 
@@ -127,5 +127,5 @@ def test_what_is_absent_shows_its_mean_colour(images: torch.Tensor, classifier: 
 
 def test_single_pixels_have_no_other_mean(images: torch.Tensor, classifier: TorchClassifier) -> None:
     for parts in ({"patches": 28}, {"superpixels": 784}):
-        with pytest.raises(XalError, match="mask_value: mean changes nothing where every pixel is a part"):
+        with pytest.raises(XalError, match="mask_value: mean changes nothing where every feature is one pixel"):
             Lime(mask_value="mean", samples=4, **parts).explain(classifier, images)  # type: ignore[arg-type]

@@ -70,7 +70,7 @@ def test_a_stopped_search_says_so_and_names_no_best(tmp_path: Path, number: sign
     process.send_signal(number)
     told = "".join(lines) + process.stdout.read().decode()
     assert process.wait(60) == 130, told
-    assert "continues where it stood" in told and "best:" not in told and "***" not in told
+    assert "command to continue" in told and "best:" not in told and "***" not in told
     assert not (tmp_path / "tune" / "report.html").exists()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from xal.core.threads import threads
 from xal.models.torch.training import Examples, fit
 from xal.models.train_settings import TrainSettings
 from xal.models.training_data import CorrectionTargets
@@ -50,6 +51,7 @@ def accuracies(model: Any, loss: Any) -> tuple[float, float]:
     for correction_loss in (None, loss):
         module = model.create((2,), 2, seed=0)
         examples = Examples(images=x, labels=labels, correction_targets=given if correction_loss else None)
-        fit(model, module, examples, nothing, settings, seed=0, correction_loss=correction_loss)
+        with threads(1):  # on shared cores torch's threads wait for each other longer than they work
+            fit(model, module, examples, nothing, settings, seed=0, correction_loss=correction_loss)
         right.append(float((module(test).argmax(dim=1) == labels).float().mean()))
     return right[0], right[1]

@@ -157,7 +157,7 @@ def test_indicators_of_a_category_change_as_one() -> None:
         assert (np.delete(found, 2, axis=1) == np.delete(codes[source], 2, axis=1)).all()
         if replacement == "alternative":
             assert all(sorted(found[source == i, 2]) == sorted({0, 1, 2, 3} - {codes[i, 2]}) for i in range(6))
-    with pytest.raises(XalError, match="20 columns are not groups of 3"):
+    with pytest.raises(XalError, match="20 columns cannot be split into groups of 3"):
         Counterexamples(onehot_width=3).copies(batch, 1)
 
 
@@ -166,7 +166,7 @@ def test_what_it_is() -> None:
     assert plan.makes_copies and plan.learns and not plan.has_loss and plan.correction_kinds == ("wrong",)
     assert plan.pool_problems("features", 7) == plan.pool_problems("text", 0) == []
     assert Counterexamples(onehot_width=3).pool_problems("features", 20) == [
-        "feedback.onehot_width: 20 columns are not groups of 3"
+        "feedback.onehot_width: 20 columns cannot be split into groups of 3"
     ]
     assert plan.takes_values("features") and not plan.takes_values("image") and not plan.takes_values("text")
     assert Counterexamples(replacement="class").takes_values("image")

@@ -23,7 +23,7 @@ class TestFeedback:
         assert feedback.learns == (feedback.has_loss or feedback.makes_copies) == (feedback.name != "unused")
         assert feedback.correction_kinds and set(feedback.correction_kinds) <= set(CORRECTION_KINDS)
         if not feedback.has_loss:
-            with pytest.raises(NotImplementedError, match=f"{feedback.name} does not act on the loss"):
+            with pytest.raises(NotImplementedError, match=f"{feedback.name} does not change the loss"):
                 feedback.forward(None, torch.zeros(1), None)
         if not feedback.makes_copies:
             payload = np.zeros((2, 3), np.float32)

@@ -22,5 +22,5 @@ def test_grad_cam_of_one_convolution() -> None:
     torch.testing.assert_close(penalty, 3 * ((maps * wrong) ** 2).sum() / 5)
     torch.testing.assert_close(logits, classifier(x))
     assert penalty > 0 and not classifier[0]._forward_hooks
-    with pytest.raises(XalError, match="wants a network with convolutions"):
+    with pytest.raises(XalError, match="needs a network with convolutions"):
         RrrGradCam().forward(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), x, correction_targets(wrong, labels))

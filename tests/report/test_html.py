@@ -54,7 +54,7 @@ def test_one_file_with_the_curves_of_all_arms(tmp_path: Path) -> None:
     run_experiment(recipe, tmp_path / "runs", QUIET)
     runs = [read_run(path) for path in run_directories(tmp_path / "runs")]
     page = write_report([run.directory for run in runs], tmp_path / "report.html").read_text()
-    assert page.count("finished") >= 4 and "<svg" in page and "<script" not in page
+    assert "<svg" in page and "<script" not in page and "unfinished" not in page
     for run in runs:
         assert all(html.escape(item.id) in page for item in run.queried if item.round and run.seed == 0)
     ends = [run.curve()[1][-1] for run in runs if run.arm == "entropy"]

@@ -12,7 +12,7 @@ from xal.campaign.explained_images import explain_labelled, off_reasons
 from xal.campaign.lime_fidelity import against_exact
 from xal.errors import DataError, RunError
 from xal.report.reasons import write_reasons
-from xal.report.right_reasons import trust_table
+from xal.report.right_reasons import right_reasons_table
 from xal.report.rules import decomposed
 
 
@@ -32,7 +32,7 @@ def test_reasons_of_a_run(tmp_path: Path) -> None:
     assert picture.read_bytes()[:4] == b"\x89PNG" and means == {"one": pytest.approx(np.mean(by_hand))}
     evaluated = run.of("evaluate")[2].metrics
     assert 0 < evaluated["on_irrelevant"] < 1 and "explanation_loss" not in evaluated
-    rows = trust_table([run])
+    rows = right_reasons_table([run])
     assert [row["round"] for row in rows] == [0, 1, 2] and rows[0]["right_for_right"] is None
     assert sum(rows[1][name] for name in ("right_for_right", "right_for_wrong", "wrong")) == pytest.approx(1)
     assert rows[2]["on_irrelevant_test"] == evaluated["on_irrelevant"]
@@ -41,5 +41,5 @@ def test_reasons_of_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="rules are found in linear models"):
         decomposed(run)
     plain = dataclasses.replace(found, pool=dataclasses.replace(found.pool, columns=("id", "image", "label")))
-    with pytest.raises(DataError, match="does not say what matters"):
+    with pytest.raises(DataError, match="has no column `relevant` or `irrelevant`"):
         off_reasons(plain)

@@ -95,7 +95,7 @@ def test_bad_studies(tmp_path: Path) -> None:
         write_results(studies(tmp_path, against="nobody"), page, "this test", print)
     unknown = studies(tmp_path, besides_measure=["explanation_f1"])
     with pytest.raises(
-        ConfigError, match="One: q = 1: its runs did not measure explanation_f1; they do accuracy, macro_f1"
+        ConfigError, match="One: q = 1: its runs did not measure explanation_f1; all runs measure accuracy"
     ):
         write_results(unknown, page, "this test", print)
     (tmp_path / "nothing.yaml").write_text("studies: []\n")

@@ -76,8 +76,8 @@ def test_trials_find_their_data_from_any_folder(tmp_path: Path, monkeypatch: pyt
         ({"space": {}}, "names no parameter"),
         ({"space": {"explainer.max_eval": {"low": 2, "high": 9}}}, "did you mean 'max_evals'"),
         ({"space": {"explainer.max_evals": {"low": 0, "high": 9}}}, "greater than or equal to 2"),
-        ({"initial": 100, "per_round": 100}, "labels, but what plays the pool"),
-        ({"mode": "replay"}, "wants the labels of a run, --from RUN"),
+        ({"initial": 100, "per_round": 100}, "labels, but the trials' pool"),
+        ({"mode": "replay"}, "needs the labels of a run, --from RUN"),
     ],
 )
 def test_searches_that_cannot_run(tmp_path: Path, search: dict[str, Any], problem: str) -> None:
@@ -103,7 +103,7 @@ def test_numbers_are_whole_where_the_setting_is(tmp_path: Path) -> None:
     ("span", "problem"),
     [
         ({"low": 3, "high": 2}, "expected less than high"),
-        ({"low": 0, "high": 2, "log": True}, "wants low above 0"),
+        ({"low": 0, "high": 2, "log": True}, "expected low above 0"),
         ({"low": 1}, "max_evals.low: expected low and high, or at least one of choices"),
         ({"choices": []}, "max_evals.choices: expected low and high, or at least one of choices"),
     ],
@@ -121,7 +121,7 @@ def test_a_search_cannot_ask_people_for_corrections() -> None:
         recipe = parse(Recipe, {
             "strategy": "margin", "explainer": "lime", "feedback": "counterexamples", "search": search, **sections,
         })  # fmt: skip
-        with pytest.raises(ConfigError, match="trials have nobody to correct them"):
+        with pytest.raises(ConfigError, match="trials cannot ask people to correct"):
             checked_search(recipe)
     assert isinstance(simulation(parse(Recipe, {"annotator": "file"})).annotator, Oracle)
     assert isinstance(simulation(parse(Recipe, {"annotator": "simulated"})).annotator, Simulated)

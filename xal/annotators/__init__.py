@@ -1,4 +1,4 @@
-"""Annotators, one a file; importing the package registers them."""
+"""Annotators, one per file; importing the package registers them."""
 
 from xal.annotators import file, oracle, simulated
 from xal.annotators.annotator import Annotator

@@ -1,4 +1,4 @@
-"""The family of annotators: who labels a batch and, where the recipe has feedback, corrects its explanations."""
+"""Base class of annotators: they label a batch and, if the recipe has a feedback, correct its explanations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xal.types import Correction, Explanations, Shape
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
-    """A batch to annotate."""
+    """A batch to annotate, and what an annotator may use for it."""
 
     directory: Path
     round: int
@@ -31,35 +31,35 @@ class Request:
     label_space: LabelSpace
     rng: HashRng = field(default_factory=lambda: HashRng(0))
     feedback: Feedback | None = None
-    """What asks for corrections; None: nothing does."""
+    """Says which corrections to ask for; None: none."""
 
     def explanations(self) -> dict[str, Explanations]:
-        """By id, where the query step left any."""
+        """The explanations of the queried items, by id; {} if the query step wrote none."""
         return explanations_in(self.artefact)
 
     @property
     def artefact(self) -> Path:
-        """Where the query step left payloads and explanations."""
+        """The folder in which the query step wrote payloads and explanations."""
         return self.directory / step_folder(self.round, "query")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotator(Component, ABC, family="annotator"):
-    """Base of the annotators."""
+    """Base: labels batches and corrects explanations."""
 
     simulated: ClassVar[bool] = False
-    """Whether it answers at once, from what the pool knows: what a search can ask."""
-    knows_relevance: ClassVar[bool] = False
-    """Whether it corrects explanations by what the pool says is relevant."""
+    """Whether it answers at once from the pool's own columns, as the trials of `xal tune` need."""
+    uses_relevance: ClassVar[bool] = False
+    """Whether it corrects explanations by the pool's relevance column."""
 
     @abstractmethod
     def annotate(self, request: Request) -> Mapping[str, str]:
-        """Labels by id, as many as there are now; the campaign waits for the others."""
+        """The labels available now, by id; the campaign waits for the others."""
 
     def correct(self, request: Request, labels: Mapping[str, str]) -> Mapping[str, Correction]:
-        """Corrections by id of the items with these labels; by default none."""
+        """Corrections of the items with these labels, by id; by default none."""
         return {}
 
     def problems(self, pool: Pool, feedback: Feedback | None, *, explains_concepts: bool) -> list[str]:
-        """What would keep it from answering for this pool and feedback; found before the campaign begins."""
+        """Problems that would keep it from answering for this pool and feedback; checked before the campaign starts."""
         return []

@@ -1,4 +1,4 @@
-"""A simulated annotator: labels from the pool, corrections from what the pool says truly matters, and mistakes."""
+"""A simulated annotator: labels and corrections from the pool's own columns, with mistakes at given rates."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 WITHOUT_RELEVANCE = (
     "annotator: to simulate corrections the pool must have a column `relevant` or `irrelevant`; use annotator: file"
 )
-NEAR = 1e-6  # of an attribution to what it should be
+TOLERANCE = 1e-6  # an attribution this close to its target needs no correction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated(Annotator, name="simulated"):
-    """Answers from the pool's `label`, and from its `relevant` or `irrelevant`.
+    """Answers from the pool's `label` column, and corrects by its `relevant` or `irrelevant` column.
 
-    Says which of the shown components do not matter; asked for what was missed, too (by cali_ranking), what the
-    attribution of any component should be: 1 or -1 where it matters, 0 elsewhere.
+    It marks the irrelevant ones of the components shown. For a feedback that also learns from what was missed
+    (cali_ranking) it corrects any component whose attribution is not its target: 1 or -1 for relevant ones, else 0.
     """
 
     simulated: ClassVar[bool] = True
-    knows_relevance: ClassVar[bool] = True
+    uses_relevance: ClassVar[bool] = True
 
     wrong_labels: Rate = 0.0
-    """Share of labels that are another class's."""
+    """Share of labels that are replaced by another class."""
     missing: Rate = 0.0
-    """Share of corrections that are not given."""
+    """Share of corrections that are left out."""
     noisy: Rate = 0.0
-    """Share of components judged the wrong way round."""
+    """Share of shown components that are marked the wrong way round."""
     corrects: Literal["right", "always"] = "right"
-    """Explanations of right predictions alone, as CAIPI has it, or all."""
+    """right: correct explanations only where the prediction is right, as in CAIPI; always: correct all."""
 
     def annotate(self, request: Request) -> Mapping[str, str]:
-        """As the oracle, but for wrong labels."""
+        """The labels of the oracle, a share `wrong_labels` of them replaced by another class."""
         labels = labels_of_pool(request)
         ids = np.array(list(labels), object)
         rng = request.rng.child("annotator")
@@ -56,7 +56,7 @@ class Simulated(Annotator, name="simulated"):
         return labels
 
     def correct(self, request: Request, labels: Mapping[str, str]) -> Mapping[str, Correction]:
-        """Raises LabelError where the pool does not know what matters."""
+        """Corrections by id; LabelError if the pool has no relevance column."""
         feedback = request.feedback
         if feedback is None:
             return {}
@@ -66,65 +66,64 @@ class Simulated(Annotator, name="simulated"):
         rows = np.array([item.row for item in items], np.int64)
         explained = request.explanations()
         ids = np.array([item.id for item in items], object)
-        lost = request.rng.child("missing").uniform(ids) < self.missing
+        missing = request.rng.child("missing").uniform(ids) < self.missing
         corrections = {}
-        for item, relevance, gone in zip(
-            items, read_relevance(request.pool, rows, request.shape), lost.tolist(), strict=True
+        for item, relevance, skip in zip(
+            items, read_relevance(request.pool, rows, request.shape), missing.tolist(), strict=True
         ):
             explanation = explained.get(item.id)
             right = item.prediction is None or item.prediction == labels[item.id]
-            if gone or not (right or self.corrects == "always") or (explanation is None and feedback.shown):
+            if skip or not (right or self.corrects == "always") or (explanation is None and feedback.shown):
                 continue
             relevance = relevance.merge_onehot(feedback.onehot_width)
             if "missed" in feedback.correction_kinds:
-                found = self._signed(relevance, explanation, feedback, request.label_space.index[labels[item.id]])
+                label = request.label_space.index[labels[item.id]]
+                correction = self._correct_targets(relevance, explanation, feedback, label)
             else:
-                found = self._shown(relevance, explanation, feedback, request, item.id)
-            if found:
-                corrections[item.id] = found
+                correction = self._correct_shown(relevance, explanation, feedback, request, item.id)
+            if correction:
+                corrections[item.id] = correction
         return corrections
 
     def problems(self, pool: Pool, feedback: Feedback | None, *, explains_concepts: bool) -> list[str]:
-        """It needs labels and, to correct, a pool that says which parts are relevant."""
+        """Problems of a pool without labels, or for a feedback without a relevance column."""
         lines = without_labels(self.name, pool)
         if feedback is not None and not has_relevance(pool):
             lines.append(WITHOUT_RELEVANCE)
         elif feedback is not None and explains_concepts:
-            lines.append(
-                "annotator: the pool knows which parts of items matter, not which concepts; take phi: identity"
-            )
+            lines.append("annotator: the pool marks relevant parts of items, not concepts; use phi: identity")
         return lines
 
-    def _shown(
+    def _correct_shown(
         self, relevance: Relevance, explanation: Explanations | None, feedback: Feedback, request: Request, item: str
     ) -> Correction:
-        """Which of the components shown do not matter."""
+        """Mark the irrelevant ones of the components shown, or of all components if there is no explanation."""
         if explanation is None and not relevance.relevant and not self.noisy:
             return Correction(wrong=tuple(sorted(relevance.components))[: feedback.max_corrections])
         shown = relevance.all(None) if explanation is None else shown_of(relevance, explanation, feedback.shown)
         matters = np.array(relevance.of(explanation, shown), bool)
         if self.noisy and len(shown):
-            draws = request.rng.child("noisy", item).uniform(np.array([str(each) for each in shown], object))
+            draws = request.rng.child("noisy", item).uniform(np.array([str(number) for number in shown], object))
             matters ^= draws < self.noisy
-        return Correction(wrong=_plain(np.array(shown, np.int64)[~matters][: feedback.max_corrections]))
+        return Correction(wrong=_as_ints(np.array(shown, np.int64)[~matters][: feedback.max_corrections]))
 
-    def _signed(
+    def _correct_targets(
         self, relevance: Relevance, explanation: Explanations | None, feedback: Feedback, label: int
     ) -> Correction:
-        """What the attributions farthest from the truth should be; nothing where none were shown."""
+        """Give the targets of the attributions farthest from them; no correction without an explanation."""
         if explanation is None:
             return Correction()
         components = np.array(relevance.all(explanation), np.int64)
         sign = 1.0 if int(explanation.explained_class[0]) == label else -1.0
-        goals = np.where(relevance.of(explanation, components.tolist()), sign, 0.0)
-        distance = np.abs(dense(explanation.attributions)[0, components] - goals)
-        if feedback.shown is not None:  # of others only what was missed can be said
-            distance[(goals == 0) & ~np.isin(components, shown_of(relevance, explanation, feedback.shown))] = 0
+        targets = np.where(relevance.of(explanation, components.tolist()), sign, 0.0)
+        distance = np.abs(dense(explanation.attributions)[0, components] - targets)
+        if feedback.shown is not None:  # only components shown can be marked wrong
+            distance[(targets == 0) & ~np.isin(components, shown_of(relevance, explanation, feedback.shown))] = 0
         chosen = np.argsort(-distance, kind="stable")[: feedback.max_corrections]
-        chosen = chosen[distance[chosen] > NEAR]
-        by_goal = {goal: _plain(components[chosen[goals[chosen] == goal]]) for goal in (0.0, 1.0, -1.0)}
-        return Correction(wrong=by_goal[0.0], missed=by_goal[1.0], against=by_goal[-1.0])
+        chosen = chosen[distance[chosen] > TOLERANCE]
+        by_target = {target: _as_ints(components[chosen[targets[chosen] == target]]) for target in (0.0, 1.0, -1.0)}
+        return Correction(wrong=by_target[0.0], missed=by_target[1.0], against=by_target[-1.0])
 
 
-def _plain(components: Sequence[int] | np.ndarray) -> tuple[int, ...]:
+def _as_ints(components: Sequence[int] | np.ndarray) -> tuple[int, ...]:
     return tuple(int(component) for component in components)

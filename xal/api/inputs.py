@@ -1,4 +1,4 @@
-"""What a notebook has - arrays, data frames, texts, images, a pool's path - as a pool on disk and as a model's inputs."""
+"""Arrays, data frames, texts and images of a notebook, as a pool on disk and as a model's inputs."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import skops.io
-
 from xal.core.config import unparse
 from xal.errors import XalError
 from xal.models import Model
@@ -51,6 +49,7 @@ def _estimator(model: Any, kind: Kind, directory: Path) -> dict[str, Any]:
         defaults = made_by().get_params(deep=False)
         changed = {name: value for name, value in settings.items() if value != defaults[name]}
         return section | {"estimator": f"{_public(made_by)}:{made_by.__qualname__}", "settings": changed}
+    import skops.io  # takes seconds
     from sklearn.base import clone
 
     path = directory / "estimator.skops"

@@ -1,1 +1,1 @@
-"""The loop: recipes, annotators, the state machine, and experiments of several runs."""
+"""Recipes, the steps of a campaign, and experiments of several runs."""

@@ -1,4 +1,4 @@
-"""The part of a round that corrections have: what its training learns from them, and what they say of the model."""
+"""Prepare training from corrections: counterexamples, and the targets of a correction loss."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ COUNTEREXAMPLES, CORRECTION_TARGETS = "counterexamples.parquet", "correction_tar
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What a round's corrections became."""
+    """The training inputs made from a run's corrections."""
 
     counterexamples: tuple[Path, ...] = ()
     correction_targets: Path | None = None
-    idle: int = 0  # corrections of which no counterexample could be made
+    idle: int = 0  # corrections that gave no counterexample
 
 
 @dataclass(kw_only=True)
 class CorrectionTraining:
-    """Turns a run's corrections into what a training job takes."""
+    """Turns a run's corrections into the inputs of a training job."""
 
     directory: Path
     feedback: Feedback
@@ -47,8 +47,8 @@ class CorrectionTraining:
     shape: Shape
     label_space: LabelSpace
     rng: HashRng
-    _payload: dict[int, dict[str, Any]] = field(default_factory=dict)  # by round, whose artefacts never change
-    _explained: dict[int, dict[str, Explanations]] = field(default_factory=dict)
+    _payload_cache: dict[int, dict[str, Any]] = field(default_factory=dict)  # by round: its artefacts never change
+    _explanation_cache: dict[int, dict[str, Explanations]] = field(default_factory=dict)
 
     def write(
         self,
@@ -57,29 +57,36 @@ class CorrectionTraining:
         corrections: Mapping[str, Corrected],
         held: frozenset[str],
     ) -> Applied:
-        """Write what the corrections of items that are not held out become."""
-        known = [item for item in items if item.label is not None and item.id not in held]
-        applied = {item.id: corrections[item.id].correction for item in known if item.id in corrections}
-        if not applied or not self.feedback.learns:
+        """Write counterexamples and correction targets to `folder`.
+
+        held: ids of the held-out items, whose corrections are not used.
+        """
+        labelled = [item for item in items if item.label is not None and item.id not in held]
+        corrected = {item.id: corrections[item.id].correction for item in labelled if item.id in corrections}
+        if not corrected or not self.feedback.learns:
             return Applied()
-        shown = self._shown(known, applied)
+        shown = self._shown(labelled, corrected)
         targets = None
         if self.feedback.has_loss:
-            wrong = {item: mask_of(said.wrong, self.shape, shown.get(item)) for item, said in applied.items()}
+            wrong = {
+                item: mask_of(correction.wrong, self.shape, shown.get(item)) for item, correction in corrected.items()
+            }
             targets = folder / CORRECTION_TARGETS
-            write_correction_targets(targets, applied, wrong, shown)
+            write_correction_targets(targets, corrected, wrong, shown)
         if not self.feedback.makes_copies:
             return Applied(correction_targets=targets)
-        labels = {item.id: item.label or "" for item in known}
-        asked = [item for item, said in applied.items() if said.wrong]
-        made, sources = self._copies(known, asked, applied, shown, labels) if asked else (np.empty(0), [])
-        idle = len(applied) - len(set(sources))
-        if not len(made):
+        labels = {item.id: item.label or "" for item in labelled}
+        with_wrong = [item for item, correction in corrected.items() if correction.wrong]
+        copies, sources = (
+            self._copies(labelled, with_wrong, corrected, shown, labels) if with_wrong else (np.empty(0), [])
+        )
+        idle = len(corrected) - len(set(sources))
+        if not len(copies):
             return Applied(correction_targets=targets, idle=idle)
         write_synthetic(
             folder / COUNTEREXAMPLES,
             self.pool.kind,
-            encoded(made),
+            encoded(copies),
             sources=sources,
             labels=[labels[item] for item in sources],
             classes=[self.label_space.index[labels[item]] for item in sources],
@@ -87,67 +94,73 @@ class CorrectionTraining:
         )
         return Applied(counterexamples=(folder / COUNTEREXAMPLES,), correction_targets=targets, idle=idle)
 
-    def _shown(self, known: Sequence[Queried], applied: Mapping[str, Correction]) -> dict[str, Explanations]:
+    def _shown(self, labelled: Sequence[Queried], corrected: Mapping[str, Correction]) -> dict[str, Explanations]:
         """The explanations that were corrected, by id."""
-        rounds = sorted({item.round for item in known if item.id in applied})
+        rounds = sorted({item.round for item in labelled if item.id in corrected})
         for round in rounds:
-            if round not in self._explained:
-                self._explained[round] = explanations_in(self._queried(round))
-        return {item: each for round in rounds for item, each in self._explained[round].items() if item in applied}
+            if round not in self._explanation_cache:
+                self._explanation_cache[round] = explanations_in(self._query_folder(round))
+        return {
+            item: explanation
+            for round in rounds
+            for item, explanation in self._explanation_cache[round].items()
+            if item in corrected
+        }
 
-    def _payloads(self, known: Sequence[Queried]) -> dict[str, Any]:
-        """Of every known item, by id."""
-        rounds = sorted({item.round for item in known})
+    def _payloads(self, labelled: Sequence[Queried]) -> dict[str, Any]:
+        """The decoded payload of every item of the rounds of `labelled`, by id."""
+        rounds = sorted({item.round for item in labelled})
         for round in rounds:
-            if round not in self._payload:
-                table = read_items(self._queried(round) / ITEMS, ["id", self.pool.kind])
+            if round not in self._payload_cache:
+                table = read_items(self._query_folder(round) / ITEMS, ["id", self.pool.kind])
                 values, _ = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
-                self._payload[round] = dict(zip(table["id"].to_pylist(), values, strict=True))
-        return {item: each for round in rounds for item, each in self._payload[round].items()}
+                self._payload_cache[round] = dict(zip(table["id"].to_pylist(), values, strict=True))
+        return {item: payload for round in rounds for item, payload in self._payload_cache[round].items()}
 
-    def _queried(self, round: int) -> Path:
+    def _query_folder(self, round: int) -> Path:
         return self.directory / step_folder(round, "query")
 
     def _copies(
         self,
-        known: Sequence[Queried],
+        labelled: Sequence[Queried],
         ids: list[str],
-        applied: Mapping[str, Correction],
+        corrected: Mapping[str, Correction],
         shown: Mapping[str, Explanations],
         labels: Mapping[str, str],
     ) -> tuple[Any, list[str]]:
-        """(counterexamples of `ids`, the item that each was made from), none equal to a test item."""
-        payload = self._payloads(known)
+        """(counterexamples, the id in `ids` that each was made from), without those equal to a test item."""
+        payload = self._payloads(labelled)
         text = self.pool.kind == "text"
         wrong: Any = [
-            applied[item].wrong if text else mask_of(applied[item].wrong, self.shape, shown.get(item)) for item in ids
+            corrected[item].wrong if text else mask_of(corrected[item].wrong, self.shape, shown.get(item))
+            for item in ids
         ]
         batch = CorrectionBatch(
             ids=ids,
             payload=_stacked([payload[item] for item in ids]),
             labels=np.array([self.label_space.index[labels[item]] for item in ids], np.int64),
             wrong=wrong if text else np.stack(wrong),
-            known=_stacked([payload[item.id] for item in known]),
-            known_labels=np.array([self.label_space.index[labels[item.id]] for item in known], np.int64),
+            known=_stacked([payload[item.id] for item in labelled]),
+            known_labels=np.array([self.label_space.index[labels[item.id]] for item in labelled], np.int64),
         )
-        made, source = self.feedback.copies(batch, self.rng.child("counterexamples").integer)
-        good = np.array([digest(each) not in self._tested for each in made], bool)
-        return made[good], [ids[place] for place in source[good]]
+        copies, source = self.feedback.copies(batch, self.rng.child("counterexamples").integer)
+        allowed = np.array([digest(copy) not in self._test_digests for copy in copies], bool)
+        return copies[allowed], [ids[index] for index in source[allowed]]
 
     @cached_property
-    def _tested(self) -> frozenset[bytes]:
-        """Digests of the test items, which no counterexample may equal."""
+    def _test_digests(self) -> frozenset[bytes]:
+        """Digests of the test items: a counterexample equal to one would leak it into training."""
         if self.test is None:
             return frozenset()
-        found: set[bytes] = set()
+        digests: set[bytes] = set()
         for _, table in self.test.scan([self.pool.kind]):
-            payload, good = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
-            found.update(digest(each) for each in payload[good])
-        return frozenset(found)
+            payload, readable = payload_of(table[self.pool.kind], self.pool.kind, self.shape)
+            digests.update(digest(item) for item in payload[readable])
+        return frozenset(digests)
 
 
 def digest(item: Any) -> bytes:
-    """Of an item's payload."""
+    """The 16-byte BLAKE2b digest of an item's payload, a text or an array."""
     return hashlib.blake2b(item.encode() if isinstance(item, str) else item.tobytes(), digest_size=16).digest()
 
 

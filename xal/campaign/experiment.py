@@ -1,4 +1,4 @@
-"""Several runs of one recipe, arms x seeds: side by side on the cluster as far as resources allow."""
+"""Run all arms and seeds of a recipe, side by side as far as the cluster's resources allow."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ def run_experiment(
     seeds: tuple[int, ...] | None = None,
     ledger: str | None = None,
 ) -> list[Outcome]:
-    """Run, or continue, all runs of a recipe under `directory`; refuses one that holds runs of another recipe.
+    """Start or continue all runs of a recipe under `directory`.
 
-    ledger: the URL of a PostgreSQL database; None: $XAL_LEDGER, else SQLite in the run directories.
+    ledger: the URL of a PostgreSQL database; None: $XAL_LEDGER, else SQLite in the run directories. Raises RunError if
+    the directory holds a search, or runs of another recipe.
     """
     ledger = ledger or os.environ.get("XAL_LEDGER")
     specs = [replace(spec, ledger=ledger) for spec in runs(recipe, checked_pools(recipe), directory, seeds)]
     if (directory / SEARCH).exists():
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
-    _refuse_strangers(specs, directory)
+    _refuse_other_recipes(specs, directory)
     with recipe.engine.open() as session:
-        side_by_side = len(specs) > 1 and session.parallel_slots > 1  # then this session itself starts no actors
-        own_evaluation = recipe.evaluate_explanations and recipe.explainers  # by each arm's own explainer
+        side_by_side = len(specs) > 1 and session.parallel_slots > 1  # each run opens its own session
+        own_evaluation = recipe.evaluate_explanations and recipe.explainers  # depends on the arm's explainer
         if len(recipe.strategies) > 1 and not recipe.feedbacks and not own_evaluation:
-            # round 0 is the same in all arms of a seed: it is run, and labelled, once
+            # round 0 is the same in all arms of a seed: run and label it once
             first = {spec.seed: spec for spec in reversed(specs)}
-            begun = _run_all([replace(spec, last_round=0) for spec in first.values()], session, reporter, side_by_side)
-            waiting = [outcome for outcome in begun if not outcome.finished]
+            shared = [replace(spec, last_round=0) for spec in first.values()]
+            outcomes = _run_all(shared, session, reporter, side_by_side)
+            waiting = [outcome for outcome in outcomes if not outcome.finished]
             if waiting:
                 return waiting
             specs = [replace(spec, shared_round0=first[spec.seed].directory) for spec in specs]
@@ -67,12 +69,12 @@ def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter, side_by
 
 
 def _run_alone(spec: RunSpec) -> Outcome:
-    """A run in a process of its own, on an engine that joins the cluster it is on."""
+    """One run in its own process; its engine joins the cluster that this process runs on."""
     with spec.recipe.engine.open() as session:
         return run_campaign(spec, session, Reporter(quiet=True))
 
 
-def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
+def _refuse_other_recipes(specs: list[RunSpec], directory: Path) -> None:
     ours = {spec.directory: spec.identity() for spec in specs}
     for other in runs_below(directory):
         ledger = open_ledger(other, specs[0].ledger)
@@ -80,11 +82,10 @@ def _refuse_strangers(specs: list[RunSpec], directory: Path) -> None:
         ledger.close()
         if stored is None:
             continue
-        stored = as_now(stored)
-        known = other in ours  # else an arm, or a seed, that this command does not run, with an explainer of its own
-        free = ("strategy", "seed:") if known else ("strategy", "seed:", "explainer", "feedback")
-        lines = differences(ours[other] if known else specs[0].identity(), stored)
-        changed = [line for line in lines if not line.startswith(free)]
+        # a run that is not one of `specs` is another arm or seed: its explainer and feedback may differ as well
+        may_differ = ("strategy", "seed:") if other in ours else ("strategy", "seed:", "explainer", "feedback")
+        lines = differences(ours.get(other, specs[0].identity()), as_now(stored))
+        changed = [line for line in lines if not line.startswith(may_differ)]
         if changed:
             raise RunError(
                 f"{directory} holds runs of another recipe ({other.name}); choose another --out, or undo:\n"

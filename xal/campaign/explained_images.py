@@ -1,4 +1,4 @@
-"""Labelled images with the explanations of a run's latest model: what studies and pictures of models look at."""
+"""Explain labelled images by a run's latest model, for studies and figures."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Explained:
     probabilities: Floats  # (n, c), rows sum to 1
     explanations: Explanations
     label_space: LabelSpace
-    on: str
-    round: int
+    on: str  # where the images come from, such as "the test pool"
+    round: int  # of the model
     pool: Pool
-    rows: Rows  # (n,) where in the pool
+    rows: Rows  # (n,) positions in the pool
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -47,14 +47,18 @@ class Explained:
 def explain_labelled(
     directory: Path, items: int, progress: Callable[[str], Advance] = lambda stage: silent
 ) -> Explained:
-    """Explain at most `items` random images of the run's test pool, else its validation pool, else its own labels.
+    """Explain up to `items` random images of a run's test pool, else validation pool, else labelled items.
 
-    Of its own labels those that training held out; where it held none out, those it was trained on, and `on` says so.
+    Of the labelled items it takes the held-out ones; if there are none, those that the model was trained on. The
+    result's `on` says which.
+
+    Raises RunError for a run whose items are not images or that explains concepts, DataError for
+    labels outside the classes or if no image can be read.
     """
     run = open_trained_run(directory)
     if run.model.kind != "image":
-        raise RunError(f"{directory} is a run on {run.model.kind}; this study is about images")
-    pool, on, rows, known = _labelled(run, items)
+        raise RunError(f"{directory} is a run on {run.model.kind}; this study needs images")
+    pool, on, rows, own_labels = _source(run, items)
     with run.engine.open() as session:
         coordinator = Coordinator(
             session=session, pool=pool, shape=run.shape, model=run.ref, explainer=run.explainer, progress=progress
@@ -66,12 +70,14 @@ def explain_labelled(
     if evidence is None or evidence.probabilities is None or evidence.explanations is None:
         raise DataError(f"no image of {on} can be read")
     if evidence.explanations.feature_kind == "concepts":
-        raise RunError(f"{directory} explains by concepts of the model's own; this study is about pixels")
-    table = pool.read(evidence.rows, ["id", "image"] + (["label"] if known is None else []))
-    labels = table["label"].to_pylist() if known is None else [known[item] for item in table["id"].to_pylist()]
-    strangers = run.label_space.unknown(labels)
-    if strangers:
-        raise DataError(f"{on} has labels outside the classes: {', '.join(strangers[:5])}")
+        raise RunError(f"{directory} explains concepts that its model learned; this study needs explanations of pixels")
+    table = pool.read(evidence.rows, ["id", "image"] + (["label"] if own_labels is None else []))
+    labels = (
+        table["label"].to_pylist() if own_labels is None else [own_labels[item] for item in table["id"].to_pylist()]
+    )
+    unknown = run.label_space.unknown(labels)
+    if unknown:
+        raise DataError(f"{on} has labels outside the classes: {', '.join(unknown[:5])}")
     images, _ = decode(table["image"].to_pylist(), run.shape)
     return Explained(
         images=images,
@@ -86,8 +92,8 @@ def explain_labelled(
     )
 
 
-def _labelled(run: TrainedRun, items: int) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
-    """(pool, its name, rows, labels by id); rows and labels where they are the run's own."""
+def _source(run: TrainedRun, items: int) -> tuple[Pool, str, npt.NDArray[np.int64] | None, dict[str, str] | None]:
+    """(pool, its name, rows, labels by id) to explain; rows and labels are None for a test or validation pool."""
     pools = run.pools
     for name, pool in (("the test pool", pools.test), ("the validation pool", pools.validation)):
         if pool is not None:
@@ -96,23 +102,24 @@ def _labelled(run: TrainedRun, items: int) -> tuple[Pool, str, npt.NDArray[np.in
     held = holdout(list(labelled), HashRng(run.recipe["seed"]), run.recipe["train"]["validation"])
     on = "the held-out items" if held else "the items it was trained on"
     ids = np.array(held or list(labelled), object)
-    drawn = ids[HashRng(0).child("study").uniform(ids).argsort(kind="stable")[:items]]
-    rows = np.array([labelled[item].row for item in drawn], np.int64)
-    return pools.pool, on, rows, {item: each.label or "" for item, each in labelled.items()}
+    sample = ids[HashRng(0).child("study").uniform(ids).argsort(kind="stable")[:items]]
+    rows = np.array([labelled[item].row for item in sample], np.int64)
+    return pools.pool, on, rows, {id: item.label or "" for id, item in labelled.items()}
 
 
 def off_reasons(explained: Explained) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """((n,) share of the attribution on what does not matter, (n, h, w) where that is) of explained images.
+    """((n,) share of the attribution on irrelevant pixels, in [0, 1]; (n, h, w) masks of those pixels).
 
-    Raises DataError where their pool does not know what matters.
+    Raises DataError if the pool has no relevance column.
     """
     if not has_relevance(explained.pool):
         raise DataError(
-            f"the pool {explained.pool.folder} does not say what matters: no column `relevant` or `irrelevant`"
+            f"the pool {explained.pool.folder} has no column `relevant` or `irrelevant`; choose a run with such a pool"
         )
-    found = read_relevance(explained.pool, explained.rows, explained.images.shape[1:])
-    each = [explained.explanations.take(slice(place, place + 1)) for place in range(len(found))]
-    shares = [on_irrelevant(relevance, explanation) for relevance, explanation in zip(found, each, strict=True)]
-    masks = [mask_of(tuple(relevance.components), explained.images.shape[1:], None) for relevance in found]
-    where = [~mask if relevance.relevant else mask for relevance, mask in zip(found, masks, strict=True)]
-    return np.array(shares), np.stack(where)
+    shape = explained.images.shape[1:]
+    shares, masks = [], []
+    for i, relevance in enumerate(read_relevance(explained.pool, explained.rows, shape)):
+        shares.append(on_irrelevant(relevance, explained.explanations.take(slice(i, i + 1))))
+        mask = mask_of(tuple(relevance.components), shape, None)
+        masks.append(~mask if relevance.relevant else mask)
+    return np.array(shares), np.stack(masks)

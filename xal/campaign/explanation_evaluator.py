@@ -1,4 +1,4 @@
-"""Explanations of a model held against what the pool says matters."""
+"""Compare a model's explanations with what the pool marks as relevant."""
 
 from __future__ import annotations
 
@@ -20,54 +20,55 @@ from xal.types import Explanations, Shape
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExplanationEvaluator:
-    """Holds explanations against what a pool says matters."""
+    """Compares explanations with the relevance column of a pool."""
 
     pool: Pool
     shape: Shape
     label_space: LabelSpace
-    k: int | Literal["gold"] | None  # components shown
+    k: int | Literal["gold"] | None  # components shown; None: all
     explainer: Explainer | None
 
     def metrics(
         self, rows: npt.NDArray[np.int64], ids: Sequence[str], shown: Mapping[str, Explanations]
     ) -> dict[str, float]:
-        """Means over the items that are explained; {} where the pool does not know what matters.
+        """Mean metrics over the explained items; {} if the pool has no relevance column or no item is explained.
 
-        explanation_f1: of the k components shown, unless all are; explanation_recall: at k = how many matter;
-        on_irrelevant: share of the attribution that lies elsewhere; explanation_loss: of weights that explain
-        themselves, the squared distance to the truth.
+        rows and ids: of the items, (n,) each; shown: explanations by id.
+
+        explanation_recall: recall of the relevant components, at k = their number; on_irrelevant: share of the
+        attribution on irrelevant components; explanation_f1: F1 of the k components shown, unless all are shown;
+        explanation_loss: for self-explaining models, the squared distance of the weights to the relevance.
         """
         if not has_relevance(self.pool) or not any(item in shown for item in ids):
             return {}
         order = np.argsort(rows)
         labels = self.pool.read(rows[order], ["label"])["label"].to_pylist() if self.pool.has_labels else []
-        exact = self.explainer is not None and "self_explaining" in self.explainer.requires and labels
-        found: dict[str, list[float]] = {}
+        self_explaining = self.explainer is not None and "self_explaining" in self.explainer.requires and labels
+        values: dict[str, list[float]] = {}
         relevances = read_relevance(self.pool, rows[order], self.shape)
-        for number, (relevance, place) in enumerate(zip(relevances, order, strict=True)):
-            explanation = shown.get(ids[place])
-            if (
-                explanation is None or explanation.feature_kind == "concepts"
-            ):  # of concepts nobody knows whether they matter
+        for position, (relevance, index) in enumerate(zip(relevances, order, strict=True)):
+            explanation = shown.get(ids[index])
+            if explanation is None or explanation.feature_kind == "concepts":  # relevance is of parts of items
                 continue
-            each = {
+            scores = {
                 "explanation_recall": recall(relevance, explanation),
                 "on_irrelevant": on_irrelevant(relevance, explanation),
             }
-            if self.k is not None:  # of all components it says nothing
-                each["explanation_f1"] = f1(relevance, explanation, self.k)
-            if exact and labels[number] in self.label_space:
-                each["explanation_loss"] = distance(relevance, explanation, self.label_space.index[labels[number]])
-            for name, value in each.items():
-                found.setdefault(name, []).append(value)
-        return {name: float(np.mean(values)) for name, values in found.items()}
+            if self.k is not None:  # with all components shown, F1 says nothing of the explanation
+                scores["explanation_f1"] = f1(relevance, explanation, self.k)
+            if self_explaining and labels[position] in self.label_space:
+                label = self.label_space.index[labels[position]]
+                scores["explanation_loss"] = distance(relevance, explanation, label)
+            for name, score in scores.items():
+                values.setdefault(name, []).append(score)
+        return {name: float(np.mean(scores)) for name, scores in values.items()}
 
     def sampled(self, coordinator: Coordinator, items: int) -> dict[str, float]:
-        """The same of at most `items` of the pool, drawn at random, the same in every round and arm."""
+        """`metrics` over a random sample of up to `items` of the pool, the same in every round and arm."""
         rows = np.sort(np.random.default_rng(HashRng(0).child("judged").integer).permutation(len(self.pool))[:items])
         evidence = coordinator.collect(rows, frozenset({"explanations"}), "evaluate explanations")
         if evidence is None or evidence.explanations is None:
             return {}
         ids = [str(item) for item in evidence.ids]
-        shown = {item: evidence.explanations.take(slice(place, place + 1)) for place, item in enumerate(ids)}
+        shown = {item: evidence.explanations.take(slice(i, i + 1)) for i, item in enumerate(ids)}
         return self.metrics(evidence.rows, ids, shown)

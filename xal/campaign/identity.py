@@ -1,4 +1,4 @@
-"""Only the recipe and pool that started a run may continue it."""
+"""The identity of a run: only the recipe and pool that started it may continue it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from xal.store.ledger import Ledger
 
 
 def as_now(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored identity as this xal would write it: what has become configurable since is at its default."""
-    rest = {key: value for key, value in stored.items() if key not in ("engine", "seed")}
+    """A stored identity as this version of xal would write it: fields added since have their defaults."""
+    sections = {key: value for key, value in stored.items() if key not in ("engine", "seed")}
     try:
-        recipe = parse(Recipe, rest)
-    except ConfigError:  # of a component that is not here any more, or not this xal's: as it stands
+        recipe = parse(Recipe, sections)
+    except ConfigError:  # it names a component that is not registered here: compare it unchanged
         return stored
     arm = next(iter(recipe.strategies))
     return identity(recipe, recipe.strategies[arm], stored["seed"]) | {"engine": stored["engine"]}
 
 
 def label_space_of(ledger: Ledger) -> LabelSpace:
-    """The classes of a run so far."""
+    """The classes of a run so far; whether labels may add classes is in its recipe."""
     recipe = yaml.safe_load(ledger.metadata("recipe") or "{}")
     classes = tuple(yaml.safe_load(ledger.metadata("classes") or "[]"))
     return LabelSpace(classes, bool(recipe.get("pool", {}).get("new_classes", False)))
 
 
 def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:
-    """The classes of a run with those of new labels, which are written to the ledger."""
+    """Add the classes of new labels to the run's ledger; returns all its classes."""
     before = label_space_of(ledger)
     after = before.extended(labels)
     if after != before:
@@ -43,7 +43,7 @@ def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:
 
 
 def claim(spec: RunSpec, ledger: Ledger) -> None:
-    """Write the run's metadata where it begins; else RunError unless they are the same."""
+    """Write the metadata of a new run, or check those of a started one; RunError if its recipe or pool differs."""
     pool = spec.pools.pool
     text = yaml.safe_dump(spec.identity(), sort_keys=True)
     stored = ledger.metadata("recipe")
@@ -66,4 +66,6 @@ def claim(spec: RunSpec, ledger: Ledger) -> None:
             + "\n".join(f"  - {line}" for line in changed)
         )
     if ledger.metadata("pool") != pool.fingerprint:
-        raise RunError(f"the pool of {spec.directory} has changed since the run began; give the old one back")
+        raise RunError(
+            f"the pool of {spec.directory} has changed since the run began; restore it, or choose another --out"
+        )

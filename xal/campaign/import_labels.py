@@ -1,4 +1,4 @@
-"""Label files: a CSV or JSONL comes back from the annotators, and is taken whole or not at all."""
+"""Import labels and corrections from a CSV or JSONL file into a run: all of the file, or nothing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from xal.store.ledger import Ledger
 from xal.types import CORRECTION_KINDS, Correction, Shape
 
 Named = tuple[str, str]
-"""An item, and what one of its components is called."""
+"""(item id, name of one of its components)."""
 
 
 def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int]:
-    """Take labels, and corrections, for a run from a CSV or JSONL, all or none. Returns (new labels, still waited for).
+    """Import a CSV or JSONL file; returns (new labels, queried items that still have no label).
 
-    Raises LabelError that lists every mistake.
+    Raises RunError for a directory that is not a run, LabelError that lists every mistake in the file.
     """
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
@@ -40,13 +40,13 @@ def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int
 
 
 def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str, annotator: str) -> int:
-    """Write labels and corrections to the ledger, all or none; returns how many labels are new.
+    """Write labels and corrections to the ledger, all or none; returns the number of new labels.
 
-    Raises LabelError that lists every mistake of the `source`.
+    source: names the answers in error messages. Raises LabelError that lists every mistake.
     """
     problems = answers.problems + ledger.label_problems(answers.labels)
-    corrections, more = _corrections(directory, ledger, answers)
-    problems += more + ledger.correction_problems(corrections)
+    corrections, correction_problems = _corrections(directory, ledger, answers)
+    problems += correction_problems + ledger.correction_problems(corrections)
     if problems:
         raise LabelError(
             f"{source}: {len(problems)} problem{'s' * (len(problems) > 1)}, nothing was imported\n"
@@ -57,13 +57,15 @@ def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str,
 
 
 def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:
-    """(corrections by id, what is wrong): names become components of what was shown."""
+    """(corrections by id, problems); component names become the columns of the explanations that were shown."""
     said = {item: names for item, names in answers.said.items() if any(names.values())}
     if not said:
         return {}, []
     recipe = yaml.safe_load(ledger.metadata("recipe") or "{}")
     if not recipe.get("feedback"):
-        return {}, [f"{len(said)} corrections, but the run's recipe asks for none (feedback); leave the columns empty"]
+        return {}, [
+            f"{len(said)} corrections, but the run's recipe has no feedback; leave the correction columns empty"
+        ]
     feedback: Feedback = parse(Feedback, recipe["feedback"])
     columns = yaml.safe_load(ledger.metadata("names") or "[]")
     shape = tuple(yaml.safe_load(ledger.metadata("shape") or "[]"))
@@ -82,29 +84,28 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
                 continue
             explanation = explained.get(item)
             if explanation is None and feedback.shown is not None:
-                problems.append(f"'{item}': no explanation of it was shown, so there is nothing to correct")
+                problems.append(f"'{item}': no explanation of it was shown; leave its correction columns empty")
                 continue
             k = feedback.shown_to_people
             shown = None if k is None or explanation is None else shown_components(explanation, k)
             naming = Naming(form, explanation, columns)
-            found, wrong = _numbers(item, said[item], naming, shown, feedback)
-            problems += wrong
-            corrections[item] = found
+            corrections[item], item_problems = _correction(item, said[item], naming, shown, feedback)
+            problems += item_problems
             if feedback.takes_values(kind):
                 size = feedback.onehot_width if len(shape) == 1 else 1
-                for one in found.wrong:
-                    whole = range(one // size * size, one // size * size + size)
-                    masks[item, naming.name(one)] = mask_of(whole, shape, explanation)
+                for component in corrections[item].wrong:
+                    group = range(component // size * size, component // size * size + size)
+                    masks[item, naming.name(component)] = mask_of(group, shape, explanation)
     problems += [
         f"'{item}': wrong: '{name}' is the same in all items of the pool, so {feedback.name} cannot change it; leave "
-        "it out, or begin a run with another feedback"
-        for item, name in (_never_changing(parse(PoolSection, recipe["pool"]), shape, masks) if masks else ())
+        "it out, or start a run with another feedback"
+        for item, name in (_constant_components(parse(PoolSection, recipe["pool"]), shape, masks) if masks else ())
     ]
     return corrections, problems
 
 
-def _never_changing(section: PoolSection, shape: Shape, masks: Mapping[Named, Mask]) -> list[Named]:
-    """As `constants`; none where the pool is out of reach from here: training leaves such corrections out."""
+def _constant_components(section: PoolSection, shape: Shape, masks: Mapping[Named, Mask]) -> list[Named]:
+    """`constants` of the recipe's pool; [] if this machine cannot open it, since training skips such corrections."""
     try:
         pool = open_pool(section)
     except DataError:
@@ -113,47 +114,48 @@ def _never_changing(section: PoolSection, shape: Shape, masks: Mapping[Named, Ma
 
 
 def constants(pool: Pool, shape: Shape, masks: Mapping[Named, Mask]) -> list[Named]:
-    """Of which parts, (h, w) or (d,) masks, all items of the pool have the same; reads on until none is left."""
-    left, first = dict(masks), None
+    """The components in whose mask, (h, w) or (d,), all items of the pool are equal; reads on while there are any."""
+    candidates, first = dict(masks), None
     for _, table in pool.scan([pool.kind]):
-        payload, good = payload_of(table[pool.kind], pool.kind, shape)
-        known = payload[good]
-        if not len(known):
+        payload, readable = payload_of(table[pool.kind], pool.kind, shape)
+        items = payload[readable]
+        if not len(items):
             continue
-        first = known[:1] if first is None else first
-        differs = (known != first).any(axis=0)
+        first = items[:1] if first is None else first
+        differs = (items != first).any(axis=0)
         differs = differs.any(axis=0) if differs.ndim == 3 else differs
-        left = {name: mask for name, mask in left.items() if not (differs & mask).any()}
-        if not left:
+        candidates = {name: mask for name, mask in candidates.items() if not (differs & mask).any()}
+        if not candidates:
             break
-    return list(left)
+    return list(candidates)
 
 
-def _numbers(
+def _correction(
     item: str, said: Mapping[str, Sequence[str]], naming: Naming, shown: Sequence[int] | None, feedback: Feedback
 ) -> tuple[Correction, list[str]]:
+    """(correction, problems) of one item. said: component names by kind; shown: the components shown; None: all."""
     problems = []
     numbers: dict[str, list[int]] = {name: [] for name in CORRECTION_KINDS}
-    for name, components in said.items():
-        if components and name not in feedback.correction_kinds:
+    for name, marked in said.items():
+        if marked and name not in feedback.correction_kinds:
             problems.append(
                 f"'{item}': {name}: {feedback.name} learns from {', '.join(feedback.correction_kinds)}; leave it empty"
             )
             continue
-        for component in components:
+        for component in marked:
             number = naming.number(component)
             if number is None:
-                meant = get_close_matches(component, naming.names, n=1, cutoff=0.7)
-                there = ", ".join(naming.name(each) for each in shown or ())
-                hint = f"; did you mean '{meant[0]}'?" if meant else f"; shown: {there}" if there else ""
-                problems.append(f"'{item}': {name}: it has no component '{component}'{hint}")
+                close = get_close_matches(component, naming.names, n=1, cutoff=0.7)
+                names = ", ".join(naming.name(index) for index in shown or ())
+                hint = f"; did you mean '{close[0]}'?" if close else f"; shown: {names}" if names else ""
+                problems.append(f"'{item}': {name}: the item has no component '{component}'{hint}")
             elif name == "wrong" and shown is not None and number not in shown:
-                there = ", ".join(naming.name(each) for each in shown) or "nothing"
-                problems.append(f"'{item}': wrong: '{component}' was not shown as relevant; shown: {there}")
+                names = ", ".join(naming.name(index) for index in shown) or "nothing"
+                problems.append(f"'{item}': wrong: '{component}' was not shown as relevant; shown: {names}")
             else:
                 numbers[name].append(number)
-    spoken = [number for each in numbers.values() for number in each]
-    twice = sorted({naming.name(number) for number in spoken if spoken.count(number) > 1})
-    if twice:
-        problems.append(f"'{item}': said twice of {', '.join(twice)}")
-    return Correction(**{name: tuple(sorted(each)) for name, each in numbers.items()}), problems
+    corrected = [number for components in numbers.values() for number in components]
+    repeated = sorted({naming.name(number) for number in corrected if corrected.count(number) > 1})
+    if repeated:
+        problems.append(f"'{item}': marked more than once: {', '.join(repeated)}; mark each component once")
+    return Correction(**{name: tuple(sorted(components)) for name, components in numbers.items()}), problems

@@ -1,7 +1,8 @@
-"""How well LIME finds what a self-explaining network says exactly (CALI, question 1): recall at k, spread, and time.
+"""Compare LIME with the exact explanations of a self-explaining network (CALI, question 1): recall at k, spread, time.
 
-An item's exact explanation is w_j(x) phi_j(x), what each feature adds to the margin; recall at k is the share of its k
-largest, by size, among LIME's k largest. The spread is the standard deviation over LIME's seeds, of an item.
+The exact attribution of feature j is w_j(x) phi_j(x), its contribution to the margin. Recall at k is the share of the k
+features of largest absolute exact attribution that are among LIME's k largest. The spread is the standard deviation of
+an item's recall over LIME's seeds, averaged over items.
 """
 
 from __future__ import annotations
@@ -27,67 +28,70 @@ from xal.types import dense
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One setting of LIME on one run."""
+    """The results of one LIME setting on one run."""
 
-    epochs: int
+    epochs: int  # of the run's training
     samples: int
     repeats: int
-    recall: float
-    spread: float
-    ms: float  # an item, LIME
-    exact_ms: float  # an item
+    recall: float  # in [0, 1], mean over items and seeds
+    spread: float  # standard deviation over seeds, mean over items
+    ms: float  # milliseconds per item, LIME
+    exact_ms: float  # milliseconds per item, exact explanation
 
 
 def against_exact(
     directory: Path, samples: Sequence[int], repeats: Sequence[int], items: int, k: int, seeds: int = 5
 ) -> list[Row]:
-    """Of items of the run's test pool, else its pool; RunError for a model that does not explain itself."""
+    """One row per pair of `samples` and `repeats`, on random items of the run's test pool, else of its pool.
+
+    Raises RunError for a model that does not explain itself, or explains concepts.
+    """
     run = open_trained_run(directory)
     if "self_explaining" not in run.model.provides:
-        raise RunError(f"{directory} has no self-explaining model (senn), so LIME cannot be held against the exact one")
+        raise RunError(f"{directory} has no self-explaining model; train one (senn) to compare LIME with")
     if "concepts" in run.model.provides:
         raise RunError(
-            f"{directory}: its model explains concepts, LIME parts of items; there is no exact one to compare"
+            f"{directory}: its model explains concepts, LIME explains parts of items; use senn with phi: identity"
         )
-    with threads(1):  # as engines do: times mean one core, and do not fight for others
+    with threads(1):  # as engines do, so that times are of one core
         pool = run.measured_pool
         rows = np.sort(np.random.default_rng(0).permutation(len(pool))[:items])
         payload, _ = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, run.shape)
         worker = run.worker()
         classifier = worker.classifier(run.ref)
-        given = on_device(payload, "cpu")
-        baselines = given[:8] if worker.baselines is None else worker.baselines
-        began = perf_counter()
-        exact = SelfExplaining().explain(classifier, given)
-        exact_ms = 1000 * (perf_counter() - began) / len(rows)
-        truth = np.abs(dense(exact.attributions) * dense(exact.interpretable_input))
-        of = torch.from_numpy(exact.explained_class)
-        found = []
-        for s in samples:
-            for r in repeats:
-                began = perf_counter()
-                limes = [Lime(samples=s, repeats=r, output="margin", seed=seed) for seed in range(seeds)]
-                each = [
-                    recall_at(k, truth, np.abs(dense(lime.explain(classifier, given, of, baselines).attributions)))
-                    for lime in limes
-                ]
-                took = 1000 * (perf_counter() - began) / len(rows) / seeds
-                recalls = np.stack(each)
-                found.append(
+        inputs = on_device(payload, "cpu")
+        baselines = inputs[:8] if worker.baselines is None else worker.baselines
+        started = perf_counter()
+        explanation = SelfExplaining().explain(classifier, inputs)
+        exact_ms = 1000 * (perf_counter() - started) / len(rows)
+        exact = np.abs(dense(explanation.attributions) * dense(explanation.interpretable_input))
+        targets = torch.from_numpy(explanation.explained_class)
+        results = []
+        for n_samples in samples:
+            for n_repeats in repeats:
+                started = perf_counter()
+                recalls = []
+                for seed in range(seeds):
+                    lime = Lime(samples=n_samples, repeats=n_repeats, output="margin", seed=seed)
+                    attributions = dense(lime.explain(classifier, inputs, targets, baselines).attributions)
+                    recalls.append(recall_at(k, exact, np.abs(attributions)))
+                ms = 1000 * (perf_counter() - started) / len(rows) / seeds
+                by_seed = np.stack(recalls)
+                results.append(
                     Row(
                         epochs=int(run.recipe["train"]["epochs"]),
-                        samples=s,
-                        repeats=r,
-                        recall=float(recalls.mean()),
-                        spread=float(recalls.std(axis=0, ddof=1).mean()),
-                        ms=took,
+                        samples=n_samples,
+                        repeats=n_repeats,
+                        recall=float(by_seed.mean()),
+                        spread=float(by_seed.std(axis=0, ddof=1).mean()),
+                        ms=ms,
                         exact_ms=exact_ms,
                     )
                 )
-    return found
+    return results
 
 
-def recall_at(k: int, truth: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(n,) share of the k largest of each row of `truth` among the k largest of `found`."""
-    tops = [np.argsort(-values, axis=1, kind="stable")[:, :k] for values in (truth, found)]
+def recall_at(k: int, exact: npt.NDArray[np.float64], estimated: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n,) share of the k largest values in each row of `exact` that are among the k largest of `estimated`."""
+    tops = [np.argsort(-values, axis=1, kind="stable")[:, :k] for values in (exact, estimated)]
     return np.array([len(set(one) & set(other)) / k for one, other in zip(*map(np.ndarray.tolist, tops), strict=True)])

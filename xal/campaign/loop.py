@@ -1,8 +1,8 @@
-"""A campaign as a state machine: query -> label -> train -> evaluate, round 0 (a random draw) to the last.
+"""A campaign as a state machine: query -> label -> train -> evaluate, from round 0 (random items) to the last round.
 
-Each step commits once: its artefacts lie under their final name, then one ledger transaction names them. A killed
-campaign continues at the first step that is not committed, and ends as if it had never stopped, since every step is a
-function of the recipe, the seed, and the steps before it.
+Each step commits once: it writes its artefacts under their final names, then records them in one ledger transaction. A
+killed campaign continues at the first step that is not committed. It ends with the same result as one that never
+stopped, because every step is a function of the recipe, the seed, and the steps before it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS = ("query", "label", "train", "evaluate")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended: finished, or waiting for `waiting` labels of `round`."""
+    """How a call ended: finished, or waiting for `waiting` labels of `round`."""
 
     directory: Path
     round: int
@@ -39,9 +39,9 @@ class Outcome:
 
 
 def run_campaign(spec: RunSpec, session: Session, reporter: Reporter) -> Outcome:
-    """Run, or continue, a campaign to its end or until it waits for labels.
+    """Start or continue a campaign, until it ends or waits for labels.
 
-    Raises RunError for a directory in use, or of another recipe.
+    Raises RunError if the directory is in use, or holds a run of another recipe or pool.
     """
     with held(spec.directory, spec.ledger) as ledger:
         session.warm()
@@ -50,14 +50,14 @@ def run_campaign(spec: RunSpec, session: Session, reporter: Reporter) -> Outcome
 
 
 class Campaign:
-    """One run, with its directory locked."""
+    """One run; the caller holds the lock of its directory."""
 
     def __init__(self, spec: RunSpec, session: Session, ledger: Ledger, reporter: Reporter) -> None:
         self.spec, self.ledger, self.reporter, self.directory = spec, ledger, reporter, spec.directory
         self._steps = RunSteps(spec, session, ledger, reporter)
 
     def run(self) -> Outcome:
-        """Do the steps that are not committed, in order."""
+        """Do the steps that are not committed, in order, to the last round or until labels are missing."""
         steps = self.ledger.steps()
         if steps:
             self.reporter.say(f"{self.directory}: continues after round {steps[-1].round} {steps[-1].step}")
@@ -71,7 +71,7 @@ class Campaign:
         return Outcome(directory=self.directory, round=last_round)
 
     def train(self) -> Outcome:
-        """Do what comes before the next query: train and evaluate, once the last batch is labelled."""
+        """Do the steps before the next query: label, train and evaluate the last batch."""
         while (step := self._next())[1] != "query":
             waiting = self._step(*step)
             if waiting:
@@ -82,7 +82,7 @@ class Campaign:
         """Train, query `size` items, and hand them to the annotator; RunError while a batch waits for labels."""
         before = self.train()
         if before.waiting:
-            raise RunError(f"{before.waiting} items of the last batch are not labelled yet; tell their labels first")
+            raise RunError(f"{before.waiting} items of the last batch are not labelled yet; label them first")
         round, _ = self._next()
         self._steps.query(round, time.perf_counter(), size)
         return Outcome(directory=self.directory, round=round, waiting=self._step(round, "label"))
@@ -92,24 +92,24 @@ class Campaign:
         done = [(step.round, step.step) for step in self.ledger.steps()]
         if not done:
             return 0, STEPS[0]
-        round = max(number for number, _ in done)
-        left = [name for name in STEPS if (round, name) not in done]
-        return (round, left[0]) if left else (round + 1, STEPS[0])
+        round = max(round for round, _ in done)
+        missing = [name for name in STEPS if (round, name) not in done]
+        return (round, missing[0]) if missing else (round + 1, STEPS[0])
 
-    def _adopt(self, base: Path) -> bool:
-        """Take over another run's round 0, artefacts first; False where that run has not finished it."""
-        ledger = open_ledger(base, self.spec.ledger)
+    def _adopt(self, other: Path) -> bool:
+        """Copy another run's round 0, artefacts first; False if that run has not finished it."""
+        ledger = open_ledger(other, self.spec.ledger)
         try:
             if len([step for step in ledger.steps() if step.round == 0]) < len(STEPS):
                 return False
             with writing(self.directory, round_folder(0)) as folder:
-                copy_folder(base / round_folder(0), folder)
+                copy_folder(other / round_folder(0), folder)
             self.ledger.adopt(ledger, 0)
         finally:
             ledger.close()
         return True
 
     def _step(self, round: int, name: str) -> int:
-        """Do and commit a step; returns how many labels it waits for."""
+        """Do and commit a step; returns the number of labels it waits for."""
         step: Callable[[int, float], int] = getattr(self._steps, name)
         return step(round, time.perf_counter())

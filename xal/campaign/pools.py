@@ -1,4 +1,4 @@
-"""The opened pools of a recipe: opened once, checked, and handed down to all its runs."""
+"""The pools of a recipe, opened and checked once for all its runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xal.types import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
-    """What a campaign draws from, is tested on, and chooses its epochs by."""
+    """The pool to query, and the labelled pools for testing and for choosing the best epoch."""
 
     pool: Pool
     test: Pool | None
@@ -28,19 +28,19 @@ class Pools:
 
     @cached_property
     def shape(self) -> Shape:
-        """Of an item as the model takes it; DataError where no image can be read."""
+        """The shape of an item as the model takes it; DataError if no image can be read."""
         return self.model.fixed_shape or self.model.input_shape(pool_shape(self.pool))
 
     @property
     def measured(self) -> Pool | None:
-        """The labelled pool that models are evaluated on, if there is one."""
+        """The labelled pool that models are evaluated on: test, else validation; None: neither."""
         return self.test or self.validation
 
 
 def open_pools(section: PoolSection, model: Model) -> Pools:
-    """Open what a recipe's pool section names, for its model.
+    """Open the pools that a recipe's pool section names.
 
-    Raises DataError for a pool that is not there or broken, ConfigError for classes that are none.
+    Raises DataError for a missing or broken pool, ConfigError for fewer than two classes or repeated ones.
     """
     pool = open_pool(section)
     names = section.classes or pool.classes
@@ -56,7 +56,7 @@ def open_pools(section: PoolSection, model: Model) -> Pools:
 
 
 def open_pool(section: PoolSection) -> Pool:
-    """The pool to draw from; DataError where there is none."""
+    """Open the pool to query; DataError if it is missing or broken."""
     return demo_pool() if section.source == "demo" else Pool.open(section.source)
 
 
@@ -65,12 +65,12 @@ def _labelled(path: str | None, field: str) -> Pool | None:
         return None
     pool = Pool.open(path)
     if not pool.has_labels:
-        raise DataError(f"{field}: {path} has no `label` column")
+        raise DataError(f"{field}: {path} has no `label` column; give a labelled pool")
     return pool
 
 
 def test_place(section: PoolSection, pools: Pools) -> str | None:
-    """Where the test pool lies; the demo's lies in the package."""
+    """The path of the test pool, which for the demo is in the package; None: no test pool."""
     if pools.test is None:
         return None
     return section.test or str(Path(pools.test.folder) / pools.test.files[0])

@@ -1,4 +1,4 @@
-"""What was queried, kept with the model's prediction and its explanation: the user sees why."""
+"""The queried items with their predictions and explanations, for the ledger and the annotator."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from xal.types import Evidence, Explanations, Query, Rows
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QueryRecord:
-    """Evidence on queried items, in pieces: each on some of them."""
+    """Predictions and explanations of queried items, in pieces that each cover some of them."""
 
     pieces: tuple[Evidence, ...]
     unreadable: tuple[str, ...] = ()
-    """Ids that cannot be decoded: to be replaced by others."""
+    """Ids of items that cannot be decoded; the query step replaces them."""
 
     def write(self, query: Query, round: int, label_space: LabelSpace, folder: Path) -> list[Queried]:
-        """Write the explanations to `folder`, and return the ledger's entries."""
+        """Write the explanations to `folder`; returns one ledger entry per queried item."""
         explained = [piece for piece in self.pieces if piece.explanations is not None]
         if explained:
             explanations = Explanations.concatenate([piece.explanations for piece in explained if piece.explanations])
@@ -52,24 +52,26 @@ class QueryRecord:
 
 
 def examine(coordinator: Coordinator, query: Query, explain: bool) -> QueryRecord:
-    """Predict, and explain, the queried items, as far as their query has not done it.
+    """Predict and, if `explain`, explain the queried items that their query has not predicted or explained yet.
 
-    Each item is decoded at most once besides: here, where only its id was looked at before.
+    Each of them is decoded once more. Without a model, items are only checked for being readable.
     """
-    if coordinator.model is None:  # nothing was decoded: readable or not is all that is asked
+    if coordinator.model is None:
         return QueryRecord(pieces=(), unreadable=coordinator.undecodable(query.items.rows))
-    wanted = "explanations" if explain else "probabilities"
-    known = [piece for piece in query.evidence if getattr(piece, wanted) is not None]
-    pieces = [piece.take(np.isin(piece.rows, query.items.rows)) for piece in known]
+    required = "explanations" if explain else "probabilities"
+    complete = [piece for piece in query.evidence if getattr(piece, required) is not None]
+    pieces = [piece.take(np.isin(piece.rows, query.items.rows)) for piece in complete]
     rest = np.setdiff1d(query.items.rows, _rows(pieces))
     if len(rest):
         needs = frozenset({"probabilities"} | ({"explanations"} if explain else set()))
         evidence = coordinator.collect(rest, needs, "explain" if explain else "predict")
         if evidence is not None:
             pieces.append(evidence)
-    seen = {str(item) for item in query.items.ids}
-    broken = tuple(item for item, reason in coordinator.unreadable.items() if item in seen and reason == UNREADABLE)
-    return QueryRecord(pieces=tuple(pieces), unreadable=broken)
+    queried = {str(item) for item in query.items.ids}
+    unreadable = tuple(
+        item for item, reason in coordinator.unreadable.items() if item in queried and reason == UNREADABLE
+    )
+    return QueryRecord(pieces=tuple(pieces), unreadable=unreadable)
 
 
 def _rows(pieces: Sequence[Evidence]) -> Rows:
@@ -77,7 +79,7 @@ def _rows(pieces: Sequence[Evidence]) -> Rows:
 
 
 def _predictions(piece: Evidence, label_space: LabelSpace) -> list[tuple[str, float]]:
-    """(class, probability) of each item: of what explains the predicted class, that class."""
+    """(predicted class, its probability) of each item; [] for a piece with neither probabilities nor explanations."""
     if piece.probabilities is not None:
         return label_space.predictions(piece.probabilities)
     if piece.explanations is None:

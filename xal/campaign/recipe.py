@@ -1,4 +1,4 @@
-"""A recipe: what one file says of a campaign."""
+"""The recipe: one YAML file that describes a campaign."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from xal.strategies import Strategy
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSection:
-    """Where the items are."""
+    """The pools: where the items are, and their classes."""
 
     source: str = "demo"
     """`demo` (8,000 Fashion-MNIST images in the package), a Parquet file, or a folder of them."""
     test: str | None = None
-    """A labelled pool to evaluate on; null: the demo's own test set, else what there is to validate on."""
+    """A labelled pool to evaluate on; null: the demo's test set, else the validation pool, else the held-out items."""
     validation: str | None = None
     """A labelled pool to choose the best epoch by; null: a share of the labelled items, train.validation."""
     classes: tuple[str, ...] | None = None
-    """Class names in order; null: as the pool says."""
+    """Class names in order; null: those that the pool lists."""
     new_classes: bool = False
-    """Whether a label that is no class yet becomes one, after the others; false: it is refused."""
+    """Whether a label outside the classes becomes a new class, after the others; false: it is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How many labels are asked for."""
+    """The number of labels to ask for."""
 
     initial: Annotated[int, Field(ge=2)] = 100
     """Items drawn at random before the first round."""
     balanced: bool = False
-    """Draw those evenly from all classes, by the pool's own labels: a simulation's start."""
+    """Draw the same number from each class, by the pool's own labels: for simulations only."""
     per_round: Annotated[int, Field(ge=1)] = 100
-    """Items a round after the first."""
+    """Items per round after round 0."""
     rounds: Annotated[int, Field(ge=0)] = 5
-    """Rounds after the first."""
+    """Rounds after round 0."""
 
     @property
     def total(self) -> int:
-        """Labels asked for in all."""
+        """Labels in all rounds together."""
         return self.initial + self.per_round * self.rounds
 
 
 class _Declared(Explainer):
-    """Stands for the explainer that the feedback, or else the model, declares; see Recipe.explainer."""
+    """Placeholder for the explainer that the feedback or the model declares; see Recipe.explainer."""
 
     def explain(self, *_: Any) -> Any:
-        """Never called: the recipe puts the declared explainer in its place."""
+        """Raises TypeError: a recipe replaces the placeholder."""
         raise TypeError("a recipe has the explainer that its model declares")
 
 
@@ -72,36 +72,43 @@ _Declared.name = "as declared"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A campaign, every field with a default."""
+    """A campaign; every field has a default."""
 
     pool: PoolSection = field(default_factory=PoolSection)
+    """The pools to query, to test on and to validate on."""
     model: Model = field(default_factory=Convnet)
+    """The model to train in each round."""
     train: TrainSettings = field(default_factory=TrainSettings)
+    """Settings of training, the same in every round."""
     strategy: Strategy | None = None
-    """The query strategy; null: as the feedback declares (margin), else the model (ebano_uncertainty for networks with
-    convolutions, margin for others), unless there are arms."""
+    """The query strategy; null: the default of the feedback (margin) or, without feedback, of the model
+    (ebano_uncertainty for networks with convolutions, margin for others), unless there are arms."""
     arms: dict[str, Strategy] | None = None
-    """Strategies to compare by name, everything else equal; instead of `strategy`."""
+    """Strategies to compare, by arm name, everything else equal; in place of `strategy`."""
     explainer: Explainer | None = field(default_factory=_Declared)
-    """Explains what strategies ask for, and every queried item; null: no explanations are shown. By default as the
-    feedback declares (lime with 5 repeats), else the model (ebano for networks with convolutions, self_explaining for
+    """Explains items for the strategy, and every queried item; null: no explanations. By default that of the feedback
+    (lime with 5 repeats) or, without feedback, of the model (ebano for networks with convolutions, self_explaining for
     senn, shap_partition for others)."""
     explainers: dict[str, Explainer] = field(default_factory=dict)
-    """Other explainers for single arms, by the arm's name: to compare settings of one strategy."""
+    """Explainers of single arms, by arm name, in place of `explainer`: to compare explainer settings."""
     annotator: Annotator = field(default_factory=Oracle)
+    """Who labels the batches and corrects explanations."""
     feedback: Feedback | None = None
-    """What becomes of corrections of explanations; null: none are asked for."""
+    """How corrections of explanations change training; null: annotators are not asked for corrections."""
     feedbacks: dict[str, Feedback] = field(default_factory=dict)
-    """Others for single arms, by the arm's name."""
+    """Feedbacks of single arms, by arm name, in place of `feedback`."""
     evaluate_explanations: Annotated[int, Field(ge=0)] = 0
-    """Items of the test pool, drawn at random, whose explanations are compared with what the pool says is relevant."""
+    """Random items of the test pool whose explanations are compared with the pool's relevance column; 0: none."""
     budget: Budget = field(default_factory=Budget)
+    """The number of labels to ask for."""
     engine: Engine = field(default_factory=RayEngine)
+    """Where scoring and training run."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of all random draws."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Repeat every arm with each seed; instead of `seed`."""
+    """Run every arm with each of these seeds; in place of `seed`."""
     search: Search | None = None
-    """What `xal tune` looks for."""
+    """The search of `xal tune`; null: nothing to tune."""
 
     def __post_init__(self) -> None:
         declares: Feedback | Model = self.feedback if self.feedback is not None else self.model
@@ -121,37 +128,37 @@ class Recipe:
                 problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
             problems += self._arm_problems(strategy, self.explainers.get(name, self.explainer), self.feedback_of(name))
         for name in sorted(set(self.explainers) - set(self.arms or {})):
-            there = f"arms: {', '.join(self.arms)}" if self.arms else "there are none, only `strategy`"
-            problems.append(f"explainers: '{name}' is no arm; {there}")
+            arms = f"arms: {', '.join(self.arms)}" if self.arms else "the recipe has no arms, only `strategy`"
+            problems.append(f"explainers: '{name}' is not an arm; {arms}")
         for name in sorted(set(self.feedbacks) - set(self.arms or {})):
-            problems.append(f"feedbacks: '{name}' is no arm; arms: {', '.join(self.arms or {}) or 'none'}")
+            problems.append(f"feedbacks: '{name}' is not an arm; arms: {', '.join(self.arms or {}) or 'none'}")
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
     def _arm_problems(self, strategy: Strategy, explainer: Explainer | None, feedback: Feedback | None) -> list[str]:
-        """Why an arm's parts do not fit together."""
-        problems = [f"explainer: {line}" for line in self._unreadable(strategy, explainer)]
-        if explainer is not None and (lacking := explainer.requires - self.model.provides):
+        """Problems of an arm whose strategy, explainer, feedback, model and annotator do not fit together."""
+        problems = [f"explainer: {line}" for line in self._explanation_problems(strategy, explainer)]
+        if explainer is not None and (missing := explainer.requires - self.model.provides):
             problems.append(
-                f"explainer: '{explainer.name}' needs {', '.join(sorted(lacking))}, which model '{self.model.name}' "
+                f"explainer: '{explainer.name}' needs {', '.join(sorted(missing))}, which model '{self.model.name}' "
                 "does not have; shap_partition and lime explain any model"
             )
         if feedback is None:
             return problems
-        if lacking := feedback.requires - self.model.provides:
+        if missing := feedback.requires - self.model.provides:
             problems.append(
-                f"feedback: '{feedback.name}' needs {', '.join(sorted(lacking))}, which model '{self.model.name}' does "
-                "not have; counterexamples teach any model"
+                f"feedback: '{feedback.name}' needs {', '.join(sorted(missing))}, which model '{self.model.name}' does "
+                "not have; counterexamples work with any model"
             )
-        if feedback.shown == "gold" and not self.annotator.knows_relevance:
-            problems.append("feedback.shown: how many truly matter is known in simulations alone; give a number")
+        if feedback.shown == "gold" and not self.annotator.uses_relevance:
+            problems.append("feedback.shown: gold needs annotator: simulated; give a number")
         problems += feedback.problems(explainer, explains_concepts=self.explains_concepts(explainer))
         if feedback.needs_unflipped and self.train.flip:
-            problems.append(f"train.flip: '{feedback.name}' corrects pixels where they were shown; set it to false")
+            problems.append(f"train.flip: '{feedback.name}' corrects pixels, which flips would move; set it to false")
         return problems
 
-    def _unreadable(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
-        """Why the strategy cannot read what the explainer gives."""
+    def _explanation_problems(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
+        """Problems of a strategy that cannot use the explainer's explanations."""
         lines = []
         for part in strategy.parts():
             needs = part.needs | part.prepare_needs | part.select_needs | (part.summary_needs or frozenset())
@@ -160,23 +167,23 @@ class Recipe:
             if explainer is None:
                 return [f"strategy '{strategy.name}' needs explanations; name an explainer"]
             if "interpretable_input" in needs and self.explains_concepts(explainer):
-                lines.append(f"strategy '{part.name}' compares items by their parts; take senn with phi: identity")
+                lines.append(f"strategy '{part.name}' compares items by their parts; use senn with phi: identity")
             if explainer.space not in part.spaces:
-                reason = "has no nPIR and nPIRP; take ebano"
+                reason = "has no nPIR and nPIRP; use ebano"
                 if "shared" in part.spaces:
-                    reason = "finds features of its own in every image; take one whose features all items share"
+                    reason = "finds different features in each image; use one whose features all items share"
                 lines.append(
                     f"strategy '{strategy.name}' cannot read explanations by '{explainer.name}', which {reason}"
                 )
         return lines
 
     def explains_concepts(self, explainer: Explainer | None) -> bool:
-        """Whether what is explained are concepts of the model's own, which are no parts of an item."""
+        """Whether the explainer explains concepts that the model learned, which are not parts of an item."""
         return explainer is not None and "self_explaining" in explainer.requires and "concepts" in self.model.provides
 
     @property
     def strategies(self) -> dict[str, Strategy]:
-        """Arm name -> strategy."""
+        """Strategies by arm name; a recipe without arms has one arm, named after its strategy."""
         if self.arms is not None:
             return dict(self.arms)
         if self.strategy is None:
@@ -184,11 +191,11 @@ class Recipe:
         return {self.strategy.name.replace(":", "-").replace(".", "-"): self.strategy}
 
     def feedback_of(self, arm: str) -> Feedback | None:
-        """The feedback of an arm."""
+        """The feedback of an arm; None: no corrections."""
         return self.feedbacks.get(arm, self.feedback)
 
     def of(self, arm: str) -> Recipe:
-        """What an arm runs: with the explainer and the feedback of its own, if it has any."""
+        """The recipe that an arm runs: with its own explainer and feedback, if it has any."""
         if arm not in self.explainers and arm not in self.feedbacks:
             return self
         return replace(
@@ -202,7 +209,7 @@ class Recipe:
 
 
 def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
-    """Read a recipe; raises ConfigError with every mistake in it."""
+    """Read a recipe and apply `dotted.path=value` settings; raises ConfigError that lists every mistake."""
     path = Path(path)
     try:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -213,7 +220,7 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
     if mapping is None:
         mapping = {}
     if not isinstance(mapping, Mapping):
-        raise ConfigError(["expected a mapping of sections"], str(path))
+        raise ConfigError([f"expected a mapping of sections, got {type(mapping).__name__}"], str(path))
     mapping = dict(mapping)
     override(mapping, settings or [])
     recipe: Recipe = parse(Recipe, mapping, str(path))

@@ -1,4 +1,4 @@
-"""The runs that a recipe stands for: arms x seeds."""
+"""The runs of a recipe: every arm with every seed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class RunSpec:
     ledger: str | None = None
     """URL of the PostgreSQL database of a new run's ledger; None: SQLite in the directory."""
     await_classes: bool = False
-    """While labels are of fewer than two classes, leave training out and query at random, in place of an error."""
+    """With labels of fewer than two classes, skip training and query at random; False: training raises an error."""
     shared_round0: Path | None = None
-    """A run of the same recipe and seed whose round 0, the same in every arm, need not be computed again."""
+    """A run of the same recipe and seed, of which round 0 is copied; None: compute it."""
 
     @property
     def strategy(self) -> Strategy:
@@ -36,21 +36,21 @@ class RunSpec:
         return self.recipe.strategies[self.arm]
 
     def identity(self) -> dict[str, Any]:
-        """What decides the outcome: all of the recipe but where it runs."""
+        """`identity` of this run."""
         return identity(self.recipe, self.strategy, self.seed)
 
 
 def identity(recipe: Recipe, strategy: Strategy, seed: int) -> dict[str, Any]:
-    """What decides the outcome of a run: all of the recipe but where it runs."""
-    whole: dict[str, Any] = unparse(recipe)
-    engine = whole.pop("engine")
+    """The settings that determine a run's outcome: the recipe of one arm and seed, without where it runs."""
+    sections: dict[str, Any] = unparse(recipe)
+    engine = sections.pop("engine")
     for key in ("arms", "explainers", "feedbacks", "seeds", "search"):
-        del whole[key]
-    for key in ("feedback", "evaluate_explanations"):  # as runs were before there were any
-        if not whole[key]:
-            del whole[key]
+        del sections[key]
+    for key in ("feedback", "evaluate_explanations"):  # runs older than these fields do not have them
+        if not sections[key]:
+            del sections[key]
     rounding = {key: engine[key] for key in ("batch", "threads", "precision", "compiled")}
-    return whole | {"strategy": unparse(strategy), "seed": seed, "engine": rounding}
+    return sections | {"strategy": unparse(strategy), "seed": seed, "engine": rounding}
 
 
 def runs(recipe: Recipe, pools: Pools, directory: Path, seeds: tuple[int, ...] | None = None) -> list[RunSpec]:

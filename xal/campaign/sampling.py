@@ -1,4 +1,4 @@
-"""Labelled items drawn by a hash of their ids: for validation, and as what explainers put for what is absent."""
+"""Labelled items drawn by a hash of their ids: the validation split, and the baselines of explainers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from xal.types import Shape
 def drawn_baselines(
     explainer: Explainer | None, pool: Pool, shape: Shape, queried: Sequence[Queried], seed: int, round: int
 ) -> npt.NDArray[Any] | None:
-    """The payload of labelled items up to `round` drawn for the explainer; None: it wants none, or there are none.
+    """(n_baselines, ...) payload of labelled items of the rounds up to `round`, as the explainer's baselines.
 
-    Of texts nothing is put in the place of absent words.
+    None if the explainer takes no baselines, no item is labelled, or items are texts, whose masked words are left out.
     """
-    known = [item for item in queried if item.round <= round and item.label is not None]
-    if explainer is None or not explainer.n_baselines or not known or pool.kind == "text":
+    labelled = [item for item in queried if item.round <= round and item.label is not None]
+    if explainer is None or not explainer.n_baselines or not labelled or pool.kind == "text":
         return None
-    draws = HashRng(seed).child("background", round).uniform(np.array([item.id for item in known], object))
-    rows = np.sort([known[place].row for place in np.argsort(draws)[: explainer.n_baselines]])
-    payload, good = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, shape)
-    return payload[good]
+    draws = HashRng(seed).child("background", round).uniform(np.array([item.id for item in labelled], object))
+    rows = np.sort([labelled[index].row for index in np.argsort(draws)[: explainer.n_baselines]])
+    payload, readable = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, shape)
+    return payload[readable]
 
 
 def holdout(items: Sequence[str], rng: HashRng, share: float) -> list[str]:
-    """A share of the labelled ids, by a hash: who is below the share stays there; never all of them.
+    """The ids of the validation split: those whose hash, in [0, 1), is below `share`.
 
-    Where none is below it, as may be among few, the nearest is held out, until one is.
+    An item keeps its side of the split in all rounds. If no hash is below `share`, the item of lowest hash is held out;
+    if all are, none is.
     """
     ids = np.array(items, dtype=object)
     draws = rng.child("validation").uniform(ids)
-    held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # one at least, where any are wanted
+    held = ids[draws < max(share, draws.min() + 1e-12)] if share else ids[:0]  # at least one
     return [] if len(held) == len(ids) else held.tolist()

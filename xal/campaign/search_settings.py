@@ -1,4 +1,4 @@
-"""The `search` section of a recipe: which settings (theta) `xal tune` looks for, and how."""
+"""The `search` section of a recipe: which explainer settings `xal tune` searches, and how."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from xal.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A range of numbers, whole ones where the setting takes no others, or a list of choices."""
+    """A range of numbers (integers if the setting takes only integers), or a list of choices."""
 
     low: float | None = None
+    """Lower bound of the range, inclusive."""
     high: float | None = None
+    """Upper bound of the range, inclusive."""
     log: bool = False
-    """Search the logarithm."""
+    """Search on a logarithmic scale."""
     choices: tuple[Any, ...] | None = None
+    """Values to choose from, in place of low and high."""
 
     def __post_init__(self) -> None:
         bounds = self.low is not None and self.high is not None
@@ -30,18 +33,18 @@ class Span:
             if not self.low < self.high:
                 raise ConfigError([f"low: expected less than high = {self.high:g}, got {self.low:g}"])
             if self.log and self.low <= 0:
-                raise ConfigError([f"log: wants low above 0, got {self.low:g}"])
+                raise ConfigError([f"log: expected low above 0, got {self.low:g}"])
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What any mistake would show on: the bounds, or all choices."""
+        """Values to validate: both bounds, or all choices."""
         if self.choices is not None:
             return self.choices
         return tuple(int(end) if end.is_integer() else end for end in (self.low or 0.0, self.high or 0.0))
 
     @property
     def between(self) -> float:
-        """A number of the range that is not whole."""
+        """A number within the range that is not an integer."""
         low, high = self.low or 0.0, self.high or 0.0
         return low + (high - low) / math.pi
 
@@ -51,29 +54,31 @@ class Search:
     """A search over the parameters of a recipe's explainer and strategy."""
 
     space: dict[str, Span] = field(default_factory=dict)
-    """By dotted path, such as explainer.max_evals or strategy.sample."""
+    """Ranges or choices by dotted path, such as explainer.max_evals or strategy.sample."""
     mode: Literal["oracle", "replay"] = "oracle"
-    """oracle: the pool's own labels are asked, a simulation. replay: the labels of a run (--from) alone, a part of
-    which plays the pool: what costs no label."""
+    """oracle: trials use the pool's own labels, a simulation. replay: trials use only the labels of a run (--from), a
+    part of them as their pool; this costs no new labels."""
     trials: Annotated[int, Field(ge=1)] = 24
+    """Combinations of settings to try."""
+    """Settings that are tried."""
     items: Annotated[int, Field(ge=10)] = 4000
-    """oracle: at most so many items of the pool, drawn at random, are pool and validation of the trials."""
+    """oracle: the most items of the pool, drawn at random, that trials use as their pool and validation pool."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of those items, or of the labelled ones, that trials are measured on."""
+    """Share of the trials' items that they are evaluated on."""
     rounds: Annotated[int, Field(ge=1)] = 3
-    """Of a trial's campaign."""
+    """Rounds of a trial's campaign after round 0."""
     initial: Annotated[int, Field(ge=2)] | None = None
-    """Of a trial's campaign; null: the recipe's (oracle), a fifth of what plays the pool (replay)."""
+    """Labels of round 0 of a trial; null: the recipe's (oracle), or a fifth of the trials' pool (replay)."""
     per_round: Annotated[int, Field(ge=1)] | None = None
-    """Of a trial's campaign; null: the recipe's (oracle), a fifth of what plays the pool (replay)."""
+    """Labels per later round of a trial; null: the recipe's (oracle), or a fifth of the trials' pool (replay)."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
-    """A trial's value is the mean over them."""
+    """Seeds of a trial's campaigns; its value is the mean over them."""
     metric: Literal["macro_f1", "accuracy"] = "macro_f1"
-    """Mean over a trial's rounds after round 0; larger is better."""
+    """A trial's value: the mean over its rounds after round 0; larger is better."""
     stop_early: bool = True
-    """Asynchronous successive halving over rounds: bad trials end after one round."""
+    """Stop bad trials after one round or more (asynchronous successive halving)."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the search itself."""
+    """Seed of the search: its sampler, and the items of the trials."""
 
     def __post_init__(self) -> None:
         wrong = [path for path in self.space if path.split(".")[0] not in ("explainer", "strategy")]

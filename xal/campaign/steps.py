@@ -1,5 +1,7 @@
-"""The four steps of a round. Each returns how many labels it waits for, and commits once: its artefacts lie under their
-final name, then one ledger transaction names them.
+"""The four steps of a round: query, label, train, evaluate.
+
+Each step commits once: it writes its artefacts under their final names, then records them in one ledger transaction. It
+returns the number of labels that it waits for.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from xal.types import Correction, Rows
 
 
 class RunSteps:
-    """What a round of one run consists of."""
+    """The steps of one run; creating it checks that the directory belongs to the run's recipe and pool."""
 
     def __init__(self, spec: RunSpec, session: Session, ledger: Ledger, reporter: Reporter) -> None:
         self.spec, self.session, self.ledger, self.reporter = spec, session, ledger, reporter
@@ -54,12 +56,12 @@ class RunSteps:
         self.label_space = label_space_of(ledger)
 
     def query(self, round: int, started: float, size: int | None = None) -> int:
-        """Choose a batch; `size` items, by default as the recipe's budget has it."""
+        """Choose a batch of `size` items; None: of the size in the recipe's budget."""
         budget = self.recipe.budget
         size = size or (budget.per_round if round else budget.initial)
         model = self._model(round - 1)
         strategy: Strategy = Random() if model is None else self.spec.strategy
-        known = self.ledger.queried()
+        earlier = self.ledger.queried()
         coordinator = self._coordinator(model)
         coordinator.unreadable.update(self.ledger.unreadable())
         rng = self.rng.child("round", round)
@@ -73,16 +75,17 @@ class RunSteps:
                     rng,
                     round=round,
                     n_rounds=budget.rounds,
-                    labelled=[item.id for item in known],
-                    labelled_rows=np.array([item.row for item in known], np.int64),
-                    labels=self._labels(known),
+                    labelled=[item.id for item in earlier],
+                    labelled_rows=np.array([item.row for item in earlier], np.int64),
+                    labels=self._labels(earlier),
                 )
             if not len(query):
                 raise RunError(f"round {round}: no item of the pool is left to query; lower budget.rounds")
             record = examine(coordinator, query, self.recipe.explainer is not None)
             if not record.unreadable:
                 break
-            coordinator.unreadable |= dict.fromkeys(record.unreadable, UNREADABLE)  # chosen by id alone: choose again
+            # the strategy chose items without decoding them: choose others
+            coordinator.unreadable |= dict.fromkeys(record.unreadable, UNREADABLE)
         with self._artefact(round, "query") as folder:
             write_items(folder / ITEMS, self._items(query.items.rows))
             queried = record.write(query, round, self.label_space, folder)
@@ -100,7 +103,7 @@ class RunSteps:
         return 0
 
     def label(self, round: int, started: float) -> int:
-        """Take the batch's labels and corrections; returns how many are still waited for."""
+        """Take the batch's labels and corrections from the annotator; returns the number of missing labels."""
         items = self.ledger.queried(round)
         request = Request(
             directory=self.directory,
@@ -112,16 +115,16 @@ class RunSteps:
             rng=self.rng.child("round", round),
             feedback=self.recipe.feedback,
         )
-        given = {item.id for item in items if item.label is not None}
-        answers = self.recipe.annotator.annotate(request) if len(given) < len(items) else {}
-        new = {item: label for item, label in answers.items() if item not in given}
+        labelled = {item.id for item in items if item.label is not None}
+        answers = self.recipe.annotator.annotate(request) if len(labelled) < len(items) else {}
+        new = {item: label for item, label in answers.items() if item not in labelled}
         corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
-        waiting = len(items) - len(given) - len(new)
+        waiting = len(items) - len(labelled) - len(new)
         if waiting:
             self.ledger.add_labels(new, self.recipe.annotator.name, corrections)
             return waiting
-        self.label_space = label_space_of(self.ledger)  # labels may have come by another way
-        metrics, corrected = self._trust(request, new, corrections)
+        self.label_space = label_space_of(self.ledger)  # imported labels may have added classes
+        metrics, corrected = self._correction_metrics(request, new, corrections)
         self._commit(
             round,
             "label",
@@ -134,30 +137,30 @@ class RunSteps:
         )
         return 0
 
-    def _trust(
+    def _correction_metrics(
         self, request: Request, new: Mapping[str, str], corrections: Mapping[str, Correction]
     ) -> tuple[dict[str, Any], str]:
-        """What the round's labels and corrections say of the model: (metrics, in words)."""
+        """(metrics, summary): the model's predictions and explanations against the round's labels and corrections."""
         feedback = self.recipe.feedback
         if feedback is None:
             return {}, ""
         labels = {item.id: item.label for item in request.items if item.label is not None} | dict(new)
         ids = [item.id for item in request.items]
-        earlier = {item: found.correction for item, found in self.ledger.corrections().items() if item in labels}
+        earlier = {item: row.correction for item, row in self.ledger.corrections().items() if item in labels}
         metrics: dict[str, Any] = trust(request.items, labels, earlier | dict(corrections))
         rows = np.array([item.row for item in request.items], np.int64)
         metrics |= self._evaluator(self.pool).metrics(rows, ids, request.explanations())
         return metrics, f" and {metrics['corrections']} corrections"
 
     def train(self, round: int, started: float) -> int:
-        """Fit the model to all labels so far."""
+        """Fit the model to all labels so far, with this round's synthetic items and the corrections."""
         items = self.ledger.queried()
         labels = self._labels(items)
         held = frozenset(self._holdout(items))
         trained = {label for item, label in labels.items() if item not in held}
         if self.spec.await_classes and len(trained) < 2:
-            skipped = "the labels to train on are of fewer than two classes"
-            self._commit(round, "train", started, {"skipped": skipped}, f"left out: {skipped}")
+            skipped = "the training labels have fewer than two classes"
+            self._commit(round, "train", started, {"skipped": skipped}, f"skipped: {skipped}")
             return 0
         last = self._model(round - 1)
         finetune = self.recipe.train.start == "finetune" and last is not None
@@ -172,7 +175,9 @@ class RunSteps:
                 model=self.recipe.model,
                 shape=self.pools.shape,
                 n_classes=len(self.label_space),
-                payloads=tuple(self.directory / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)),
+                item_files=tuple(
+                    self.directory / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)
+                ),
                 labels=labels,
                 holdout=held,
                 settings=self.recipe.train,
@@ -186,7 +191,7 @@ class RunSteps:
             )
             advance = self.reporter.stage(f"round {round} train", "epochs")
             metrics = self.session.train(job, folder / WEIGHTS, advance) | {"n_classes": len(self.label_space)}
-        remove(self.directory / EXPLANATION_CACHE)  # explanations by the model before
+        remove(self.directory / EXPLANATION_CACHE)  # its explanations are of the previous model
         copies = f" and {metrics['synthetic_items']} synthetic" if metrics["synthetic_items"] else ""
         best = (
             f"hyperparameter {metrics['hyperparameter']:g}"
@@ -215,24 +220,24 @@ class RunSteps:
         )
 
     def _augment(self, round: int, held: frozenset[str], folder: Path) -> Path | None:
-        """Write the round's synthetic copies; None: there are none. Held-out items have none, or they would leak."""
+        """Write the strategy's synthetic copies, none of held-out items, which would leak; None: there are none."""
         for part in self.spec.strategy.parts() if round else ():
             plan = part.augmentation
             items = [item for item in self.ledger.queried(round) if item.reason == part.name and item.id not in held]
             if plan is None or not items:
                 continue
             coordinator = self._coordinator(self._model(round - 1))
-            chosen = items[: plan.limit]  # by rank already
+            chosen = items[: plan.limit]  # sorted by rank
             query = self.directory / step_folder(round, "query")
             write_copies(folder / SYNTHETIC, plan, chosen, self.label_space.index, coordinator, query)
             return folder / SYNTHETIC
         return None
 
     def evaluate(self, round: int, started: float) -> int:
-        """Measure the round's model."""
+        """Evaluate the round's model on the test pool, else the validation pool, else the held-out items."""
         model = self._model(round)
         if model is None:
-            self._commit(round, "evaluate", started, {"skipped": "no model"}, "left out: no model yet")
+            self._commit(round, "evaluate", started, {"skipped": "no model"}, "skipped: no model yet")
             return 0
         coordinator = self._coordinator(model)
         metrics: dict[str, Any]
@@ -247,7 +252,7 @@ class RunSteps:
             metrics |= self._evaluator(measured).sampled(on_measured, self.recipe.evaluate_explanations)
         summary = f"accuracy {metrics['accuracy']:.4f} on {metrics['on']}"
         if coordinator.unreadable:
-            metrics["left_out"] = coordinator.unreadable  # by id, why: the measures are of the others
+            metrics["left_out"] = coordinator.unreadable  # reasons by id; the metrics are of the other items
             summary += f", without {len(coordinator.unreadable)} items"
         self._commit(round, "evaluate", started, metrics, summary)
         return 0
@@ -262,11 +267,11 @@ class RunSteps:
         items = {item.id: item for item in self.ledger.queried()}
         held = self._holdout(list(items.values()))
         if not held:
-            raise DataError("nothing to evaluate on: give pool.test, or raise train.validation")
+            raise DataError("nothing to evaluate on; give pool.test, or raise train.validation")
         rows = np.array([items[item].row for item in held], np.int64)
         evidence = coordinator.collect(rows, frozenset({"probabilities"}), "evaluate")
         if evidence is None or evidence.probabilities is None:
-            raise DataError("nothing to evaluate on: the held-out items cannot be read")
+            raise DataError("nothing to evaluate on: no held-out item can be read; give pool.test")
         predicted = evidence.probabilities.argmax(axis=1)
         hits = [
             self.label_space.decode(p) == items[item].label for item, p in zip(evidence.ids, predicted, strict=True)
@@ -274,7 +279,7 @@ class RunSteps:
         return {"accuracy": float(np.mean(hits)), "test_items": len(hits), "on": "validation"}
 
     def _holdout(self, items: list[Queried]) -> list[str]:
-        """Ids of the validation split; none where a pool serves, as any does for a model that cross-validates."""
+        """Ids of the validation split; [] with a validation pool, or a test pool and a model that needs no split."""
         if self.pools.validation is not None or (
             self.pools.test is not None and not self.recipe.model.needs_validation
         ):
@@ -282,7 +287,7 @@ class RunSteps:
         return holdout([item.id for item in items], self.rng, self.recipe.train.validation)
 
     def _items(self, rows: Rows) -> pa.Table:
-        """(id, payload, row) of the rows in ascending order."""
+        """Table (id, payload, row) of the rows, in ascending order."""
         rows = np.sort(rows)
         return self.pool.read(rows, ["id", self.pool.kind]).append_column("row", pa.array(rows))
 
@@ -301,7 +306,7 @@ class RunSteps:
         return {item.id: self.label_space.index[item.label] for item in items if item.label is not None}
 
     def _model(self, round: int) -> ModelRef | None:
-        """The last model trained in a round up to this one; None: there is none yet."""
+        """The latest model of the rounds up to this one; None: there is none yet."""
         trained = [step for step in self.ledger.steps() if step.step == "train" and step.round <= round]
         trained = [step for step in trained if step.artefact is not None]
         if not trained:
@@ -330,9 +335,9 @@ class RunSteps:
         summary: str,
         *,
         artefact: bool = False,
-        **decided: Any,
+        **record: Any,
     ) -> None:
         seconds = time.perf_counter() - started
-        where = step_folder(round, step) if artefact else None
-        self.ledger.commit(round, step, seconds=seconds, metrics=metrics, artefact=where, **decided)
+        location = step_folder(round, step) if artefact else None
+        self.ledger.commit(round, step, seconds=seconds, metrics=metrics, artefact=location, **record)
         self.reporter.say(f"round {round}/{self.recipe.budget.rounds} {step:<8} {seconds:6.1f} s  {summary}")

@@ -1,4 +1,4 @@
-"""A run as a folder that travels to a cluster: the recipe with its settings, and where to run it, as data."""
+"""The folder that `xal submit` sends to a cluster: the recipe with its settings, the output location and the seeds."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ RECIPE, SUBMISSION = "recipe.yaml", "submission.json"
 def pack(
     folder: Path, recipe: Path, out: Path, settings: list[str] | None, seeds: str | None, files: Sequence[Path]
 ) -> None:
-    """Write the folder; a Ray engine without an address will join the cluster that it runs on.
+    """Write the folder; its recipe has a Ray engine that joins the cluster it runs on.
 
-    Raises ConfigError for a recipe with mistakes, or an `out` that would be lost with the job.
+    files: files or folders to send along. Raises ConfigError for a recipe with mistakes, a relative path that the
+    cluster cannot see, or an `out` that would be lost with the job; DataError for a missing file.
     """
     if not remote(out) and not out.is_absolute():
         raise ConfigError(
@@ -33,17 +34,19 @@ def pack(
     loaded = load(recipe, settings)
     loaded = replace(loaded, engine=joining(loaded.engine))
     section = loaded.pool
-    places = {"pool.source": section.source, "pool.test": section.test, "pool.validation": section.validation}
+    paths = {"pool.source": section.source, "pool.test": section.test, "pool.validation": section.validation}
     relative = [
-        f"{name}: {place} is a path of this machine's folder; a cluster needs a URL, or an absolute path all nodes see"
-        for name, place in places.items()
-        if place not in (None, "demo") and not remote(location(str(place))) and not Path(str(place)).is_absolute()
+        f"{name}: {path} is a path of this machine; a cluster needs a URL, or an absolute path that all nodes see"
+        for name, path in paths.items()
+        if path not in (None, "demo") and not remote(location(str(path))) and not Path(str(path)).is_absolute()
     ]
     if relative:
         raise ConfigError(relative, str(recipe))
     names = [path.resolve().name for path in files]
     if len({*names, RECIPE, SUBMISSION}) < len(names) + 2:
-        raise ConfigError([f"--with: each needs a name of its own, and not {RECIPE} or {SUBMISSION}"], "command line")
+        raise ConfigError(
+            [f"--with: expected different file names, none of them {RECIPE} or {SUBMISSION}"], "command line"
+        )
     for path in files:
         if not path.exists():
             raise DataError(f"--with: no file or folder {path}")
@@ -54,6 +57,6 @@ def pack(
 
 
 def unpack(folder: Path) -> tuple[Path, str | None]:
-    """(out, seeds) of a folder that `pack` wrote."""
-    found = json.loads((folder / SUBMISSION).read_text(encoding="utf-8"))
-    return location(found["out"]), found["seeds"]
+    """Read a folder that `pack` wrote: (out, seeds)."""
+    submission = json.loads((folder / SUBMISSION).read_text(encoding="utf-8"))
+    return location(submission["out"]), submission["seeds"]

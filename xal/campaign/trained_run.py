@@ -1,4 +1,4 @@
-"""The latest trained model of a run, and what it was trained for."""
+"""Open the latest trained model of a run."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from xal.types import Shape
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainedRun:
-    """The last trained model of a run, and what it was trained for."""
+    """The latest trained model of a run, with its explainer, classes and queried items."""
 
     directory: Path
-    round: int
+    round: int  # of the model
     model: Model
     explainer: Explainer
     weights: Path
     shape: Shape
-    """Of an item as the model takes it."""
+    """The shape of an item as the model takes it."""
     label_space: LabelSpace
     recipe: Mapping[str, Any]
     queried: tuple[Queried, ...]
 
     @cached_property
     def pools(self) -> Pools:
-        """The pools of the recipe; DataError where they are out of reach from here."""
+        """The pools of the recipe; DataError if this machine cannot open them."""
         return open_pools(parse(PoolSection, self.recipe["pool"]), self.model)
 
     @cached_property
     def ref(self) -> ModelRef:
-        """The model for an engine, with the baselines that its explainer takes."""
+        """Reference to the model for engines and workers, with the baselines of its explainer."""
         baselines = None
         if self.explainer.n_baselines:
             seed = self.recipe["seed"]
@@ -74,7 +74,7 @@ class TrainedRun:
 
     @property
     def engine(self) -> SerialEngine:
-        """An engine on this machine, with all its threads."""
+        """A serial engine on this machine, with one thread per CPU."""
         stored = self.recipe["engine"]
         precision = stored.get("precision", "float32")
         return SerialEngine(device="auto", batch=stored["batch"], precision=precision, threads=os.cpu_count() or 1)
@@ -86,7 +86,10 @@ class TrainedRun:
 
 
 def open_trained_run(directory: Path, ledger_url: str | None = None) -> TrainedRun:
-    """Raises RunError for a directory that is no run, or a run without a model."""
+    """Open a run's latest model; RunError for a directory that is not a run, or a run without a model.
+
+    ledger_url: URL of the ledger's PostgreSQL database, for the password; None: $XAL_LEDGER.
+    """
     ledger = open_ledger(directory, ledger_url)
     steps, queried = ledger.steps(), ledger.queried()
     recipe, classes, shape = (
@@ -95,7 +98,7 @@ def open_trained_run(directory: Path, ledger_url: str | None = None) -> TrainedR
     ledger.close()
     trained = {step.round: step for step in steps if step.step == "train" and step.artefact is not None}
     if not trained or shape is None:
-        raise RunError(f"{directory} has no trained model yet; xal run trains one")
+        raise RunError(f"{directory} has no trained model yet; continue it with xal run")
     step = trained[max(trained)]
     model: Model = parse(Model, recipe["model"])
     return TrainedRun(

@@ -1,4 +1,4 @@
-"""What can be known of a recipe and its pools before anything is labelled or trained."""
+"""Check a recipe against its pools before anything is labelled or trained."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from xal.evaluation.relevance import has_relevance
 
 
 def checked_pools(recipe: Recipe) -> Pools:
-    """The recipe's opened pools; ConfigError that lists all that would end its campaigns later, DataError for broken
-    files."""
+    """Open and check the recipe's pools.
+
+    Raises ConfigError that lists everything that would stop its campaigns later, DataError for broken files.
+    """
     pools = open_pools(recipe.pool, recipe.model)
     pool, budget = pools.pool, recipe.budget
     problems = []
@@ -21,27 +23,27 @@ def checked_pools(recipe: Recipe) -> Pools:
             f"budget: {budget.initial} + {budget.rounds} x {budget.per_round} = {budget.total} labels, but the pool "
             f"holds {len(pool)}; lower initial, per_round or rounds"
         )
-    problems += _unfit(recipe, pool)
+    problems += _kind_problems(recipe, pool)
     if problems:
         raise ConfigError(problems)
     for name, other in (("pool.test", pools.test), ("pool.validation", pools.validation)):
         if other is not None:
-            problems += _unlike(name, other, pool, pools.label_space)
+            problems += _pool_problems(name, other, pool, pools.label_space)
     if pools.measured is None and not recipe.train.validation:
         problems.append("pool.test: nothing to evaluate on; give a labelled pool, or raise train.validation above 0")
     if pool.kind != "image" and recipe.train.flip:
         problems.append("train.flip: only images can be flipped; set it to false")
     for arm in (recipe.of(name) for name in recipe.strategies):
         problems += arm.annotator.problems(pool, arm.feedback, explains_concepts=arm.explains_concepts(arm.explainer))
-        problems += _missing(arm, pools)
-    problems += _unevaluated(recipe, pools.measured)
+        problems += _missing_requirements(arm, pools)
+    problems += _relevance_problems(recipe, pools.measured)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return pools
 
 
-def _unfit(recipe: Recipe, pool: Pool) -> list[str]:
-    """Why model, explainer or feedback do not take what the pool holds."""
+def _kind_problems(recipe: Recipe, pool: Pool) -> list[str]:
+    """Problems of a model, explainer or feedback that cannot take the pool's kind of items."""
     problems = []
     if recipe.model.kind != pool.kind:
         encoder = pool.kind == "text" and getattr(recipe.model, "encoder", False) is None
@@ -57,11 +59,11 @@ def _unfit(recipe: Recipe, pool: Pool) -> list[str]:
     return problems
 
 
-def _missing(arm: Recipe, pools: Pools) -> list[str]:
-    """What explainer and feedback require of the built model, and it does not have."""
-    asking = [("explainer", arm.explainer), ("feedback", arm.feedback)]
+def _missing_requirements(arm: Recipe, pools: Pools) -> list[str]:
+    """Problems of an explainer or feedback that requires what the built model does not have."""
+    parts = [("explainer", arm.explainer), ("feedback", arm.feedback)]
     lines = []
-    for field, part in asking:
+    for field, part in parts:
         for requirement in sorted(part.requires) if part is not None else ():
             reason = arm.model.missing_for(requirement, pools.shape, len(pools.label_space))
             if part is not None and reason:
@@ -69,8 +71,8 @@ def _missing(arm: Recipe, pools: Pools) -> list[str]:
     return lines
 
 
-def _unevaluated(recipe: Recipe, measured: Pool | None) -> list[str]:
-    """Why explanations cannot be compared with what is relevant, where that is asked for."""
+def _relevance_problems(recipe: Recipe, measured: Pool | None) -> list[str]:
+    """Problems of `evaluate_explanations`; [] if it is 0."""
     if not recipe.evaluate_explanations:
         return []
     lines = []
@@ -80,18 +82,18 @@ def _unevaluated(recipe: Recipe, measured: Pool | None) -> list[str]:
     if any(explainer is None for explainer in explainers):
         lines.append("evaluate_explanations: nothing is explained; name an explainer")
     if any(recipe.explains_concepts(explainer) for explainer in explainers):
-        lines.append("evaluate_explanations: a pool knows which parts of items matter, not which concepts; set it to 0")
+        lines.append("evaluate_explanations: pools mark relevant parts of items, not concepts; set it to 0")
     return lines
 
 
-def _unlike(name: str, other: Pool, pool: Pool, label_space: LabelSpace) -> list[str]:
-    """Why the model of a pool cannot be measured on another."""
+def _pool_problems(name: str, other: Pool, pool: Pool, label_space: LabelSpace) -> list[str]:
+    """Problems of a test or validation pool that does not match the pool to query."""
     if other.kind != pool.kind:
         return [f"{name}: holds {other.kind}, the pool {pool.kind}"]
     lines = []
     if other.width != pool.width:
         lines.append(f"{name}: its items have {other.width} features, the pool's {pool.width}")
-    strangers = label_space.unknown(other.distinct_labels())
-    if strangers:
-        lines.append(f"{name}: has labels outside the classes: {', '.join(strangers[:5])}; list all in pool.classes")
+    unknown = label_space.unknown(other.distinct_labels())
+    if unknown:
+        lines.append(f"{name}: has labels outside the classes: {', '.join(unknown[:5])}; list all in pool.classes")
     return lines

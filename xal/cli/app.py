@@ -1,4 +1,4 @@
-"""The command line. A user's mistake ends in one clear message and exit code 2, never in a traceback."""
+"""The `xal` command. A user's mistake gives one clear message and exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ app.command("list")(list_components)
 app.add_typer(pool_app, name="pool")
 app.add_typer(study_app, name="study")
 
-PLACES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+PATH_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 @app.command()
@@ -46,7 +46,7 @@ def version() -> None:
 
 
 def main() -> None:
-    """Entry point of `xal`."""
+    """Entry point of `xal`: runs the command and reports errors."""
     try:
         app()
     except XalError as error:
@@ -54,15 +54,15 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            print(f"error: no space is left ({error}); free some and run again", file=sys.stderr)
-        elif error.filename is not None and isinstance(error, PLACES):
+            print(f"error: no space is left ({error}); free some space and run again", file=sys.stderr)
+        elif error.filename is not None and isinstance(error, PATH_ERRORS):
             print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         else:
             raise
         sys.exit(2)
-    except (KeyboardInterrupt, SystemExit) as ended:  # typer makes the latter of most of the former
-        cause = getattr(ended.__context__, "__cause__", None)
-        if not isinstance(ended, KeyboardInterrupt) and not isinstance(cause, KeyboardInterrupt):
+    except (KeyboardInterrupt, SystemExit) as interrupt:  # typer turns most KeyboardInterrupts into SystemExit
+        cause = getattr(interrupt.__context__, "__cause__", None)
+        if not isinstance(interrupt, KeyboardInterrupt) and not isinstance(cause, KeyboardInterrupt):
             raise
-        print("stopped; the same `xal run` or `xal tune` continues where it stood", file=sys.stderr)
+        print("stopped; repeat the same `xal run` or `xal tune` command to continue", file=sys.stderr)
         sys.exit(130)

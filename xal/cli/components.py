@@ -1,4 +1,4 @@
-"""`xal list`: what a recipe can name."""
+"""`xal list`: components that a recipe can name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xal.cli.options import console
 
 
 def list_components() -> None:
-    """What a recipe can name, with fields and defaults."""
+    """List the components and sections of recipes, with their fields and defaults."""
     from xal.annotators import Annotator
     from xal.campaign.recipe import Budget, PoolSection, Recipe
     from xal.campaign.search_settings import Search
@@ -28,18 +28,18 @@ def list_components() -> None:
     for column in ("section", "fields"):
         table.add_column(column, overflow="fold")
     for name, section in sections.items():
-        own = [field for field in dataclasses.fields(section) if section is not Recipe or field.name not in sections]
-        table.add_row(name, ", ".join(map(_field, own)))
+        fields = [field for field in dataclasses.fields(section) if section is not Recipe or field.name not in sections]
+        table.add_row(name, ", ".join(map(_field, fields)))
     console.print(table)
     console.print()
     families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, Engine]
     for family in families:
         table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)
-        for column in ("name", "what", "fields"):
+        for column in ("name", "description", "fields"):
             table.add_column(column, overflow="fold")
-        for name, found in sorted(family.registry.items()):
-            fields = ", ".join(_field(field) for field in dataclasses.fields(found))
-            table.add_row(name, (found.__doc__ or "").strip().splitlines()[0], fields)
+        for name, component in sorted(family.registry.items()):
+            settings = ", ".join(_field(field) for field in dataclasses.fields(component))
+            table.add_row(name, (component.__doc__ or "").strip().splitlines()[0], settings)
         console.print(table)
         console.print()
 

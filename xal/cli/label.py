@@ -1,4 +1,4 @@
-"""`xal label`: take labels, and corrections, from a file."""
+"""`xal label`: import labels and corrections from a file."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
-from xal.cli.options import RunPath, console, one
+from xal.cli.options import RunPath, console, single_run
 
 
 def label(
     run: RunPath,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSONL with columns id and label.")],
-    annotator: Annotated[str, typer.Option("--by", help="Who labelled.")] = os.environ.get("USER", "file"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSONL with the columns id and label.")],
+    annotator: Annotated[str, typer.Option("--by", help="Name of the annotator.")] = os.environ.get("USER", "file"),
 ) -> None:
-    """Take labels back, in parts if need be; all of the file or nothing."""
+    """Import labels and corrections from a file, all or none; files may cover a part of the batch."""
     from xal.campaign.import_labels import import_labels
 
-    new, waiting = import_labels(one(run), file, annotator)
-    follow = f"waiting for {waiting} more" if waiting else "that is all: xal run goes on"
-    console.print(f"{new} new labels taken; {follow}")
+    new, waiting = import_labels(single_run(run), file, annotator)
+    next_step = f"waiting for {waiting} more" if waiting else "the batch is complete, continue with xal run"
+    console.print(f"{new} new labels imported; {next_step}")

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ RunPath = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run directory or a folder of runs, a path or a URL.",
+        help="A run directory or a folder of runs; a path or a URL.",
         parser=location,
         show_default=False,
     ),
 ]
 
 
-def place(text: str) -> Any:
-    """An option that takes a path or a URL."""
+def path_option(text: str) -> Any:
+    """A typer option that takes a path or a URL."""
     return typer.Option(metavar="PATH", help=text, parser=location)
 
 
-def one(run: Path) -> Path:
-    """The run directory at, or the only one in, a path."""
+def single_run(run: Path) -> Path:
+    """`run` itself if it is a run directory, else the only one in it; raises RunError if there are several."""
     from xal.store.directory import run_directories
 
     directories = run_directories(run)
@@ -44,7 +44,7 @@ def one(run: Path) -> Path:
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
-    """Of `0-4` or `0,3,7`; ConfigError for anything else."""
+    """The seeds of `0-4` or `0,3,7`; None for None. Raises ConfigError for anything else, or for duplicates."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`xal pool`: make and check pools."""
+"""`xal pool`: build and check pools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from xal.errors import DataError
 
-pool_app = typer.Typer(no_args_is_help=True, help="Make and check pools.")
+pool_app = typer.Typer(no_args_is_help=True, help="Build and check pools.")
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -20,23 +20,25 @@ def pool_build(
         Path, typer.Argument(metavar="SRC", help="Image folder, idx files, CSV, JSONL, or Parquet table.")
     ],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder, or a .parquet file.")],
-    files: Annotated[int, typer.Option(min=1, help="Parquet files to spread over.")] = 1,
-    id_column: Annotated[str, typer.Option(help="Column of unique ids.")] = "id",
-    label_column: Annotated[str, typer.Option(help="Column of labels; '' for none.")] = "label",
-    text_column: Annotated[str | None, typer.Option(help="Column of text.")] = None,
+    files: Annotated[int, typer.Option(min=1, help="Number of Parquet files to write.")] = 1,
+    id_column: Annotated[str, typer.Option(help="Column with unique ids.")] = "id",
+    label_column: Annotated[str, typer.Option(help="Column with labels; '' for none.")] = "label",
+    text_column: Annotated[str | None, typer.Option(help="Column with texts.")] = None,
     classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Class folders to take: names, or positions among all, sorted.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Class folders to use: their names, or positions among all, sorted."),
     ] = None,
-    per_class: Annotated[int | None, typer.Option(min=1, help="At most so many images of each class folder.")] = None,
+    per_class: Annotated[int | None, typer.Option(min=1, help="Maximum number of images per class folder.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only such records of JSON lines.")
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Use only JSON records with this value; repeatable.")
     ] = None,
-    skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many of each class folder.")] = 0,
+    skip: Annotated[int, typer.Option(min=0, help="Number of images to skip at the start of each class folder.")] = 0,
     sample: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only N items, drawn at random, always the same.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Use N items, drawn at random but always the same."),
     ] = None,
 ) -> None:
-    """Make a pool from raw data; what cannot be used is counted and listed."""
+    """Build a pool from raw data; items that cannot be used are counted and listed."""
     from xal.core.progress import Reporter
     from xal.data.build.builder import build
     from xal.data.build.image_sources import Subset, read_classes
@@ -45,7 +47,7 @@ def pool_build(
     if classes is not None or per_class is not None or skip:
         subset = Subset(classes=read_classes(classes) if classes else None, per_class=per_class, skip=skip)
     with Reporter() as reporter:
-        made = build(
+        built = build(
             source,
             destination,
             files=files,
@@ -53,21 +55,21 @@ def pool_build(
             label_column=label_column or None,
             text_column=text_column,
             subset=subset,
-            where=dict(_pair(each) for each in where or ()),
+            where=dict(_field_and_value(setting) for setting in where or ()),
             sample=sample,
             progress=reporter.stage("pool build"),
         )
-    for name, reason in made.unreadable:
+    for name, reason in built.unreadable:
         console.print(f"unreadable: {name}: {reason}", markup=False)
-    for name, same in made.duplicates:
+    for name, same in built.duplicates:
         console.print(f"duplicate: {name} is the same as {same}", markup=False)
-    for note in made.notes:
+    for note in built.notes:
         console.print(f"note: {note}", markup=False)
-    left_out = f"{len(made.unreadable)} unreadable, {len(made.duplicates)} duplicates"
-    console.print(f"{made.written:,} items in {destination}; left out: {left_out}")
+    left_out = f"{len(built.unreadable)} unreadable, {len(built.duplicates)} duplicates"
+    console.print(f"{built.written:,} items in {destination}; left out: {left_out}")
 
 
-def _pair(setting: str) -> tuple[str, str]:
+def _field_and_value(setting: str) -> tuple[str, str]:
     field, equals, value = setting.partition("=")
     if not equals or not field:
         raise DataError(f"--where {setting}: expected FIELD=VALUE")
@@ -76,66 +78,66 @@ def _pair(setting: str) -> tuple[str, str]:
 
 @pool_app.command("check")
 def pool_check(path: Annotated[Path, typer.Argument(metavar="DST", help="A pool.")]) -> None:
-    """Validate a pool; exit code 1 where something is wrong."""
+    """Validate a pool; the exit code is 1 if it has problems."""
     from xal.core.progress import Reporter
     from xal.data.check import check
 
     with Reporter() as reporter:
-        found = check(path, reporter.stage("pool check"))
-    console.print(f"{path}: {found.rows:,} {found.kind} items, {len(found.classes)} classes")
-    for name, count in found.label_counts.items():
+        result = check(path, reporter.stage("pool check"))
+    console.print(f"{path}: {result.rows:,} {result.kind} items, {len(result.classes)} classes")
+    for name, count in result.label_counts.items():
         console.print(f"  {name}: {count:,}", markup=False)
-    if found.missing_labels:
-        console.print(f"  without a label: {found.missing_labels:,}")
-    for problem in found.problems:
+    if result.missing_labels:
+        console.print(f"  without a label: {result.missing_labels:,}")
+    for problem in result.problems:
         console.print(f"problem: {problem}", markup=False)
-    if not found.ok:
+    if not result.ok:
         raise typer.Exit(1)
     console.print("good")
 
 
 @pool_app.command("decoy")
 def pool_decoy(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="An idx file of images, its labels beside it.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="An idx file of images, with its labels beside it.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
     random_shades: Annotated[
-        bool, typer.Option("--random", help="Shades that say nothing of the class: a test pool.")
+        bool, typer.Option("--random", help="Random shades, independent of the class: for a test pool.")
     ] = False,
 ) -> None:
-    """Put a patch into every image whose shade gives the class away, and which does not matter, as the pool says."""
+    """Add a decoy patch to every image: its shade reveals the class, and the pool marks it as irrelevant."""
     from xal.core.progress import Reporter
     from xal.datasets.decoy import build_decoy
 
     with Reporter() as reporter:
-        made = build_decoy(source, destination, confounded=not random_shades, progress=reporter.stage("pool decoy"))
-    console.print(f"{made:,} items in {destination}")
+        n_items = build_decoy(source, destination, confounded=not random_shades, progress=reporter.stage("pool decoy"))
+    console.print(f"{n_items:,} items in {destination}")
 
 
 @pool_app.command("colors")
 def pool_colors(
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
     rule: Annotated[int, typer.Option(min=0, max=1, help="0: the corners matter; 1: the top middle pixels.")] = 0,
-    items: Annotated[int, typer.Option(min=2, help="Images.")] = 4000,
-    onehot: Annotated[bool, typer.Option("--onehot", help="100 indicators in place of 25 colours.")] = False,
-    skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many, which another pool has.")] = 0,
+    items: Annotated[int, typer.Option(min=2, help="Number of images.")] = 4000,
+    onehot: Annotated[bool, typer.Option("--onehot", help="Encode as 100 indicators instead of 25 colours.")] = False,
+    skip: Annotated[int, typer.Option(min=0, help="Number of images to skip, such as those of another pool.")] = 0,
 ) -> None:
-    """Make the colors data set, of which labels alone cannot tell which of two rules holds."""
+    """Build the colors data set, whose labels agree with two rules, only one of which is right."""
     from xal.datasets.colors import build_colors
 
-    made = build_colors(
+    n_items = build_colors(
         destination, items=items, rule=1 if rule else 0, encoding="onehot" if onehot else "codes", skip=skip
     )
-    console.print(f"{made:,} items in {destination}")
+    console.print(f"{n_items:,} items in {destination}")
 
 
 @pool_app.command("news")
 def pool_news(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="JSON lines of split, group, id, text; two groups.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="JSON lines with split, group, id, text; two groups.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
-    split: Annotated[str, typer.Option(help="Which of the splits.")] = "train",
+    split: Annotated[str, typer.Option(help="Name of the split to use.")] = "train",
 ) -> None:
-    """Take posts of two newsgroups, their content words alone, and which of them matter."""
+    """Build a pool of posts in two newsgroups: their content words, and which of them are relevant."""
     from xal.datasets.news import build_news
 
-    made, gold = build_news(source, destination, split)
-    console.print(f"{made:,} items in {destination}; {gold:,} words matter")
+    n_items, n_relevant = build_news(source, destination, split)
+    console.print(f"{n_items:,} items in {destination}; {n_relevant:,} words are relevant")

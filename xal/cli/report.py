@@ -1,4 +1,4 @@
-"""`xal report`: one page on runs."""
+"""`xal report`: one page about runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from xal.cli.options import RunPath, console, place
+from xal.cli.options import RunPath, console, path_option
 
 
 def report(
     run: RunPath,
-    out: Annotated[Path | None, place("The page; RUN/report.html by default.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write tables and curves here as Markdown and SVG.")] = None,
+    out: Annotated[Path | None, path_option("Page to write; by default RUN/report.html.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Markdown file for tables, with curves as SVG beside it.")
+    ] = None,
 ) -> None:
-    """Write one self-contained HTML page on a run, or on all runs in a folder."""
+    """Write one self-contained HTML page about a run, or about all runs in a folder."""
     from xal.report.html import write_report
     from xal.report.markdown import write_markdown
     from xal.store.directory import run_directories

@@ -1,4 +1,4 @@
-"""`xal results`: one page on many studies."""
+"""`xal results`: one page about many studies."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from xal.cli.options import console
 
 
 def results(
-    studies: Annotated[Path, typer.Argument(metavar="FILE", help="Studies (YAML): runs, and the papers' figures.")],
-    out: Annotated[Path | None, typer.Option(help="The page; FILE with .md by default.")] = None,
+    studies: Annotated[Path, typer.Argument(metavar="FILE", help="Studies (YAML): runs, and the papers' numbers.")],
+    out: Annotated[Path | None, typer.Option(help="Page to write; by default FILE with .md.")] = None,
 ) -> None:
-    """Write a page on many studies from their runs: tables, curves, the papers' figures, what does not reproduce."""
+    """Write a page about many studies from their runs: tables, curves, the papers' numbers, what does not reproduce."""
     from xal.report.reproduction import write_results
 
     page = out or studies.with_suffix(".md")

@@ -1,4 +1,4 @@
-"""`xal run`: a recipe's campaign."""
+"""`xal run`: run a recipe's campaign."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from xal.cli.options import RecipeFile, Settings, console, parse_seeds, place
+from xal.cli.options import RecipeFile, Settings, console, parse_seeds, path_option
 from xal.cli.status import summary
 
 
 def run(
     recipe: RecipeFile,
-    out: Annotated[Path | None, place("Where runs go, a path or a URL (s3://...); runs/NAME by default.")] = None,
+    out: Annotated[Path | None, path_option("Folder or URL (s3://...) of the runs; by default runs/NAME.")] = None,
     settings: Settings = None,
-    seeds: Annotated[str | None, typer.Option(help="Repeat with seeds: 0-4, or 0,3,7.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds to repeat the campaign with: 0-4, or 0,3,7.")] = None,
     ledger: Annotated[
-        str | None, typer.Option(help="PostgreSQL URL of new runs' ledgers; $XAL_LEDGER, else SQLite in each run.")
+        str | None,
+        typer.Option(help="PostgreSQL URL for ledgers of new runs; by default $XAL_LEDGER, else SQLite."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Run a recipe's campaign, or continue it; writes a report at the end."""
+    """Run or continue a recipe's campaign, and write a report."""
     from xal.campaign.experiment import run_experiment
     from xal.campaign.recipe import load
     from xal.core.progress import Reporter

@@ -1,4 +1,4 @@
-"""`xal status`: where runs stand."""
+"""`xal status`: the state of runs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from xal.cli.options import RunPath, console
 
 
 def status(run: RunPath) -> None:
-    """Where runs stand: state, rounds, labels, accuracy."""
+    """Show the state, labels and accuracy of runs."""
     from xal.store.directory import run_directories
 
     summary(run_directories(run))
 
 
 def summary(directories: list[Path], ledger: str | None = None) -> None:
-    """Print a table of runs; ledger: URL of their PostgreSQL ledgers, for its password."""
+    """Print a table of runs. `ledger`: URL of their PostgreSQL ledgers, for the password."""
     from xal.store.run import read_run
 
     table = Table(show_edge=False)
     for column in ("run", "state", "labels", "accuracy by round"):
         table.add_column(column, overflow="fold")
     for directory in directories:
-        found = read_run(directory, ledger)
-        labels = sum(item.label is not None for item in found.queried)
-        table.add_row(directory.name, found.state, str(labels), " ".join(f"{value:.3f}" for value in found.curve()[1]))
+        run = read_run(directory, ledger)
+        labels = sum(item.label is not None for item in run.queried)
+        table.add_row(directory.name, run.state, str(labels), " ".join(f"{value:.3f}" for value in run.curve()[1]))
     console.print(table)

@@ -1,4 +1,4 @@
-"""`xal study`: look into what models have learned."""
+"""`xal study`: study what the models of runs have learned."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from xal.cli.options import RunPath, console, one, place
+from xal.cli.options import RunPath, console, path_option, single_run
 from xal.errors import RunError
 
-study_app = typer.Typer(no_args_is_help=True, help="Look into what a run's model has learned.")
+study_app = typer.Typer(no_args_is_help=True, help="Study what the models of runs have learned.")
 
 
 @study_app.command("ebano")
 def study_ebano(
     run: RunPath,
-    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most.")] = 1000,
-    out: Annotated[Path | None, place("Where the pictures go; RUN/study-ebano by default.")] = None,
-    of: Annotated[list[str] | None, typer.Option("--class", help="Only these classes' global explanations.")] = None,
+    items: Annotated[int, typer.Option(min=2, help="Maximum number of images to explain.")] = 1000,
+    out: Annotated[Path | None, path_option("Folder of the pictures; by default RUN/study-ebano.")] = None,
+    of: Annotated[list[str] | None, typer.Option("--class", help="Class to explain globally; by default all.")] = None,
 ) -> None:
-    """EBAnO's indices on labelled images: distributions, against confidence, and global explanations of classes."""
+    """EBAnO's indices on labelled images: distributions, relation to confidence, and global explanations of classes."""
     from xal.campaign.explained_images import explain_labelled
     from xal.campaign.trained_run import open_trained_run
     from xal.core.progress import Reporter
     from xal.core.registry import nearest
     from xal.report.ebano_study import write_study
 
-    directory = one(run)
-    found = open_trained_run(directory)
-    if found.explainer.space != "ebano":
-        raise RunError(f"{directory} is not explained by ebano, whose indices this study is about")
-    classes = found.label_space.classes
+    directory = single_run(run)
+    trained = open_trained_run(directory)
+    if trained.explainer.space != "ebano":
+        raise RunError(f"{directory} has the explainer '{trained.explainer.name}'; this study needs ebano")
+    classes = trained.label_space.classes
     for name in of or ():
         if name not in classes:
             raise RunError(f"--class: '{name}' is not a class{nearest(name, classes)}")
@@ -45,8 +45,8 @@ def study_ebano(
     for column in ("fmax", "median, right", "median, wrong", "larger if right", "correlation with confidence"):
         table.add_column(column, justify="left" if column == "fmax" else "right")
     for key, name in (("npir", "nPIR"), ("npirp", "nPIRP")):
-        keys = ("median_right", "median_wrong", "larger_if_right", "confidence_correlation")
-        table.add_row(name, *(f"{indices[f'{key}_{each}']:.3f}" for each in keys))
+        statistics = ("median_right", "median_wrong", "larger_if_right", "confidence_correlation")
+        table.add_row(name, *(f"{indices[f'{key}_{statistic}']:.3f}" for statistic in statistics))
     console.print(table)
     console.print(f"pictures: {folder}")
 
@@ -54,11 +54,11 @@ def study_ebano(
 @study_app.command("maps")
 def study_maps(
     run: RunPath,
-    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most, of each model.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="The runs of this seed.")] = 0,
-    out: Annotated[Path | None, place("The picture; RUN/maps.png by default.")] = None,
+    items: Annotated[int, typer.Option(min=2, help="Maximum number of images to explain per model.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the runs to use.")] = 0,
+    out: Annotated[Path | None, path_option("Picture to write; by default RUN/maps.png.")] = None,
 ) -> None:
-    """Draw where models look: the mean explanation of each class, a row for each arm."""
+    """Draw the mean explanation of each class, a row for each arm."""
     from xal.report.maps import write_maps
 
     console.print(f"picture: {write_maps(_explained(run, items, seed), out or run / 'maps.png')}")
@@ -67,29 +67,29 @@ def study_maps(
 @study_app.command("reasons")
 def study_reasons(
     run: RunPath,
-    items: Annotated[int, typer.Option(min=2, help="Images to explain, at most, by each model.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="The runs of this seed.")] = 0,
-    out: Annotated[Path | None, place("The picture; RUN/reasons.png by default.")] = None,
+    items: Annotated[int, typer.Option(min=2, help="Maximum number of images to explain per model.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the runs to use.")] = 0,
+    out: Annotated[Path | None, path_option("Picture to write; by default RUN/reasons.png.")] = None,
 ) -> None:
-    """Draw what models look at and should not, a row for each arm, where the test pool says what matters."""
+    """Draw heat maps and the attribution on irrelevant pixels, a row for each arm; needs a test pool with relevance."""
     from xal.report.reasons import write_reasons
 
     picture, shares = write_reasons(_explained(run, items, seed), out or run / "reasons.png")
     for arm, share in shares.items():
-        console.print(f"{arm}: {share:.2%} of the attribution on what does not matter")
+        console.print(f"{arm}: {share:.2%} of the attribution is on irrelevant pixels")
     console.print(f"picture: {picture}")
 
 
 @study_app.command("lime")
 def study_lime(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of the model senn.", show_default=False)],
-    samples: Annotated[str, typer.Option(help="Coalitions an item.")] = "100,1000",
-    repeats: Annotated[str, typer.Option(help="Fits that are averaged.")] = "1,5",
-    items: Annotated[int, typer.Option(min=2, help="Items to explain, at most.")] = 100,
-    k: Annotated[int, typer.Option(min=1, help="Features of largest attribution that are compared.")] = 5,
-    out: Annotated[Path | None, place("Write the table here, too, as Markdown.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs with the model senn.", show_default=False)],
+    samples: Annotated[str, typer.Option(help="Numbers of coalitions per item.")] = "100,1000",
+    repeats: Annotated[str, typer.Option(help="Numbers of fits to average.")] = "1,5",
+    items: Annotated[int, typer.Option(min=2, help="Maximum number of items to explain.")] = 100,
+    k: Annotated[int, typer.Option(min=1, help="Number of top features to compare.")] = 5,
+    out: Annotated[Path | None, path_option("Markdown file to write the table to.")] = None,
 ) -> None:
-    """How well LIME finds what self-explaining networks say exactly: recall at k, its spread over seeds, time."""
+    """Compare LIME with the exact explanations of self-explaining networks: recall at k, spread over seeds, time."""
     from xal.campaign.lime_fidelity import against_exact
     from xal.report.markdown import table_lines
 
@@ -105,7 +105,7 @@ def study_lime(
     ]
     rows = []
     for run in runs:
-        for row in against_exact(one(run), _numbers(samples), _numbers(repeats), items, k):
+        for row in against_exact(single_run(run), _numbers(samples), _numbers(repeats), items, k):
             measures = [f"{row.recall:.3f}", f"{row.spread:.3f}", f"{row.ms:.2f}", f"{row.exact_ms:.4f}"]
             rows.append([run.name, str(row.epochs), str(row.samples), str(row.repeats), *measures])
     table = Table(show_edge=False)
@@ -125,16 +125,16 @@ def _numbers(text: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise RunError(f"expected numbers such as 100,1000, got '{text}'")
+        raise RunError(f"expected positive integers such as 100,1000, got '{text}'")
     return numbers
 
 
 @study_app.command("rules")
 def study_rules(
     run: RunPath,
-    out: Annotated[Path | None, place("The figure (SVG); RUN/rules.svg by default.")] = None,
+    out: Annotated[Path | None, path_option("Figure (SVG) to write; by default RUN/rules.svg.")] = None,
 ) -> None:
-    """Of runs on colors: which rule linear models have learned, and how right their explanations were, by query."""
+    """Show which rule linear models on the colors data learned, and the F1 of their explanations by query."""
     from xal.report.html import arms_of
     from xal.report.rules import write_rules
     from xal.store.directory import run_directories
@@ -151,16 +151,16 @@ def study_rules(
     console.print(f"figure: {figure}")
 
 
-def _explained(run: Path, items: int, seed: int) -> dict[str, Any]:
-    """Explained images by arm."""
+def _explained(path: Path, items: int, seed: int) -> dict[str, Any]:
+    """Images explained by the runs of a seed, by arm."""
     from xal.campaign.explained_images import explain_labelled
     from xal.core.progress import Reporter
     from xal.store.directory import run_directories
     from xal.store.run import read_run
 
-    found = [read_run(directory) for directory in run_directories(run)]
-    chosen = {each.arm: each.directory for each in found if each.seed == seed}
-    if not chosen:
-        raise RunError(f"{run} has no run of seed {seed}; seeds: {sorted({each.seed for each in found})}")
+    runs = [read_run(directory) for directory in run_directories(path)]
+    directory_of = {run.arm: run.directory for run in runs if run.seed == seed}
+    if not directory_of:
+        raise RunError(f"{path} has no run with seed {seed}; choose one of {sorted({run.seed for run in runs})}")
     with Reporter() as reporter:
-        return {arm: explain_labelled(directory, items, reporter.stage) for arm, directory in chosen.items()}
+        return {arm: explain_labelled(directory, items, reporter.stage) for arm, directory in directory_of.items()}

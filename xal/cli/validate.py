@@ -6,7 +6,7 @@ from xal.cli.options import RecipeFile, Settings, console
 
 
 def validate(recipe: RecipeFile, settings: Settings = None) -> None:
-    """Check a recipe and its pool without running it."""
+    """Check a recipe and its pools without running it."""
     from xal.campaign.recipe import load
     from xal.campaign.validation import checked_pools
     from xal.tuning.objective import checked_search
@@ -16,6 +16,6 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     if loaded.search is not None:
         checked_search(loaded)
     console.print(
-        f"{recipe}: good. {len(pools.pool):,} items, {len(pools.label_space)} classes, {loaded.budget.total} labels, "
+        f"{recipe}: valid. {len(pools.pool):,} items, {len(pools.label_space)} classes, {loaded.budget.total} labels, "
         f"arms {', '.join(loaded.strategies)}, engine {loaded.engine.name}"
     )

@@ -1,1 +1,1 @@
-"""The registry, configuration, randomness, paths and progress that all other packages stand on."""
+"""Foundations of all other packages: registry, configuration, randomness, paths and progress."""

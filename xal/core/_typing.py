@@ -1,7 +1,6 @@
-"""What annotations are written with: jaxtyping's shapes and pydantic's bounds.
+"""Optional jaxtyping and pydantic imports for annotations, with no-op fallbacks.
 
-Both only describe. Where they are not installed (a bare GPU machine with torch, torchvision, numpy and scipy),
-explainers and models compute all the same.
+So explainers and models also run where only torch, torchvision, numpy and scipy are installed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a mapping (a recipe's YAML) to frozen dataclasses: every mistake at once, with its dotted path.
+"""Parse a mapping (a recipe's YAML) into frozen dataclasses, reporting all mistakes at once by their dotted paths.
 
 A field whose type is a component family (`Strategy`, `Model`, ...) takes a name, or a mapping with `name` and the
 component's own fields. Other fields are checked by pydantic.
@@ -22,7 +22,7 @@ _FAILED = object()
 
 
 def parse(kind: type[Any], value: Any, source: str = "recipe") -> Any:
-    """Build a `kind` from `value`; raises ConfigError that lists every mistake."""
+    """Build an instance of `kind` from `value`; raises a ConfigError that lists all mistakes."""
     problems: list[str] = []
     built = _build(kind, value, "", problems)
     if problems:
@@ -31,7 +31,7 @@ def parse(kind: type[Any], value: Any, source: str = "recipe") -> Any:
 
 
 def unparse(value: Any) -> Any:
-    """The mapping that `parse` would turn into `value`: what is stored, hashed and compared."""
+    """The inverse of `parse`: a mapping (or list or scalar) that can be stored, hashed and compared."""
     if isinstance(value, tuple | list):
         return [unparse(item) for item in value]
     if isinstance(value, Mapping):
@@ -43,7 +43,10 @@ def unparse(value: Any) -> Any:
 
 
 def override(mapping: dict[str, Any], settings: list[str]) -> None:
-    """Apply `a.b.c=value` settings (values in YAML) in place; a component given by name becomes a mapping."""
+    """Apply `a.b.c=value` settings (values in YAML) to a mapping in place; raises ConfigError for a malformed setting.
+
+    A component that is given by name becomes a mapping.
+    """
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
@@ -66,7 +69,7 @@ def override(mapping: dict[str, Any], settings: list[str]) -> None:
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:
-    """Dotted paths at which two mappings differ, `path: one != other`."""
+    """Differences between two mappings, one line for each dotted path; `one` is called "here", `other` "there"."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         keys = sorted({*one, *other})
         return [line for key in keys for line in differences(one.get(key), other.get(key), _join(path, key))]
@@ -80,9 +83,9 @@ def _join(path: str, key: object) -> str:
 def _build(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     hint, annotated = _without_annotation(hint)
     origin = get_origin(hint)
-    arms = [arm for arm in get_args(hint) if arm is not type(None)]
-    if origin in (typing.Union, types.UnionType) and len(arms) == 1 and _holds_nested(arms[0]):
-        return None if value is None else _build(arms[0], value, path, problems)
+    options = [option for option in get_args(hint) if option is not type(None)]
+    if origin in (typing.Union, types.UnionType) and len(options) == 1 and _holds_nested(options[0]):
+        return None if value is None else _build(options[0], value, path, problems)
     if origin is tuple and _nested(get_args(hint)[0]):
         if not isinstance(value, list | tuple):
             problems.append(f"{path}: expected a list, got {value!r}")
@@ -101,8 +104,8 @@ def _build(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         return pydantic.TypeAdapter(annotated).validate_python(value)
     except pydantic.ValidationError as error:
         for line in error.errors():
-            where = ".".join([path, *(str(part) for part in line["loc"] if isinstance(part, int))])
-            message = f"{where}: {line['msg'][0].lower()}{line['msg'][1:]}, got {line['input']!r}"
+            location = ".".join([path, *(str(part) for part in line["loc"] if isinstance(part, int))])
+            message = f"{location}: {line['msg'][0].lower()}{line['msg'][1:]}, got {line['input']!r}"
             if message not in problems:
                 problems.append(message)
         return _FAILED
@@ -120,11 +123,11 @@ def _component(family: type[Component], value: Any, path: str, problems: list[st
         problems.append(f"{path}.name: missing; name a {family.family}: {', '.join(sorted(family.registry))}")
         return _FAILED
     try:
-        found = family.named(str(value["name"]))
+        kind = family.named(str(value["name"]))
     except XalError as error:
         problems.append(f"{path}.name: {error}")
         return _FAILED
-    return _section(found, {key: item for key, item in value.items() if key != "name"}, path, problems)
+    return _section(kind, {key: item for key, item in value.items() if key != "name"}, path, problems)
 
 
 def _section(kind: type[Any], value: Any, path: str, problems: list[str]) -> Any:
@@ -134,17 +137,19 @@ def _section(kind: type[Any], value: Any, path: str, problems: list[str]) -> Any
         problems.append(f"{path or 'top level'}: expected a mapping, got {value!r}")
         return _FAILED
     hints = typing.get_type_hints(kind, include_extras=True)
-    known = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    before = len(problems)
+    known_fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    n_problems = len(problems)
     for key in value:
-        if key not in known:
-            problems.append(f"{_join(path, key)}: unknown field{nearest(str(key), known)}")
-    for name, field in known.items():
+        if key not in known_fields:
+            problems.append(f"{_join(path, key)}: unknown field{nearest(str(key), known_fields)}")
+    for name, field in known_fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in value:
             problems.append(f"{_join(path, name)}: missing")
-    built = {name: _build(hints[name], value[name], _join(path, name), problems) for name in known if name in value}
-    if len(problems) > before:
+    built = {
+        name: _build(hints[name], value[name], _join(path, name), problems) for name in known_fields if name in value
+    }
+    if len(problems) > n_problems:
         return _FAILED
     try:
         return kind(**built)
@@ -160,7 +165,7 @@ def _without_annotation(hint: Any) -> tuple[Any, Any]:
 
 
 def _holds_nested(hint: Any) -> bool:
-    return _nested(hint) or (get_origin(hint) in (tuple, dict) and any(_nested(arm) for arm in get_args(hint)))
+    return _nested(hint) or (get_origin(hint) in (tuple, dict) and any(_nested(option) for option in get_args(hint)))
 
 
 def _nested(hint: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Packages that one feature alone needs: imported when it is used, with an error that names the extra."""
+"""Optional packages: imported when a feature is used, with an error that names the extra to install."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from xal.errors import ResourceError
 
 
 def require(module: str, extra: str, feature: str) -> Any:
-    """Import a module; ResourceError that names the extra to install where it is missing.
+    """Import a module; raises a ResourceError that names the extra to install if the module is missing.
 
-    feature: what needs it, as a recipe calls it.
+    feature: what needs the module, in a recipe's words.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
-            raise  # something that the module itself needs
+            raise  # a dependency of the module is missing
         raise ResourceError(f"{feature} needs {module.partition('.')[0]}: pip install 'xal-ray[{extra}]'") from error

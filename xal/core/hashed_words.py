@@ -1,8 +1,7 @@
-"""Words: what a text is cut into, and the space of word presence in which texts are explained and retrieved.
+"""Hashed words: tokenization of texts, and the space of word presence in which texts are explained and retrieved.
 
 A word is a run of letters, digits or underscores, in lower case. Its column is a hash, so the space needs no
-vocabulary, is the same for every pool, model and worker, and never grows: of 20,000 words some 1 % share a column
-with another.
+vocabulary and is the same for every pool, model and worker. Of 20,000 words, about 1 % share a column with another.
 """
 
 from __future__ import annotations
@@ -19,40 +18,41 @@ from scipy import sparse
 
 from xal.types import Matrix
 
-COLUMNS = 2**20
+COLUMNS = 2**20  # dimension of the space
 PATTERN = r"\w+"
 _WORD = re.compile(PATTERN)
 
 
 def tokens(text: str) -> list[str]:
     """The words of a text in order."""
-    return list(map(str.lower, _WORD.findall(text)))  # cut as `spans` does: lower case may add marks
+    # matched before lower-casing, as in `spans`: lower-casing may change the number of characters
+    return list(map(str.lower, _WORD.findall(text)))
 
 
 def spans(text: str) -> list[tuple[int, int]]:
-    """Where the words of a text begin and end."""
+    """(start, end) of each word of a text, in order."""
     return [match.span() for match in _WORD.finditer(text)]
 
 
 @lru_cache(maxsize=2**18)
 def column(word: str) -> int:
-    """The column of a word."""
+    """The column of a word, in [0, COLUMNS)."""
     return crc32(word.encode()) % COLUMNS
 
 
 def columns(words: Sequence[str]) -> npt.NDArray[np.int32]:
-    """(m,) the column of each word."""
+    """(m,) columns of m words."""
     return np.fromiter(map(column, words), np.int32, len(words))
 
 
 def presence(texts: Sequence[str]) -> Matrix:
-    """(b, COLUMNS) 1 where the text has the word."""
-    found = [sorted({column(word) for word in tokens(text)}) for text in texts]
-    return from_lists(np.cumsum([0, *map(len, found)]), np.fromiter(chain.from_iterable(found), np.int32))
+    """(b, COLUMNS) sparse word presence of b texts: 1 where the text has the word."""
+    lists = [sorted({column(word) for word in tokens(text)}) for text in texts]
+    return from_lists(np.cumsum([0, *map(len, lists)]), np.fromiter(chain.from_iterable(lists), np.int32))
 
 
 def from_lists(offsets: npt.NDArray[np.int64], flat: npt.NDArray[np.int32]) -> Matrix:
-    """(b, COLUMNS) presence from columns one text after another, those of text i at offsets[i]:offsets[i + 1]."""
+    """(b, COLUMNS) sparse word presence; the columns of text i are flat[offsets[i]:offsets[i + 1]]."""
     ones = np.ones(len(flat))
     return sparse.csr_array((ones, flat, offsets), shape=(len(offsets) - 1, COLUMNS))
 
@@ -60,9 +60,9 @@ def from_lists(offsets: npt.NDArray[np.int64], flat: npt.NDArray[np.int32]) -> M
 def by_word(
     values: npt.NDArray[np.float64], columns: npt.NDArray[np.int32], starts: npt.NDArray[np.int64]
 ) -> tuple[Matrix, Matrix]:
-    """((b, COLUMNS) sums, presence) of a value for each word of b texts: those of a word that comes twice are added.
+    """(sums, presence), both (b, COLUMNS) and sparse, of one value per word of b texts; repeated words are summed.
 
-    columns: (m,) of all words, those of text i at starts[i]:starts[i + 1].
+    values, columns: (m,) of all words; those of text i are at starts[i]:starts[i + 1].
     """
     shape = (len(starts) - 1, COLUMNS)
     summed = sparse.csr_array((values, columns, starts), shape=shape)

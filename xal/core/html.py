@@ -17,5 +17,5 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A template filled in; it may be put into another one as it is."""
+    """Render a template. The result is Markup, which other templates include unescaped."""
     return Markup(_environment().get_template(template).render(**values))

@@ -1,6 +1,7 @@
-"""Where files lie: a local path, NFS, or any fsspec file system by URL (s3://, gs://, ...), all used as a Path is.
+"""Paths on local disks, NFS, or any fsspec file system by URL (s3://, gs://, ...), all with the interface of Path.
 
-Credentials and endpoints are the environment's, as every S3 or GCS tool reads them; none is written to a recipe or run.
+Credentials and endpoints come from the environment, as for other S3 or GCS tools, and are never written to a recipe or
+run.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from xal.errors import DataError
 SEPARATOR = "://"
 
 
-def location(place: str | Path) -> Path:
-    """A local path, or a path on the object store that a URL names; `file://` is local.
+def location(path: str | Path) -> Path:
+    """The local path, or the path on the object store, that a string names; `file://` is local.
 
-    Raises DataError for a URL that no installed file system opens.
+    Raises DataError for a URL whose file system is not installed.
     """
-    if remote(place):
-        return cast(Path, place)
-    text = str(place)
-    if isinstance(place, Path) or SEPARATOR not in text:
-        return Path(place).expanduser()
+    if remote(path):
+        return cast(Path, path)
+    text = str(path)
+    if isinstance(path, Path) or SEPARATOR not in text:
+        return Path(path).expanduser()
     protocol, _, rest = text.partition(SEPARATOR)
     if protocol not in fsspec.available_protocols():
         raise DataError(f"{text}: no file system for '{protocol}://'; install the fsspec package for it")
@@ -41,21 +42,21 @@ def location(place: str | Path) -> Path:
         raise DataError(f"{text}: pip install '{extra or 'the fsspec package for it'}' ({error})") from error
 
 
-def remote(place: object) -> bool:
-    """Whether a path that `location` gave is on an object store."""
-    return hasattr(place, "storage_options") and getattr(place, "protocol", "") not in ("", "file", "local")
+def remote(path: object) -> bool:
+    """Whether a path from `location` is on an object store."""
+    return hasattr(path, "storage_options") and getattr(path, "protocol", "") not in ("", "file", "local")
 
 
 def arrow(path: Path) -> tuple[str, Any]:
-    """(path, file system) as pyarrow takes them; the file system of a local path is None."""
+    """(path, file system) in pyarrow's form; the file system is None for a local path."""
     if not remote(path):
         return str(path), None
-    place = cast(Any, path)
-    return place.path, PyFileSystem(FSSpecHandler(place.fs))
+    upath = cast(Any, path)
+    return upath.path, PyFileSystem(FSSpecHandler(upath.fs))
 
 
 def remove(folder: Path) -> None:
-    """A folder with all that is in it, if there is one."""
+    """Remove a folder and its content, if it exists."""
     if not remote(folder):
         shutil.rmtree(folder, ignore_errors=True)
     elif folder.exists():

@@ -1,4 +1,4 @@
-"""Figures as files: PNG and SVG, the same bytes for the same figure."""
+"""Reproducible PNG and SVG files of figures: the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ PLAIN = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def png(figure: Any) -> bytes:
-    """A matplotlib figure as PNG."""
+    """The PNG bytes of a matplotlib figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def svg(figure: Any) -> str:
-    """A matplotlib figure as an SVG element, without the XML head and what changes from day to day."""
+    """A matplotlib figure as an SVG element, without XML header and date."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=PLAIN)
     text = buffer.getvalue()
@@ -25,7 +25,7 @@ def svg(figure: Any) -> str:
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Write a figure to a .png or .svg file; its folder is made."""
+    """Write a figure to a .png or .svg file; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".svg":
         path.write_text(svg(figure) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""What is private in scikit-learn and shap, and used all the same: here alone.
+"""All uses of the private APIs of scikit-learn and shap.
 
-`pyproject.toml` bounds their versions from above, and tests/core/test_private.py fails when they change. What is
-private in ray lives in `xal.engine.ray.private`, since only that folder imports ray.
+`pyproject.toml` bounds their versions from above, and tests/core/test_private.py fails when these APIs change. Ray's
+private API is in `xal.engine.ray.private`, since only that folder imports ray.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xal.core.extras import require
 
 
 def platt_sigmoid(outputs: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """(a, b) of 1 / (1 + exp(a z + b)) fitted to outputs z (n,) with Platt's priors, by scikit-learn."""
+    """(a, b) of 1 / (1 + exp(a z + b)), fitted to outputs z (n,) with Platt's priors by scikit-learn."""
     from sklearn.calibration import _SigmoidCalibration
 
     fitted = _SigmoidCalibration().fit(outputs, positive)
@@ -24,6 +24,6 @@ def platt_sigmoid(outputs: npt.NDArray[np.float64], positive: npt.NDArray[np.boo
 
 
 def shap_text_tree(tokens: Sequence[str]) -> npt.NDArray[np.float64]:
-    """(m - 1, 4) shap's hierarchical clustering of m > 1 tokens, which keeps phrases together."""
-    found: Any = require("shap.maskers._text", "shap", "explainer.tree: shap").partition_tree(list(tokens), [])
-    return np.asarray(found, np.float64)
+    """(m - 1, 4) shap's hierarchical clustering of m > 1 tokens, which keeps phrases together (a linkage matrix)."""
+    tree: Any = require("shap.maskers._text", "shap", "explainer.tree: shap").partition_tree(list(tokens), [])
+    return np.asarray(tree, np.float64)

@@ -1,4 +1,4 @@
-"""Progress with rate and time left: a bar on a terminal, plain log lines elsewhere, both on standard error."""
+"""Progress with rate and time left, on standard error: a bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ EVERY = 10.0  # seconds between log lines
 
 
 class _Rate(ProgressColumn):
-    """Items a second."""
+    """Column with the rate, in items per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
 class Reporter:
-    """Reports progress. `prefix` names the run; `quiet` reports nothing, `brief` only what takes long."""
+    """Reports progress. `prefix` names the run; `quiet` reports nothing, `brief` only the progress of long stages."""
 
     def __init__(self, prefix: str = "", quiet: bool = False, brief: bool = False) -> None:
         self.prefix, self.quiet, self.brief = prefix, quiet, brief
@@ -38,7 +38,7 @@ class Reporter:
         self._bar: Progress | None = None
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line, unless quiet or brief."""
         if not self.quiet and not self.brief:
             self._print(text)
 
@@ -52,7 +52,7 @@ class Reporter:
             print(f"{stamp} {self.prefix}{text}", file=sys.stderr, flush=True)
 
     def stage(self, name: str, unit: str = "items") -> Callable[[int, int | None], None]:
-        """A callback (done, total) for one stage."""
+        """A progress callback (done, total) for one stage; total is None if unknown."""
         started = last = time.monotonic()
         task: TaskID | None = None
 

@@ -1,4 +1,4 @@
-"""A component is a frozen, keyword-only dataclass whose fields are its configuration.
+"""Registry of components: frozen, keyword-only dataclasses whose fields are their configuration.
 
 A family (strategies, models, explainers, annotators) is a base class that owns a registry:
 
@@ -22,7 +22,7 @@ from xal.errors import XalError
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or the list of what there is."""
+    """Hint for an unknown name: `; did you mean 'x'?`, or the list of the known names."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; choose one of: {', '.join(names)}"
@@ -43,13 +43,13 @@ class Component:
             cls.name = name
             cls.registry[name] = cls
         elif family is None:
-            cls.name = f"{cls.__module__}:{cls.__qualname__}"  # a user's own class, named by where it lives
+            cls.name = f"{cls.__module__}:{cls.__qualname__}"  # a user's class, named by its module
 
     @classmethod
     def named(cls, name: str) -> type[Any]:
-        """The class that a recipe's `name` means in this family.
+        """The class of this family with a recipe's `name`, or at `package.module:Class`.
 
-        Raises XalError with the nearest known name, or what failed to import.
+        Raises XalError for a name that is not registered, cannot be imported, or is no concrete class of the family.
         """
         if name in cls.registry:
             return cls.registry[name]
@@ -57,13 +57,12 @@ class Component:
         if not colon:
             raise XalError(f"unknown {cls.family} '{name}'{nearest(name, cls.registry)}")
         try:
-            found = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # a user's module may raise anything while it is imported
+            kind = getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # importing a user's module may raise anything
             raise XalError(f"{cls.family} '{name}' cannot be imported: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, cls)):
+        if not (isinstance(kind, type) and issubclass(kind, cls)):
             raise XalError(f"'{name}' is not a {cls.family}: derive it from {cls.__module__}.{cls.__name__}")
-        if inspect.isabstract(found):
-            raise XalError(
-                f"{cls.family} '{name}' lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"
-            )
-        return found
+        if inspect.isabstract(kind):
+            methods = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
+            raise XalError(f"{cls.family} '{name}' lacks {methods}; implement these methods")
+        return kind

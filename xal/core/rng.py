@@ -1,6 +1,6 @@
-"""Randomness as an argument: a hash of (seed, purpose, id), never a generator's state.
+"""Stateless random numbers: hashes of (seed, purpose, id).
 
-So a draw does not depend on the order in which items are visited, on shards, workers or a restart.
+A draw does not depend on the order of items, on shards, workers or restarts.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from xal.types import Ids
 
 @dataclass(frozen=True)
 class HashRng:
-    """A source of draws for one purpose, `HashRng(seed).child("round", 3)`."""
+    """Random numbers for one purpose, such as `HashRng(seed).child("round", 3)`."""
 
     seed: int
     purpose: str = ""
 
     def child(self, *purpose: object) -> "HashRng":
-        """An independent source for a narrower purpose."""
+        """An independent HashRng for a narrower purpose."""
         return HashRng(self.seed, "/".join([self.purpose, *map(str, purpose)]))
 
     @property
     def integer(self) -> int:
-        """One integer in [0, 2^31), to seed a generator with."""
+        """One integer in [0, 2^31), to seed a generator."""
         return int(self._key(), 16) % 2**31
 
     def uniform(self, ids: Ids) -> npt.NDArray[np.float64]:
-        """(b,) draws in [0, 1), one an id, with 53 bits of a keyed SipHash."""
+        """(b,) uniform draws in [0, 1), one for each id: 53 bits of a keyed SipHash."""
         hashes = hash_array(np.asarray(ids, dtype=object), hash_key=self._key(), categorize=False)
         draws: npt.NDArray[np.float64] = (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
         return draws

@@ -1,4 +1,4 @@
-"""CPU threads of torch and of numpy's BLAS, fixed for a while."""
+"""Context manager that limits the CPU threads of torch and of numpy's BLAS."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from threadpoolctl import ThreadpoolController
 
 
 class threads:
-    """Fix torch's and numpy's CPU threads for a while: rounding, and so a query, must not depend on the machine's
-    cores, and processes side by side must not fight for them."""
+    """Sets the number of CPU threads of torch and numpy inside a `with` block.
+
+    Rounding, and so a query, must not depend on the number of cores, and parallel processes must not compete for them.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
 
     def __enter__(self) -> None:
-        self.before = torch.get_num_threads()
+        self.previous = torch.get_num_threads()
         torch.set_num_threads(self.number)
         self.blas = _blas().limit(limits=self.number, user_api="blas")
 
     def __exit__(self, *_: object) -> None:
         self.blas.restore_original_limits()
-        torch.set_num_threads(self.before)
+        torch.set_num_threads(self.previous)
 
 
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
-    """What is loaded now: looking for it takes longer than many a batch."""
-    import scipy.linalg  # noqa: F401 (has a BLAS of its own)
+    """The controller of the loaded BLAS libraries, cached since finding them takes longer than many batches."""
+    import scipy.linalg  # noqa: F401 (loads a BLAS of its own)
 
     return ThreadpoolController()

@@ -1,1 +1,1 @@
-"""Pools on disk: reading, building and checking them, and the demo pool that travels with the package."""
+"""Pools on disk: reading, building, checking and decoding them."""

@@ -1,4 +1,4 @@
-"""Check a pool before a campaign spends time on it: ids, payloads and labels, all of them."""
+"""Check every id, payload and label of a pool before a campaign uses it."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from xal.types import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What a pool holds and what is wrong with it; a missing label is no fault, a pool is there to be labelled."""
+    """What a pool holds and what is wrong with it. Missing labels are not a fault."""
 
     rows: int
     kind: Kind
     classes: tuple[str, ...]
-    label_counts: dict[str, int]  # the labels that are there, in the order of the classes
+    label_counts: dict[str, int]  # items of each label, in the order of the classes
     missing_labels: int  # null or blank
     unknown_labels: tuple[str, ...]  # not among the classes
     null_ids: int  # null or empty
-    duplicate_ids: tuple[str, ...]  # each once, in order
-    unreadable: tuple[tuple[str, str], ...]  # (id, why): images, blank texts, features that are not finite
+    duplicate_ids: tuple[str, ...]  # each listed once, in the order of the pool
+    unreadable: tuple[tuple[str, str], ...]  # (id, reason): broken images, blank texts, features that are not finite
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One sentence for each kind of fault."""
-        found = (
+        """One sentence for each kind of fault that was found."""
+        faults = (
             (self.null_ids, "rows have no id"),
-            (len(self.duplicate_ids), f"ids come more than once: {_some(self.duplicate_ids)}"),
+            (len(self.duplicate_ids), f"ids come more than once: {_first(self.duplicate_ids)}"),
             (
                 len(self.unreadable),
-                f"items cannot be used: {_some([f'{identity} ({why})' for identity, why in self.unreadable])}",
+                f"items cannot be used: {_first([f'{identity} ({reason})' for identity, reason in self.unreadable])}",
             ),
-            (len(self.unknown_labels), f"labels are not among the classes: {_some(self.unknown_labels)}"),
+            (len(self.unknown_labels), f"labels are not among the classes: {_first(self.unknown_labels)}"),
         )
-        return tuple(f"{count} {sentence}" for count, sentence in found if count)
+        return tuple(f"{count} {sentence}" for count, sentence in faults if count)
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong."""
+        """Whether nothing is wrong."""
         return not self.problems
 
 
 def check(path: Path | str, progress: Callable[[int, int | None], None] | None = None) -> CheckReport:
-    """Read every row of the pool at `path`; `progress` is given the rows done and their number."""
+    """Read every row of the pool at `path`; `progress` is called with (rows done, total rows)."""
     pool = Pool.open(path)
     seen: set[str] = set()
-    twice: dict[str, None] = {}
+    duplicates: dict[str, None] = {}
     labels: Counter[str | None] = Counter()
     unreadable: list[tuple[str, str]] = []
     null_ids = 0
@@ -67,7 +67,7 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
                 if not identity:
                     null_ids += 1
                 elif identity in seen:
-                    twice[identity] = None
+                    duplicates[identity] = None
                 else:
                     seen.add(identity)
             if pool.kind == "features":
@@ -76,7 +76,7 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
             elif pool.kind == "text":
                 reasons = ["" if text and text.strip() else "the text is blank" for text in table["text"].to_pylist()]
             else:
-                reasons = list(threads.map(_why_unreadable, table["image"].to_pylist()))
+                reasons = list(threads.map(_image_error, table["image"].to_pylist()))
             unreadable += [
                 (identity or f"row {first + index}", reason)
                 for index, (identity, reason) in enumerate(zip(ids, reasons, strict=True))
@@ -86,22 +86,22 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
                 labels.update(table["label"].to_pylist())
             if progress is not None:
                 progress(first + len(ids), len(pool))
-    named = {label: count for label, count in labels.items() if label and label.strip()}
-    unknown = tuple(sorted(set(named) - set(pool.classes)))
+    label_counts = {label: count for label, count in labels.items() if label and label.strip()}
+    unknown = tuple(sorted(set(label_counts) - set(pool.classes)))
     return CheckReport(
         rows=len(pool),
         kind=pool.kind,
         classes=pool.classes,
-        label_counts={label: named[label] for label in (*pool.classes, *unknown) if label in named},
-        missing_labels=sum(labels.values()) - sum(named.values()),
+        label_counts={label: label_counts[label] for label in (*pool.classes, *unknown) if label in label_counts},
+        missing_labels=sum(labels.values()) - sum(label_counts.values()),
         unknown_labels=unknown,
         null_ids=null_ids,
-        duplicate_ids=tuple(twice),
+        duplicate_ids=tuple(duplicates),
         unreadable=tuple(unreadable),
     )
 
 
-def _why_unreadable(payload: bytes | None) -> str:
+def _image_error(payload: bytes | None) -> str:
     try:
         images.load(payload)
     except DataError as error:
@@ -109,5 +109,5 @@ def _why_unreadable(payload: bytes | None) -> str:
     return ""
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _first(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

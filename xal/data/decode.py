@@ -1,4 +1,4 @@
-"""What a pool's payload column is to a network: pixels, numbers, or texts; what cannot be used is reported."""
+"""Decode a pool's payload column to pixels, numbers or texts, and report which rows cannot be used."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from xal.types import Form, Kind, Shape
 
 
 def payload_of(column: Any, kind: Kind, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """((b, ...) payload, (b,) good) of a payload column: uint8 images of `shape`, float32 features, or texts (str).
+    """((b, ...) payload, (b,) good) of a payload column: uint8 images of `shape`, float32 features, or str texts.
 
-    A row that is not good holds zeros, NaN or a blank text.
+    Rows that are not good hold zeros, NaN or a blank text. Raises DataError if features have another width.
     """
     if kind == "features":
         vectors = as_matrix(column)
         if vectors.shape[1:] != shape:
-            raise DataError(f"the model takes {shape[0]} features, the pool's items have {vectors.shape[1]}")
+            raise DataError(
+                f"expected items of {shape[0]} features, as the model takes, got {vectors.shape[1]}; use another pool"
+            )
         return vectors, np.atleast_1d(np.isfinite(vectors).all(axis=1))
     values = column.to_pylist()
     if kind == "text":
@@ -30,18 +32,18 @@ def payload_of(column: Any, kind: Kind, shape: tuple[int, ...]) -> tuple[npt.NDA
         texts[:] = ["" if text is None else text for text in values]
         return texts, np.array([bool(text.strip()) for text in texts], bool)
     images, good = decode(values, shape)
-    whole = np.zeros((len(good), *shape), np.uint8)
-    whole[good] = images
-    return whole, good
+    payload = np.zeros((len(good), *shape), np.uint8)
+    payload[good] = images
+    return payload, good
 
 
 def forms_of(column: Any, kind: Kind, shape: Shape) -> list[Form]:
-    """(b,) what the parts of each item of a payload column are found by; nothing is decoded."""
+    """(b,) what defines the features of each item: its text, or else `shape`. Nothing is decoded."""
     return [text or "" for text in column.to_pylist()] if kind == "text" else [shape] * len(column)
 
 
 def pool_shape(pool: Pool) -> tuple[int, ...]:
-    """Of the pool's own items: (c, h, w) of the first image, (d,) of features, () of texts."""
+    """Shape of the pool's items: (c, h, w) of the first readable image, (d,) of features, () of texts."""
     if pool.kind == "image":
         return pool.image_shape()
     if pool.kind == "text":
@@ -50,7 +52,7 @@ def pool_shape(pool: Pool) -> tuple[int, ...]:
 
 
 def word_lists(column: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """((b + 1,) offsets, (m,) columns) of a pool's `words`; a row without a list has no words."""
+    """((b + 1,) offsets, (m,) word columns) of a pool's column `words`; null rows have no words."""
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if lists.null_count:
         lists = pa.array([row or [] for row in lists.to_pylist()], pa.list_(pa.int32()))

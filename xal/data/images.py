@@ -1,4 +1,4 @@
-"""Encoded images to arrays of uint8 0-255 and back; what cannot be read is reported, never raised from a batch."""
+"""Decode images to uint8 arrays (0-255) and encode them; in a batch, unreadable images are reported, not raised."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;
 
 
 def load(payload: bytes | None, mode: str | None = None) -> Image.Image:
-    """The whole image in `mode`, "L" or "RGB" (by default the one nearest to its own); DataError says why it cannot be.
+    """The decoded image in `mode`, "L" or "RGB" (by default the one nearest to its own mode).
 
-    16-bit greys keep their high byte, alpha is dropped. Float images are refused: their range is unknown.
+    16-bit greys keep their high byte, alpha is dropped. Raises DataError with the reason if the image cannot be read;
+    float images are refused because their range is unknown.
     """
     if not payload:
         raise DataError("no bytes")
-    # Pillow tries six formats before WebP, in which our own pools are, and takes as long for that as to decode it
+    # our own pools are WebP: Pillow would try six formats before it, which takes as long as decoding
     formats = ("WEBP",) if payload[:4] == b"RIFF" and payload[8:12] == b"WEBP" else None
     try:
         with Image.open(io.BytesIO(payload), formats=formats) as image:
-            # Pillow warns above this number and raises only at twice it; a filter for the warning would be global state
+            # Pillow only warns above this limit, and a filter that turns the warning into an error would be global
             if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise DataError(
                     f"{image.width} x {image.height} pixels, more than the {Image.MAX_IMAGE_PIXELS} allowed"
                 )
             image.load()
-            return _plain(image, mode or ("L" if image.mode in GREY_MODES else "RGB"))
-    except Exception as error:  # decoders raise nearly every type there is on broken bytes
+            return _converted(image, mode or ("L" if image.mode in GREY_MODES else "RGB"))
+    except Exception as error:  # decoders raise errors of many types on broken bytes
         raise DataError(str(error) or type(error).__name__) from error
 
 
-def _plain(image: Image.Image, mode: str) -> Image.Image:
+def _converted(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
-        raise DataError("a float image, whose range is unknown; expected 8 or 16 bits a channel")
+        raise DataError("a float image, whose range is unknown; expected 8 or 16 bits per channel")
     if image.mode == "I" or image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() < 0 or pixels.max() > 65535:
             raise DataError(f"grey levels {pixels.min()}..{pixels.max()}, expected 0..65535")
         image = Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # straight to RGB warns where the palette has transparency
+        image = image.convert("RGBA")  # direct conversion to RGB warns if the palette has transparency
     return image if image.mode == mode else image.convert(mode)
 
 
 def shape_of(payload: bytes | None) -> tuple[int, int, int]:
-    """(channels, height, width): 1 channel for grey images, else 3; DataError if the image cannot be read."""
+    """(channels, height, width): 1 channel for grey images, else 3. Raises DataError if unreadable."""
     image = load(payload)
     return (1 if image.mode == "L" else 3, image.height, image.width)
 
@@ -58,7 +59,7 @@ def shape_of(payload: bytes | None) -> tuple[int, int, int]:
 def decode(
     payloads: Sequence[bytes | None], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """(g, c, h, w) pixels of the g readable images, and (b,) which of the b payloads those are.
+    """((g, c, h, w) pixels of the g readable images, (b,) mask of the b payloads that are readable).
 
     An image of another size is resized bilinearly; one of the right size keeps its pixels exactly.
     """
@@ -67,7 +68,7 @@ def decode(
         raise DataError(f"expected an image shape (1 or 3, height, width), got {shape}")
     images = np.empty((len(payloads), height, width, channels), np.uint8)
     good = np.zeros(len(payloads), np.bool_)
-    for index, payload in enumerate(payloads):  # a codec takes one image at a time
+    for index, payload in enumerate(payloads):  # codecs take one image at a time
         try:
             image = load(payload, "L" if channels == 1 else "RGB")
         except DataError:
@@ -93,9 +94,10 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 def encode_webp(image: npt.NDArray[np.uint8], method: int = 4) -> bytes:
-    """Lossless WebP of a (c, h, w) image; method 6 is some 2 % smaller than 4 and 30 times slower.
+    """Lossless WebP of a (c, h, w) image; method 6 is about 2 % smaller than method 4 and 30 times slower.
 
-    WebP has no grey mode: a grey image reads back as RGB with three equal bands, and exactly as it was with c = 1.
+    WebP has no grey mode: a grey image is read back as RGB with three equal bands. `decode` with c = 1 restores it
+    exactly.
     """
     stream = io.BytesIO()
     _image(image).save(stream, "WEBP", lossless=True, quality=100, method=method)

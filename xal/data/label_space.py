@@ -1,6 +1,6 @@
-"""What a label may be, and how labels become numbers and back: the one seam between label names and class indices.
+"""The label space: which labels are valid, and the conversion between labels and class indices.
 
-Single label: an item has one of the classes.
+Each item has a single label, one of the classes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from xal.types import Floats, Labels
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes in order."""
+    """The classes, in the order of their indices."""
 
     classes: tuple[str, ...]
     open: bool = False
-    """Whether a label that is no class yet becomes one."""
+    """Whether an unknown label becomes a new class."""
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -31,30 +31,30 @@ class LabelSpace:
 
     @cached_property
     def index(self) -> Mapping[str, int]:
-        """The number of each class."""
-        return {name: number for number, name in enumerate(self.classes)}
+        """Class index by class name."""
+        return {name: index for index, name in enumerate(self.classes)}
 
     def encode(self, labels: Sequence[str]) -> Labels:
-        """(b,) class indices; KeyError for a label that is none, which callers find by `unknown` first."""
+        """(b,) class indices; raises KeyError for an unknown label, so check with `unknown` first."""
         return np.array([self.index[label] for label in labels], np.int64)
 
     def decode(self, number: int) -> str:
-        """The class with that number."""
+        """The class with the index `number`."""
         return self.classes[number]
 
     def unknown(self, labels: Iterable[object]) -> list[str]:
-        """The distinct labels that are no classes, sorted."""
+        """The distinct labels that are not classes, sorted."""
         return sorted({str(label) for label in labels} - self.index.keys())
 
     def problem(self, label: str) -> str | None:
-        """Why a label cannot be taken, with the nearest class; None: it can."""
+        """Why a label is not valid, with the nearest class as a hint; None if it is valid."""
         return None if self.open or label in self.index else f"'{label}' is not a class{nearest(label, self.classes)}"
 
     def extended(self, labels: Iterable[str]) -> LabelSpace:
-        """With the labels that are no classes yet after the others, sorted; the numbers of the others stay."""
+        """The label space with unknown labels appended, sorted, if it is open; existing classes keep their indices."""
         return LabelSpace((*self.classes, *self.unknown(labels)), self.open) if self.open else self
 
     def predictions(self, probabilities: Floats) -> list[tuple[str, float]]:
-        """(class, its probability) that each row of (b, c) probabilities predicts."""
-        best, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        return [(self.classes[number], float(p)) for number, p in zip(best, sure, strict=True)]
+        """(predicted class, its probability) for each row of (b, c) probabilities."""
+        indices, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        return [(self.classes[index], float(p)) for index, p in zip(indices, confidences, strict=True)]

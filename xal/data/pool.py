@@ -1,4 +1,4 @@
-"""A pool in Parquet files, read by row: only the row groups that hold the rows, so a pool need never fit in memory."""
+"""A pool in Parquet files. Only the row groups with the requested rows are read, so it need not fit in memory."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from xal.types import Kind, Rows
 KINDS: tuple[Kind, ...] = ("image", "text", "features")
 METADATA_KEY = b"xal"
 WORDS = pa.list_(pa.int32())
-"""Of the column `words` that a pool of texts may have: the sorted columns of each text's words (`hashed_words`)."""
+"""Type of the optional column `words` of a text pool: the sorted columns of each text's words in `hashed_words`."""
 RELEVANCE_COLUMNS = ("relevant", "irrelevant")
-"""A pool may say which components of an item's payload matter, or which do not, as list<int32>: for simulations."""
-READ_BYTES = 2**25  # of a file, about, read at once
+"""Optional columns of list<int32>: components of an item's payload that matter, or that do not; for simulations."""
+READ_BYTES = 2**25  # approximate number of bytes of a file that are read at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """What the Parquet footers say of a pool; rows are global positions over the files in order of their names."""
+    """A pool, described by its Parquet footers. Rows are global positions over the files, sorted by name."""
 
-    folder: Path  # absolute, or on an object store, so that a worker elsewhere finds it
+    folder: Path  # absolute, or on an object store, so that workers on other nodes can open it
     files: tuple[str, ...]
     sizes: tuple[int, ...]  # bytes of each file
-    groups: tuple[tuple[int, ...], ...]  # rows of each row group, a tuple for each file
+    groups: tuple[tuple[int, ...], ...]  # rows of each row group, one tuple per file
     columns: tuple[str, ...]
     kind: Kind
-    classes: tuple[str, ...]  # from the metadata, else the distinct labels sorted, else none
-    has_labels: bool  # there is a label column
+    classes: tuple[str, ...]  # from the metadata, else the distinct labels, sorted
+    has_labels: bool  # whether there is a label column
     channels: int | None  # from the metadata; None: the first image decides
-    width: int  # of the features; 0: there are none
-    names: tuple[str, ...]  # of the features, where the metadata has them
+    width: int  # number of features; 0: not a pool of features
+    names: tuple[str, ...]  # names of the features, if the metadata has them
 
     @classmethod
     def open(cls, path: Path | str) -> Pool:
@@ -57,11 +57,11 @@ class Pool:
         sizes = tuple(file.stat().st_size for file in files)
         footers = [_footer(file, size) for file, size in zip(files, sizes, strict=True)]
         schema = footers[0][0]
-        for file, (other, _, _) in zip(files[1:], footers[1:], strict=True):
-            if _types(other) != _types(schema):
+        for file, (file_schema, _, _) in zip(files[1:], footers[1:], strict=True):
+            if _types(file_schema) != _types(schema):
                 raise DataError(
-                    f"the files of a pool must have the same columns, but {files[0].name} has {_listed(schema)} "
-                    f"and {file.name} has {_listed(other)}"
+                    f"the files of a pool must have the same columns, but {files[0].name} has {_described(schema)} "
+                    f"and {file.name} has {_described(file_schema)}"
                 )
         kind = _kind(schema, path)
         groups = tuple(groups for _, groups, _ in footers)
@@ -74,11 +74,11 @@ class Pool:
             groups=groups,
             columns=tuple(schema.names),
             kind=kind,
-            classes=tuple(_agreed("classes", files, footers) or ()),
+            classes=tuple(_common_value("classes", files, footers) or ()),
             has_labels="label" in schema.names,
-            channels=_agreed("channels", files, footers),
+            channels=_common_value("channels", files, footers),
             width=schema.field("features").type.list_size if kind == "features" else 0,
-            names=tuple(_agreed("names", files, footers) or ()),
+            names=tuple(_common_value("names", files, footers) or ()),
         )
         if pool.classes or not pool.has_labels:
             return pool
@@ -89,58 +89,58 @@ class Pool:
 
     @cached_property
     def offsets(self) -> Rows:
-        """(row groups + 1,) the first row of each row group, then the number of rows."""
+        """(row groups + 1,) first row of each row group, then the number of rows."""
         return np.concatenate([[0], np.cumsum([rows for file in self.groups for rows in file])]).astype(np.int64)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of file names, sizes and rows of the row groups: another pool has another one."""
+        """16 hex digits: a hash of file names, file sizes and row group sizes, which changes when the pool does."""
         return hashlib.sha256(json.dumps([self.files, self.sizes, self.groups]).encode()).hexdigest()[:16]
 
     @cached_property
-    def _places(self) -> Rows:
-        """(row groups, 2) the file of each row group, and its number in that file."""
+    def _group_locations(self) -> Rows:
+        """(row groups, 2) file of each row group, and its index in that file."""
         counts = [len(groups) for groups in self.groups]
         return np.column_stack([np.repeat(np.arange(len(counts)), counts), np.concatenate([*map(np.arange, counts)])])
 
     def read(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
-        """The rows in the order given (ascending); only the row groups that hold them are read. Ids are strings."""
+        """The given rows, in ascending order; only the row groups that hold them are read. Ids are strings."""
         rows = np.asarray(rows, np.int64)
         if np.any(np.diff(rows) < 0):
             raise DataError("rows to read from a pool must be in ascending order; sort them")
         if not len(rows):
-            return self._nothing(columns)
+            return self._empty_table(columns)
         if rows[0] < 0 or rows[-1] >= len(self):
-            raise DataError(f"rows {rows[0]}..{rows[-1]} asked of a pool whose rows are 0..{len(self) - 1}")
-        holders = np.searchsorted(self.offsets, rows, side="right") - 1
+            raise DataError(f"requested rows {rows[0]}..{rows[-1]}, but the pool holds rows 0..{len(self) - 1}")
+        group_of = np.searchsorted(self.offsets, rows, side="right") - 1
         parts = []
-        for groups, table in self._tables(np.unique(holders), columns):
-            here = slice(*np.searchsorted(holders, [groups[0], groups[-1] + 1]))
+        for groups, table in self._tables(np.unique(group_of), columns):
+            span = slice(*np.searchsorted(group_of, [groups[0], groups[-1] + 1]))
             sizes = self.offsets[groups + 1] - self.offsets[groups]
-            firsts = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(groups, holders[here])]
-            parts.append(table.take(pa.array(firsts + rows[here] - self.offsets[holders[here]])))
+            group_starts = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(groups, group_of[span])]
+            parts.append(table.take(pa.array(group_starts + rows[span] - self.offsets[group_of[span]])))
         return pa.concat_tables(parts)
 
     def read_span(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
-        """The rows start..stop-1."""
+        """The rows from `start` to `stop` - 1."""
         if not 0 <= start <= stop <= len(self):
-            raise DataError(f"rows {start}..{stop} asked of a pool of {len(self)} rows")
+            raise DataError(f"requested rows {start}..{stop}, but the pool has {len(self)} rows")
         if start == stop:
-            return self._nothing(columns)
+            return self._empty_table(columns)
         first = int(np.searchsorted(self.offsets, start, side="right")) - 1
         last = int(np.searchsorted(self.offsets, stop, side="left"))
         table = pa.concat_tables(table for _, table in self._tables(np.arange(first, last), columns))
         return table.slice(start - int(self.offsets[first]), stop - start)
 
     def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        """(first row, table) of runs of row groups, all rows in order."""
+        """Yield (first row, table) for a few row groups at a time, until all rows are read, in order."""
         for groups, table in self._tables(np.flatnonzero(np.diff(self.offsets)), columns):
             yield int(self.offsets[groups[0]]), table
 
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the first image that can be read."""
+        """(channels, height, width) of the first readable image."""
         if self.kind != "image":
-            raise DataError(f"a pool of images was expected, but {self.folder} holds {self.kind}")
+            raise DataError(f"expected a pool of images, but {self.folder} holds {self.kind}")
         for _, table in self.scan(["image"]):
             for payload in table["image"]:
                 try:
@@ -151,67 +151,67 @@ class Pool:
         raise DataError(f"none of the {len(self)} images in {self.folder} can be read; see `xal pool check`")
 
     def _tables(self, groups: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.Table]]:
-        """(row groups, table) of the row groups asked for (ascending), a few of one file at a time."""
-        names = self._known(columns)
-        files = self._places[groups, 0]
+        """Yield (row groups, table) for the given row groups (ascending), a few of one file at a time."""
+        names = self._checked_columns(columns)
+        files = self._group_locations[groups, 0]
         for file in np.unique(files):
             path = self.folder / self.files[file]
-            here = groups[files == file]
+            in_file = groups[files == file]
             at_once = max(1, READ_BYTES * len(self.groups[file]) // max(self.sizes[file], 1))
             with _parquet(path, self.sizes[file]) as parquet:
-                for start in range(0, len(here), at_once):
-                    some = self._places[here[start : start + at_once], 1]
+                for start in range(0, len(in_file), at_once):
+                    indices = self._group_locations[in_file[start : start + at_once], 1]
                     try:
-                        table = parquet.read_row_groups(some.tolist(), names, use_threads=False)
-                        table = _plain(table.select(names))
+                        table = parquet.read_row_groups(indices.tolist(), names, use_threads=False)
+                        table = _cast(table.select(names))
                     except (pa.ArrowException, OSError) as error:
                         raise DataError(
-                            f"cannot read row groups {some[0]} to {some[-1]} of {path}; is it damaged? ({error})"
+                            f"cannot read row groups {indices[0]} to {indices[-1]} of {path}; is it damaged? ({error})"
                         ) from error
-                    yield here[start : start + at_once], table
+                    yield in_file[start : start + at_once], table
 
-    def _known(self, columns: Sequence[str]) -> list[str]:
+    def _checked_columns(self, columns: Sequence[str]) -> list[str]:
         unknown = [name for name in columns if name not in self.columns]
         if unknown:
             raise DataError(f"the pool {self.folder} has no column {unknown}; it has {list(self.columns)}")
         return list(columns)
 
-    def _nothing(self, columns: Sequence[str]) -> pa.Table:
-        names = self._known(columns)
+    def _empty_table(self, columns: Sequence[str]) -> pa.Table:
+        names = self._checked_columns(columns)
         with _parquet(self.folder / self.files[0], self.sizes[0]) as parquet:
-            return _plain(parquet.schema_arrow.remove_metadata().empty_table().select(names))
+            return _cast(parquet.schema_arrow.remove_metadata().empty_table().select(names))
 
     def distinct_labels(self) -> tuple[str, ...]:
-        """The labels that there are, sorted; blanks are none."""
-        found: set[str | None] = set()
+        """The distinct labels without blanks, sorted."""
+        labels: set[str | None] = set()
         for _, table in self.scan(["label"]):
-            found.update(table["label"].unique().to_pylist())
-        return tuple(sorted(label for label in found if label is not None and label.strip()))
+            labels.update(table["label"].unique().to_pylist())
+        return tuple(sorted(label for label in labels if label is not None and label.strip()))
 
 
 _Footer = tuple[Any, tuple[int, ...], dict[str, Any]]  # schema, rows of each row group, our metadata
 
 
 def _parquet(path: Path, size: int) -> Any:
-    """The open file; DataError where it is no longer `size` bytes, or no Parquet file."""
+    """Open a Parquet file; raises DataError if it is no longer `size` bytes or is not a Parquet file."""
     try:
-        now, changed = (size, 0) if remote(path) else (path.stat().st_size, path.stat().st_mtime_ns)
-        if now != size:
-            raise DataError(f"{path} has changed: it had {size:,} bytes, now {now:,}; put the old file back")
-        return pq.ParquetFile(_source(path), metadata=_metadata(path, size, changed), pre_buffer=remote(path))
+        new_size, modified = (size, 0) if remote(path) else (path.stat().st_size, path.stat().st_mtime_ns)
+        if new_size != size:
+            raise DataError(f"{path} has changed: it had {size:,} bytes, now {new_size:,}; put the old file back")
+        return pq.ParquetFile(_source(path), metadata=_metadata(path, size, modified), pre_buffer=remote(path))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
 
 
 @lru_cache(maxsize=2)
-def _metadata(path: Path, size: int, changed: int) -> Any:
-    """A footer, kept from unit to unit of a file; parsed ones are large, so no more than two."""
+def _metadata(path: Path, size: int, modified: int) -> Any:
+    """A file's footer, cached between shards; only two are kept because parsed footers are large."""
     with pq.ParquetFile(_source(path)) as parquet:
         return parquet.metadata
 
 
 def _source(path: Path) -> Any:
-    """What pyarrow opens; of an object store only the ranges asked for, since its readahead is many row groups."""
+    """The file for pyarrow to open; without readahead on an object store, where it would fetch many row groups."""
     return cast(Any, path).open("rb", cache_type="none") if remote(path) else path
 
 
@@ -226,8 +226,8 @@ def _footer(path: Path, size: int) -> _Footer:
             raise DataError(f"{path}: its metadata `xal` should be a JSON object, got {raw[:80]!r}") from error
 
 
-def _agreed(key: str, files: Sequence[Path], footers: Sequence[_Footer]) -> Any:
-    """What all files say of `key`; None where one does not say."""
+def _common_value(key: str, files: Sequence[Path], footers: Sequence[_Footer]) -> Any:
+    """The metadata value of `key`, which all files must share; None if a file has none."""
     first = footers[0][2].get(key)
     for file, (_, _, metadata) in zip(files, footers, strict=True):
         value = metadata.get(key)
@@ -244,7 +244,7 @@ def _types(schema: Any) -> dict[str, Any]:
     return {field.name: field.type for field in schema}
 
 
-def _listed(schema: Any) -> str:
+def _described(schema: Any) -> str:
     return ", ".join(f"{field.name}: {field.type}" for field in schema) or "none"
 
 
@@ -253,8 +253,8 @@ def _is_string(kind: Any) -> bool:
 
 
 def _kind(schema: Any, path: Path) -> Kind:
-    """Which payload column there is; every column of ours has a type that we can read."""
-    advice = f"in {path}, got columns {_listed(schema)}; build one with `xal pool build`"
+    """The kind of the payload column; raises DataError if a column is missing or has an unexpected type."""
+    advice = f"in {path}, got columns {_described(schema)}; build one with `xal pool build`"
     if "id" not in schema.names:
         raise DataError(f"a pool needs an `id` column of strings {advice}")
     payloads = [kind for kind in KINDS if kind in schema.names]
@@ -286,17 +286,17 @@ def _kind(schema: Any, path: Path) -> Kind:
     return payloads[0]
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The types that the rest of the code relies on, whatever the user's file has."""
+def _cast(table: pa.Table) -> pa.Table:
+    """Cast columns to the types that the rest of the code relies on."""
     for index, field in enumerate(table.schema):
-        wanted = {"id": pa.string(), "label": pa.string(), "text": pa.string(), "image": pa.binary()}.get(field.name)
-        if wanted is not None and field.type != wanted:
-            table = table.set_column(index, field.name, table[field.name].cast(wanted))
+        expected = {"id": pa.string(), "label": pa.string(), "text": pa.string(), "image": pa.binary()}.get(field.name)
+        if expected is not None and field.type != expected:
+            table = table.set_column(index, field.name, table[field.name].cast(expected))
     return table
 
 
 def as_matrix(features: Any) -> npt.NDArray[np.float32]:
-    """(b, d) of a `features` column; a null row or number is NaN."""
+    """(b, d) matrix of a `features` column; null rows and numbers become NaN."""
     column = features.combine_chunks() if isinstance(features, pa.ChunkedArray) else features
     if column.null_count == 0 and column.values.null_count == 0:
         return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(

@@ -1,7 +1,7 @@
-"""Units of a pool, and who reads them: pure CPU tasks that need neither a model nor torch.
+"""Shards of a pool, and the task that reads them: CPU work that needs neither a model nor torch.
 
-A *unit* is a run of batches; a *batch* is cut by position in the pool (or in the sorted list of rows asked for), never
-by file, shard or worker, so that a network sees the same batches whoever runs them.
+A *shard* is a run of batches. A *batch* is cut by position in the pool (or in the sorted list of requested rows), never
+by file, shard or worker, so that a network sees the same batches wherever they run.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ class Shard:
     rows: Rows | None = None
 
     def positions(self) -> Rows:
-        """The pool rows of this unit."""
+        """The pool rows of this shard."""
         return np.arange(self.start, self.stop) if self.rows is None else self.rows
 
 
 def shards(length: int, rows: Rows | None, batch: int, batches: int, slots: int | None = None) -> list[Shard]:
-    """Cut a pool of `length` rows, or the sorted `rows` of it, into units of `batches` batches of `batch` rows.
+    """Cut a pool of `length` rows, or its sorted `rows`, into shards of `batches` batches of `batch` rows.
 
-    lanes: how many units are worked on at once; then the last units are smaller, so that all lanes end together.
+    slots: how many shards run at the same time; the last shards are then smaller, so that all slots finish together.
     """
-    total, start, cut = length if rows is None else len(rows), 0, []
+    total, start, result = length if rows is None else len(rows), 0, []
     while start < total:
-        left = -(-(total - start) // batch)
-        size = batches if slots is None else max(1, min(batches, left // (2 * slots)))
+        batches_left = -(-(total - start) // batch)
+        size = batches if slots is None else max(1, min(batches, batches_left // (2 * slots)))
         stop = min(start + size * batch, total)
-        cut.append(Shard(start=start, stop=stop, rows=None if rows is None else rows[start:stop]))
+        result.append(Shard(start=start, stop=stop, rows=None if rows is None else rows[start:stop]))
         start = stop
-    return cut
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Reads and decodes units: a pure CPU task, kept off the workers that hold a model."""
+    """Reads and decodes shards: a CPU task, which runs apart from the workers that hold a model."""
 
     pool: Pool
-    payload: bool
-    labels: bool
-    shape: tuple[int, ...] | None
-    batch: int
-    exclude: pa.Array | None = None
-    words: bool = False  # the pool's own word lists, in place of the payload
+    payload: bool  # whether payloads are read
+    labels: bool  # whether labels are read
+    shape: tuple[int, ...] | None  # shape of an image or feature vector
+    batch: int  # rows per batch
+    exclude: pa.Array | None = None  # ids to leave out
+    words: bool = False  # whether the pool's word lists are read
 
     def __call__(self, shard: Shard) -> Block:
-        """Columns id (b,), row (b,), batch (b,), good (b,) and, as asked, payload, words (b, f) and label."""
+        """Arrays id, row, batch, good (b,) and, if requested, payload (b, ...), words (b, f) and label (b,)."""
         columns = ["id"] + [self.pool.kind] * self.payload + ["words"] * self.words + ["label"] * self.labels
         positions = shard.positions()
         if shard.rows is None:

@@ -1,1 +1,1 @@
-"""Data that travels with the package or is generated."""
+"""Datasets that ship with the package, are generated, or are converted to pools."""

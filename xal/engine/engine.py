@@ -1,4 +1,4 @@
-"""Who executes. An engine is a configuration; `open` starts a session that runs passes and training."""
+"""Base classes of the engines. An engine is a configuration; `open` starts a session that runs passes and training."""
 
 from __future__ import annotations
 
@@ -21,49 +21,53 @@ from xal.models.model import Precision
 from xal.types import Rows, Shape
 
 Advance = Callable[[int, int], None]
-"""Called with (items done, items in all)."""
+"""Progress callback, called with (items done, total items)."""
 SHARD_BYTES = 64 * 2**20
-"""Decoded payload of a unit, at most (but never less than a batch)."""
+"""Largest decoded payload of a shard, in bytes; a shard has at least one batch."""
 SHARDS_PER_SLOT = 32
-"""Enough for progress and for lanes to end together; more only where units of 16 batches or UNIT_BYTES say so."""
+"""Target shards per slot: enough for progress reports and even finishing. There are fewer where shards would have
+less than 16 batches, and more where they would exceed SHARD_BYTES."""
 EXPENSIVE_BATCHES = 4
-"""Of a unit whose items are explained, at most: that may take a while, and a lost unit should not be much work."""
+"""Largest shard whose items are explained, in batches: explaining is slow, and a lost shard is computed again."""
 S = TypeVar("S")
 
 
 def shard_batches(items: int, batch: int, slots: int, item_bytes: int) -> int:
-    """Batches of a unit: each costs the driver the same, so units grow with the pool, up to UNIT_BYTES."""
-    wanted = max(16, items // (batch * slots * SHARDS_PER_SLOT))
-    return max(1, min(wanted, SHARD_BYTES // (batch * item_bytes), items // (batch * slots)))
+    """Batches per shard: each shard costs the driver the same, so shards grow with the pool, up to SHARD_BYTES."""
+    target = max(16, items // (batch * slots * SHARDS_PER_SLOT))
+    return max(1, min(target, SHARD_BYTES // (batch * item_bytes), items // (batch * slots)))
 
 
 def silent(done: int, total: int) -> None:
-    """No progress."""
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine(Component, family="engine"):
-    """Base of the engines. `batch`, `threads`, `precision` and `compiled` decide rounding, all else where it runs."""
+    """Base of the engines.
+
+    `batch`, `threads`, `precision` and `compiled` affect rounding; the other fields only decide where things run.
+    """
 
     batch: Annotated[int, Field(ge=1)] = 256
-    """Items a forward; another size may move ids that rounding ties."""
+    """Items per forward pass; another size may reorder items whose scores are equal up to rounding."""
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each scoring process."""
     precision: Precision = "float32"
-    """bfloat16: predictions and explanations under autocast, faster where the hardware has it, and coarser."""
+    """bfloat16: predict and explain under autocast, which is faster on hardware that has it, and less exact."""
     compiled: bool = False
-    """Forwards by torch.compile: wants a C++ compiler and a minute; worth it for long passes."""
+    """Use torch.compile; it needs a C++ compiler and takes about a minute, so it pays off only for long passes."""
 
     max_failures: Annotated[int, Field(ge=0)] = 100
-    """Items of a pool that may be left out since scoring fails on them, even on each alone; more end the run."""
+    """Items that may fail when they are scored, even one by one; they are left out. More failures end the run."""
 
     @abstractmethod
     def open(self) -> Session:
-        """Start; close the session when done (it is a context manager)."""
+        """Start a session. Close it when done, or use it as a context manager."""
 
 
 class Session(ABC):
-    """A started engine."""
+    """A started engine: runs passes and training."""
 
     engine: Engine
 
@@ -77,7 +81,10 @@ class Session(ABC):
         exclude: Sequence[str] = (),
         advance: Advance = silent,
     ) -> Iterator[ShardResult]:
-        """Do `work` on the pool, or on the sorted `rows` of it, without the ids in `exclude`; in no given order."""
+        """Run `task` on the pool, or on the sorted `rows` of it, without the ids in `exclude`.
+
+        Yields one result for each shard, in any order.
+        """
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and task.needs else 1
@@ -85,11 +92,11 @@ class Session(ABC):
         batches = min(batches, EXPENSIVE_BATCHES) if expensive else batches
         if task.n_batches is not None:
             batches, expensive = task.n_batches, False
-        own_words = task.needs == {"interpretable_input"} and "words" in pool.columns
+        words = task.needs == {"interpretable_input"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
-            payload=bool(task.needs) and not own_words,
-            words=own_words,
+            payload=bool(task.needs) and not words,
+            words=words,
             labels=task.labels,
             shape=shape,
             batch=batch,
@@ -106,33 +113,33 @@ class Session(ABC):
     @property
     @abstractmethod
     def slots(self) -> int:
-        """How many units can run at once."""
+        """Number of shards that can run at once."""
 
     @abstractmethod
     def execute(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
-        """Every unit once, in no given order."""
+        """Run the task once on every shard of the plan; yields the results in any order."""
 
     @abstractmethod
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
-        """Run the job, write its weights, return its figures."""
+        """Run the job, write its weights and return its metrics."""
 
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
-        """Apply `function` to each spec, side by side as far as resources allow; yields as they end.
+        """Apply `function` to each spec in parallel, as far as resources allow.
 
-        A spec whose function raised an XalError yields the error.
+        Yields (spec, result) as calls finish; the result is the error where the function raised an XalError.
         """
         raise NotImplementedError
 
     @property
     def parallel_slots(self) -> int:
-        """How many whole campaigns can run side by side; 1: run them here, one after the other."""
+        """Number of campaigns that can run at once; 1: run them in this process, one after the other."""
         return 1
 
-    def warm(self) -> None:  # noqa: B027 (nothing loads slowly, unless a subclass says so)
-        """Begin to start what the first pass will need."""
+    def warm(self) -> None:  # noqa: B027 (optional to override)
+        """Start in the background what the first pass needs."""
 
-    def close(self) -> None:  # noqa: B027 (nothing was started, unless a subclass says so)
-        """Give back what was started."""
+    def close(self) -> None:  # noqa: B027 (optional to override)
+        """Release what the session started."""
 
     def __enter__(self) -> Session:
         return self

@@ -1,4 +1,4 @@
-"""The serial engine: one process, no Ray. The reference that the Ray engine must agree with."""
+"""The serial engine: one process, no Ray. The Ray engine must give the same queries."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from xal.engine.worker import Worker, pick_device
 
 @dataclass(frozen=True, kw_only=True)
 class SerialEngine(Engine, name="serial"):
-    """Everything in this process."""
+    """Runs everything in this process."""
 
     device: str = "cpu"
-    """cpu, cuda, cuda:N, or auto."""
+    """cpu, cuda, cuda:N, or auto (a GPU if there is one)."""
 
     def open(self) -> SerialSession:
-        """Raises ResourceError for a GPU that is not there."""
+        """Start a session; raises ResourceError if `device` is a GPU that is not there."""
         return SerialSession(self)
 
 
 class SerialSession(Session):
-    """One worker, here."""
+    """One worker in this process."""
 
     def __init__(self, engine: SerialEngine) -> None:
         self.engine: SerialEngine = engine
@@ -35,14 +35,14 @@ class SerialSession(Session):
 
     @property
     def slots(self) -> int:
-        """One."""
+        """Always 1."""
         return 1
 
     def execute(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
-        """In order."""
+        """Run the shards in order."""
         for shard in plan:
             yield self.worker.run(task, reader(shard))
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
-        """In this process."""
+        """Train in this process, on `device`."""
         return job.run(weights, device=pick_device(self.engine.device), progress=advance)

@@ -1,4 +1,4 @@
-"""What runs on shards: gather evidence on a unit of the pool batch by batch, and reduce it to something small."""
+"""Tasks that run on shards: map the evidence of each batch to a small value, then join the values of a shard."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from xal.strategies.strategy import Strategy, Summary
 from xal.types import Evidence, Scored, Shape
 
 UNREADABLE = "cannot be read"
-SUMMARY_BATCHES = 16  # of a shard that is summed up: the same on every engine, or sums would round otherwise
+SUMMARY_BATCHES = 16  # per shard of a summary; fixed, so that sums round alike on every engine
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRef:
-    """Where a trained model is; small, so it travels with every unit and a restarted worker finds it again."""
+    """Reference to a trained model: small enough to travel with every shard; a restarted worker loads it again."""
 
     model: Model
     weights: Path
@@ -35,87 +35,91 @@ class ModelRef:
     shape: Shape
     n_classes: int
     baselines: npt.NDArray[Any] | None = None
-    """(m, ...) labelled items, for explainers that put them in the place of what is masked."""
+    """(m, ...) labelled items, for explainers that replace masked features by those of other items."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardResult:
-    """What a shard comes to."""
+    """The result of a task on one shard."""
 
     value: Any
-    items: int
+    items: int  # items of the shard, those that failed included
     first: int = 0  # the shard's first row
-    unreadable: tuple[tuple[str, str], ...] = ()  # (id, why): what cannot be decoded, or cannot be scored
+    unreadable: tuple[tuple[str, str], ...] = ()  # (id, reason) of items that cannot be decoded or scored
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """What is done with the evidence on each batch, and how what comes of the batches is joined."""
+    """Base of the tasks: what to compute from each batch, and how to join the batches of a shard."""
 
     labels: ClassVar[bool] = False
-    """Whether the reduction sees the pool's labels: evaluation alone."""
+    """Whether the task reads the pool's labels; only evaluation does."""
 
     needs: frozenset[str]
     model: ModelRef | None = None
     explainer: Explainer | None = None
     explained: Mapping[str, int] | None = None
-    """Class of interest by id; None: the predicted one."""
+    """Class to explain, by id; None: the predicted class."""
     max_failures: int = 100
-    """Items that may fail; see Engine.max_failures."""
+    """Number of items that may fail; see Engine.max_failures."""
     explanation_cache: Path | None = None
-    """Where explanations by this model and explainer are kept; None: nowhere."""
+    """Folder of the cached explanations of this model and explainer; None: no cache."""
     n_batches: int | None = None
-    """Batches of a shard; None: as many as suit the engine."""
+    """Batches per shard; None: the engine decides."""
 
     @property
     def without_model(self) -> bool:
-        """Whether ids, or the items' own representation, are enough."""
+        """Whether the task needs no predictions: only ids, or interpretable inputs."""
         return self.needs <= {"interpretable_input"}
 
     @abstractmethod
     def map(self, evidence: Evidence, columns: Block) -> Any:
-        """Evidence on a batch, with the block's columns for it -> a small value."""
+        """Reduce a batch to a small value; `columns`: the batch's part of the block."""
 
     @abstractmethod
     def join(self, values: Sequence[Any]) -> Any:
-        """The values of a unit's batches, of which there may be none -> one small value."""
+        """Join the values of a shard's batches, possibly none, into one small value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score(ShardTask):
-    """Scores of a strategy, only the `keep` best of the shard."""
+    """Score with a strategy and keep the `keep` best items of the shard."""
 
     strategy: Strategy
     rng: HashRng
     keep: int
     state: Any = None
     keep_evidence: bool = False
-    """Whether the evidence on the best travels with them."""
+    """Whether the evidence of the best items is returned with them."""
 
     def map(self, evidence: Evidence, columns: Block) -> Scored:
-        """The scores of a batch."""
+        """Score a batch; raises NumericalError for scores that are not finite."""
         scores = self.strategy.score(evidence, self.state, self.rng)
         finite = np.isfinite(scores)
         if not finite.all():
             raise NumericalError(
                 f"strategy '{self.strategy.name}' gave {int((~finite).sum())} scores that are not finite, "
-                f"first for id '{evidence.ids[~finite][0]}'"
+                f"first for id '{evidence.ids[~finite][0]}'; expected one finite score for each item"
             )
-        kept = evidence if self.keep_evidence else None
-        return Scored(ids=evidence.ids, rows=evidence.rows, scores=np.asarray(scores, np.float64), evidence=kept)
+        return Scored(
+            ids=evidence.ids,
+            rows=evidence.rows,
+            scores=np.asarray(scores, np.float64),
+            evidence=evidence if self.keep_evidence else None,
+        )
 
     def join(self, values: Sequence[Scored]) -> Scored:
-        """The local top-k; evidence is joined of those alone."""
+        """The shard's best items; only their evidence is joined."""
         if not self.keep_evidence:
             return Scored.concatenate(values).top(self.keep)
         best = Scored.concatenate([replace(part, evidence=None) for part in values]).top(self.keep)
-        kept = [part.take(np.isin(part.rows, best.rows)) for part in values]
-        return Scored.concatenate(kept).top(self.keep)
+        best_parts = [part.take(np.isin(part.rows, best.rows)) for part in values]
+        return Scored.concatenate(best_parts).top(self.keep)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summarize(ShardTask):
-    """What a strategy sums up over the pool; batches are added in their order."""
+    """Sum a strategy's summary over the pool; batches are added in order."""
 
     strategy: Strategy
     last: Summary | None
@@ -126,12 +130,12 @@ class Summarize(ShardTask):
         return self.strategy.summarize(evidence, self.last)
 
     def join(self, values: Sequence[Summary]) -> Summary | None:
-        """Their sum; None where the shard holds no item."""
+        """The sum of the summaries; None for an empty shard."""
         return add_summaries(values)
 
 
 def add_summaries(values: Sequence[Summary]) -> Summary | None:
-    """The sum of each array, in the order given."""
+    """Sum the arrays of the summaries by name, in the given order; None for no summaries."""
     total: Summary | None = None
     for value in values:
         total = value if total is None else {name: total[name] + array for name, array in value.items()}
@@ -140,41 +144,41 @@ def add_summaries(values: Sequence[Summary]) -> Summary | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Collect(ShardTask):
-    """The evidence itself, for a few items."""
+    """Return the evidence itself; meant for few items."""
 
     def map(self, evidence: Evidence, columns: Block) -> Evidence:
-        """As it is."""
+        """Return the evidence unchanged."""
         return evidence
 
     def join(self, values: Sequence[Evidence]) -> Evidence | None:
-        """All evidence of the unit; None where it holds no item."""
+        """The evidence of the shard; None for an empty shard."""
         return Evidence.concatenate(values) if values else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(ShardTask):
-    """Predictions against the labels of a test pool."""
+    """Compare predictions with the labels of a test pool."""
 
     labels: ClassVar[bool] = True
     label_space: LabelSpace
 
     def map(self, evidence: Evidence, columns: Block) -> Confusion:
-        """The batch's counts; raises XalError for labels outside the classes."""
+        """Confusion counts of a batch; raises XalError for labels outside the classes."""
         unknown = self.label_space.unknown(columns["label"])
         if unknown:
             raise XalError(f"the test pool has labels outside the classes: {', '.join(unknown[:5])}")
         return Confusion.of(np.asarray(evidence.probabilities), self.label_space.encode(columns["label"]))
 
     def join(self, values: Sequence[Confusion]) -> Confusion:
-        """Their sums."""
+        """The sum of the counts."""
         return sum(values, Confusion.none(len(self.label_space)))
 
 
-def check_failures(failed: Sequence[tuple[str, str]], most: int) -> None:
-    """Raise RunError where more than `most` of the (id, why) are failures, and not images that cannot be decoded."""
+def check_failures(failed: Sequence[tuple[str, str]], max_failures: int) -> None:
+    """Raise RunError for more than `max_failures` failures, given as (id, reason); undecodable items do not count."""
     failures = [(item, reason) for item, reason in failed if reason != UNREADABLE]
-    if len(failures) > most:
+    if len(failures) > max_failures:
         raise RunError(
-            f"more than {most} items fail (engine.max_failures), first '{failures[0][0]}': {failures[0][1]}; "
-            "look at the model, the explainer and the strategy, or at these items"
+            f"more than {max_failures} items fail (engine.max_failures), first '{failures[0][0]}': {failures[0][1]}; "
+            "check the model, the explainer, the strategy and these items"
         )

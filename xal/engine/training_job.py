@@ -1,4 +1,4 @@
-"""A round's training as a job: small, picklable, the same in process and on workers."""
+"""A round's training as a picklable job, which runs in process or on training workers."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from xal.types import Labels, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """Train `model` on labelled items and write its best weights."""
+    """Trains `model` on labelled and synthetic items and writes its best weights."""
 
     model: Model
     shape: Shape
     n_classes: int
-    payloads: tuple[Path, ...]  # Parquet files with columns id and the payload
+    item_files: tuple[Path, ...]  # Parquet files with the columns id and the payload
     labels: Mapping[str, int]
     holdout: frozenset[str]  # ids of the validation split
     settings: TrainSettings
     seed: int
     start: Path | None = None  # weights to fine-tune; None: from scratch
-    synthetic: tuple[Path, ...] = ()  # Parquet files of items that are no labels: payload, source, class_index, weight
-    feedback: Feedback | None = None  # what learns from corrections
-    correction_targets: Path | None = None  # what the corrections say, for a loss; None: there are none yet
-    validation: Pool | None = None  # a pool of its own to choose the epoch by, instead of `holdout`
-    class_index: Mapping[str, int] | None = None  # by label, for that pool
+    synthetic: tuple[Path, ...] = ()  # Parquet files of synthetic items: payload, source, class_index, weight
+    feedback: Feedback | None = None  # how corrections change training
+    correction_targets: Path | None = None  # file of correction targets, for a loss; None: no corrections yet
+    validation: Pool | None = None  # validation pool for choosing the epoch, instead of `holdout`
+    class_index: Mapping[str, int] | None = None  # class index by label, for the validation pool
 
     def run(
         self,
@@ -56,7 +56,7 @@ class TrainJob:
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Any]:
-        """Train; write `weights` (safetensors) unless None; return the metrics of the fit."""
+        """Train, write the weights (safetensors) to `weights` unless it is None, and return the metrics of the fit."""
         start = None if self.start is None else {name: t.numpy() for name, t in load(self.start.read_bytes()).items()}
         context = TrainContext(
             settings=self.settings,
@@ -78,9 +78,9 @@ class TrainJob:
         return {"validation_items": len(self.holdout), **sizes, "epochs": 1, "best_epoch": 1, **fitted.metrics}
 
     def _data(self) -> TrainingData:
-        """Labelled items, then synthetic ones, in arrays; validation items apart."""
+        """The training data, labelled items first, then synthetic ones, and its validation data."""
         ids, parts = [], []
-        for path in self.payloads:
+        for path in self.item_files:
             table = read_items(path, ["id", self.model.kind])
             ids += table["id"].to_pylist()
             parts.append(self._payload(table, path))
@@ -101,9 +101,9 @@ class TrainJob:
             n_classes=self.n_classes,
             shape=self.shape,
             n_labelled=len(ids),
-            sample_weight=_unless_even(np.concatenate(weights)),
+            sample_weight=_none_if_all_ones(np.concatenate(weights)),
         )
-        parts.clear()  # or images would be held twice
+        parts.clear()  # frees a second copy of the images
         if self.feedback is not None and self.feedback.has_loss:
             width = None if "self_explaining" in self.feedback.requires else 0
             targets = read_correction_targets(self.correction_targets, ids, data.labels, self.shape, width)
@@ -111,16 +111,16 @@ class TrainJob:
         return self._split(data, ids, sources)
 
     def _split(self, data: TrainingData, ids: Sequence[str], sources: Sequence[str]) -> TrainingData:
-        """The training items, with `source` as their positions, and the validation items."""
-        held = np.array([item in self.holdout for item in ids] + [False] * (len(data) - len(ids)), bool)
-        kept = [item for item in ids if item not in self.holdout]
-        place = {item: number for number, item in enumerate(kept)}
+        """Move the holdout items to `validation`, and give each synthetic item the index of its source item."""
+        held_out = np.array([item in self.holdout for item in ids] + [False] * (len(data) - len(ids)), bool)
+        train_ids = [item for item in ids if item not in self.holdout]
+        index_of = {item: index for index, item in enumerate(train_ids)}
         validation = self._validation(self.validation) if self.validation is not None else None
-        if validation is None and held.any() and self.model.needs_validation:
-            validation = _taken(data, held, n_labelled=int(held.sum()))
-        if held.any():
-            data = _taken(data, ~held, n_labelled=len(kept))
-        source = np.array([place.get(item, -1) for item in sources], np.int64)
+        if validation is None and held_out.any() and self.model.needs_validation:
+            validation = _take(data, held_out, n_labelled=int(held_out.sum()))
+        if held_out.any():
+            data = _take(data, ~held_out, n_labelled=len(train_ids))
+        source = np.array([index_of.get(item, -1) for item in sources], np.int64)
         return replace(data, source=source, validation=validation)
 
     def _validation(self, pool: Pool) -> TrainingData:
@@ -138,27 +138,27 @@ class TrainJob:
         )
 
     def _payload(self, table: pa.Table, path: Path) -> npt.NDArray[Any]:
-        """Of training items; DataError where one cannot be used."""
-        payload, good = payload_of(table[self.model.kind], self.model.kind, self.shape)
-        if not good.all():
-            broken = [item for item, fine in zip(table["id"].to_pylist(), good, strict=True) if not fine]
+        """The payload of training items; raises DataError if one cannot be decoded."""
+        payload, decoded = payload_of(table[self.model.kind], self.model.kind, self.shape)
+        if not decoded.all():
+            broken = [item for item, ok in zip(table["id"].to_pylist(), decoded, strict=True) if not ok]
             raise DataError(f"{path}: {len(broken)} training items cannot be read, first '{broken[0]}'")
         return payload
 
 
-def _unless_even(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+def _none_if_all_ones(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
     return None if (weights == 1).all() else weights
 
 
-def _taken(data: TrainingData, chosen: npt.NDArray[np.bool_], n_labelled: int) -> TrainingData:
-    """The chosen items, in their order."""
-    labels: Labels = data.labels[chosen]
+def _take(data: TrainingData, mask: npt.NDArray[np.bool_], n_labelled: int) -> TrainingData:
+    """The items of the mask, in order."""
+    labels: Labels = data.labels[mask]
     targets = data.correction_targets
     return replace(
         data,
-        inputs=data.inputs[chosen],
+        inputs=data.inputs[mask],
         labels=labels,
         n_labelled=n_labelled,
-        sample_weight=None if data.sample_weight is None else data.sample_weight[chosen],
-        correction_targets=None if targets is None else targets.take(torch.from_numpy(chosen)),
+        sample_weight=None if data.sample_weight is None else data.sample_weight[mask],
+        correction_targets=None if targets is None else targets.take(torch.from_numpy(mask)),
     )

@@ -1,4 +1,4 @@
-"""Holds the latest model on a device and does tasks on shards, batch by batch."""
+"""The worker of every engine: holds the latest model on a device and runs tasks on shards, batch by batch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from xal.models.model import Classifier, Placement, Precision, Weights
 from xal.store.explanation_cache import ExplanationCache
 from xal.types import Evidence, Explanations
 
-BATCH_TO_BLAME = 8  # where so many items fail together, without exception, it is not for what they hold
+BATCH_TO_BLAME = 8  # if all items of a batch of at least this size fail, blame the model, not the items
 
 
 def pick_device(device: str) -> str:
-    """`auto`: the GPU where this process sees one. A GPU asked for and absent is an error."""
+    """The torch device; `auto` is the GPU if this process sees one. Raises ResourceError for a missing GPU."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -33,7 +33,7 @@ def pick_device(device: str) -> str:
 
 
 class Worker:
-    """Holds the latest model on a device; lives through the campaign, whatever the pass."""
+    """Holds the latest model on a device, through all passes of a campaign."""
 
     def __init__(
         self, device: str = "auto", threads: int = 1, precision: Precision = "float32", compiled: bool = False
@@ -41,13 +41,13 @@ class Worker:
         self.device, self.threads = pick_device(device), threads
         self.placement = Placement(device=self.device, precision=precision, compiled=compiled)
         self.baselines: Any = None
-        """Labelled items on the device of the classifier; None: there are none."""
+        """Labelled items on the classifier's device, for explainers that need them; None: there are none."""
         self._version = ""
         self._classifier: Classifier | None = None
         self._caches: dict[Path, ExplanationCache] = {}
 
     def classifier(self, ref: ModelRef) -> Classifier:
-        """The model of `ref`, loaded when its version is new."""
+        """The model of `ref`, loaded if its version differs from that of the last call."""
         if self._classifier is None or self._version != ref.version:
             arrays = {name: tensor.numpy() for name, tensor in load(ref.weights.read_bytes()).items()}
             weights = Weights(arrays=arrays, shape=ref.shape, n_classes=ref.n_classes)
@@ -58,16 +58,17 @@ class Worker:
         return self._classifier
 
     def run(self, task: ShardTask, block: Block) -> ShardResult:
-        """Do the task on a block, a batch at a time.
+        """Run the task on a block, one batch at a time.
 
-        What cannot be decoded, and what fails even alone, is reported with the reason. Raises RunError where more
-        than `task.max_failures` items fail, or all of a batch: then the items are not to blame.
+        Items that cannot be decoded, or that fail even in a batch of one, are reported with the reason. Raises RunError
+        if more than `task.max_failures` items fail, or all items of a batch of at least BATCH_TO_BLAME.
         """
         good = np.asarray(block["good"], bool)
         unreadable = [(str(item), UNREADABLE) for item in block["id"][~good]]
         with threads(self.threads):
             if task.model is not None and not task.without_model:
-                # here, so that weights that cannot be read are not the items' fault, and are no inference tensors
+                # loaded before the batches, so that unreadable weights do not count as failed items,
+                # and outside inference mode, so that the weights are no inference tensors
                 self.classifier(task.model)
             values = self._values(task, block, good, unreadable)
         return ShardResult(
@@ -83,29 +84,29 @@ class Worker:
         values: list[Any] = []
         with torch.inference_mode():
             for batch in _batches(block, good, whole=task.without_model):
-                found = self._map(task, batch, unreadable)
-                if not found and len(batch["id"]) >= BATCH_TO_BLAME:
+                batch_values = self._map(task, batch, unreadable)
+                if not batch_values and len(batch["id"]) >= BATCH_TO_BLAME:
                     item, reason = unreadable[-1]
                     raise RunError(f"all {len(batch['id'])} items of a batch fail, the last, '{item}': {reason}")
-                values += found
+                values += batch_values
         return values
 
     def _map(self, task: ShardTask, columns: Block, failed: list[tuple[str, str]]) -> list[Any]:
-        """The value of a batch; of one that fails, for want of memory or otherwise, the values of its halves."""
+        """[value] of a batch; if the batch fails, out of memory or otherwise, the values of its halves."""
         try:
             return [task.map(self._evidence(task, columns), columns)]
         except XalError:
             raise
-        except Exception as error:  # a user's code may raise anything; what it raised is kept
+        except Exception as error:  # user code may raise anything; its message is reported
             reason = f"{type(error).__name__}: {error}"
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # or the halves find the memory of the whole still taken
-        items = len(columns["id"])
-        if items == 1:
+            torch.cuda.empty_cache()  # free the memory of the whole batch before its halves run
+        n_items = len(columns["id"])
+        if n_items == 1:
             failed.append((str(columns["id"][0]), reason[:500]))
             check_failures(failed, task.max_failures)
             return []
-        half = items // 2
+        half = n_items // 2
         parts = [{name: values[part] for name, values in columns.items()} for part in (slice(half), slice(half, None))]
         return [value for part in parts for value in self._map(task, part, failed)]
 
@@ -119,7 +120,7 @@ class Worker:
                 interpretable_input = _explainer(task).to_interpretable(on_device(columns["payload"], "cpu"))
             return Evidence(ids=ids, rows=rows, interpretable_input=interpretable_input)
         if task.model is None:
-            raise XalError("this pass needs predictions, and there is no trained model yet")
+            raise XalError("this pass needs predictions, but there is no trained model yet; label and train first")
         classifier = self.classifier(task.model)
         inputs = on_device(columns["payload"], classifier.device)
         probabilities = embeddings = explanations = None
@@ -128,10 +129,10 @@ class Worker:
         elif "probabilities" in task.needs:
             probabilities = classifier.probabilities(inputs).cpu().numpy()
         if probabilities is not None and not np.isfinite(probabilities).all():
-            broken = ~np.isfinite(probabilities).all(axis=1)
+            invalid = ~np.isfinite(probabilities).all(axis=1)
             raise NumericalError(
-                f"the model gives probabilities that are not finite for {int(broken.sum())} of {len(ids)} items, "
-                f"first for id '{ids[broken][0]}'; look at its weights (round's train.lr) and at that item"
+                f"the model's probabilities are not finite for {int(invalid.sum())} of {len(ids)} items, "
+                f"first for id '{ids[invalid][0]}'; lower train.lr, or check that item"
             )
         if "explanations" in task.needs:
             explanations = self._explain(task, classifier, [str(item) for item in ids], inputs)
@@ -147,27 +148,27 @@ class Worker:
         )
 
     def _explain(self, task: ShardTask, classifier: Any, ids: list[str], inputs: Any) -> Explanations:
-        """By item from where they are kept; what is not there is computed, and kept."""
+        """The items' explanations, from the cache where it has them; the others are computed and cached."""
         cache = None
         if task.explanation_cache is not None:
             cache = self._caches.setdefault(task.explanation_cache, ExplanationCache(task.explanation_cache))
-        known, parts = cache.get(ids) if cache else ([], [])
-        have = set(known)
-        missing = [number for number, item in enumerate(ids) if item not in have]
+        order, parts = cache.get(ids) if cache else ([], [])
+        cached = set(order)
+        missing = [index for index, item in enumerate(ids) if item not in cached]
         if missing:
+            missing_ids = [ids[index] for index in missing]
             classes = task.explained
-            target = None if classes is None else torch.tensor([classes[ids[number]] for number in missing])
-            fresh = _explainer(task).explain(classifier, inputs[missing], target, self.baselines)
-            new = [ids[number] for number in missing]
+            target = None if classes is None else torch.tensor([classes[item] for item in missing_ids])
+            computed = _explainer(task).explain(classifier, inputs[missing], target, self.baselines)
             if cache:
-                cache.put(new, fresh)
-            known, parts = known + new, [*parts, fresh]
-        place = {item: number for number, item in enumerate(known)}
-        return Explanations.concatenate(parts).take([place[item] for item in ids])
+                cache.put(missing_ids, computed)
+            order, parts = order + missing_ids, [*parts, computed]
+        index_of = {item: index for index, item in enumerate(order)}
+        return Explanations.concatenate(parts).take([index_of[item] for item in ids])
 
 
 def on_device(inputs: Any, device: Any) -> Any:
-    """Images and features as a tensor on the device, texts as they are."""
+    """Images and features as a tensor on the device; texts unchanged."""
     if inputs.dtype == object:
         return inputs
     return torch.from_numpy(np.require(inputs, requirements=("C", "W"))).to(device)
@@ -175,14 +176,14 @@ def on_device(inputs: Any, device: Any) -> Any:
 
 def _explainer(task: ShardTask) -> Explainer:
     if task.explainer is None:
-        raise XalError("the strategy needs explanations; give the recipe an explainer")
+        raise XalError("the strategy needs explanations; name an explainer in the recipe")
     return task.explainer
 
 
 def _batches(block: Block, good: npt.NDArray[np.bool_], whole: bool) -> Iterator[Block]:
-    """The decoded items of each batch of the block; of all together where no network sees them."""
-    numbers = np.zeros(len(good)) if whole else np.asarray(block["batch"])
-    for number in np.unique(numbers):
-        chosen = np.flatnonzero((numbers == number) & good)
-        if len(chosen):
-            yield block if len(chosen) == len(good) else {name: values[chosen] for name, values in block.items()}
+    """The decoded items of the block batch by batch; `whole`: all in one batch."""
+    batches = np.zeros(len(good)) if whole else np.asarray(block["batch"])
+    for batch in np.unique(batches):
+        selected = np.flatnonzero((batches == batch) & good)
+        if len(selected):
+            yield block if len(selected) == len(good) else {name: values[selected] for name, values in block.items()}

@@ -1,1 +1,1 @@
-"""Learning curves, paired comparisons, and explanations against what is relevant."""
+"""Metrics of predictions and explanations, learning curves and paired comparisons."""

@@ -1,4 +1,4 @@
-"""Measures of single-label predictions: counts that shards add up, and what they come to."""
+"""Classification metrics from confusion counts, which shards compute and the coordinator adds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Confusion:
 
     @classmethod
     def none(cls, n_classes: int) -> Confusion:
-        """Of no item."""
+        """Zero items of `n_classes` classes."""
         return cls(np.zeros((n_classes, n_classes), np.int64), 0.0)
 
     @classmethod
     def of(cls, probabilities: Floats, true: Labels) -> Confusion:
-        """Of (b, c) probabilities and (b,) class indices."""
+        """Count items with (b, c) probabilities, whose rows sum to 1, and (b,) true class indices."""
         probabilities = np.asarray(probabilities, np.float64)
         counts = np.zeros((probabilities.shape[1],) * 2, np.int64)
         np.add.at(counts, (true, probabilities.argmax(axis=1)), 1)
@@ -36,11 +36,11 @@ class Confusion:
 
     @property
     def n_items(self) -> int:
-        """Items counted."""
+        """The number of items counted."""
         return int(self.counts.sum())
 
     def metrics(self) -> dict[str, float]:
-        """accuracy, macro_f1 over the classes that occur (scikit-learn's), log_loss in nats, and test_items."""
+        """accuracy, macro_f1 over the classes that occur (as in scikit-learn), log_loss in nats, and test_items."""
         from sklearn.metrics import f1_score
 
         true, predicted = (axis.ravel() for axis in np.indices(self.counts.shape))

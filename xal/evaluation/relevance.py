@@ -1,6 +1,7 @@
-"""Which parts of an item are relevant, where a pool knows it: a column `relevant` or `irrelevant` that lists pixels row by
-row, a table's columns, or words' columns. For simulated annotators and to evaluate explanations; no strategy and no model
-ever sees it.
+"""Relevance: the parts of an item that a pool marks as relevant, to simulate annotators and evaluate explanations.
+
+The pool's column `relevant` or `irrelevant` lists pixels (row by row), columns of a table, or hashed word columns. No
+strategy and no model reads it.
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ from xal.types import Explanations, Form, Rows, Shape, dense
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Relevance:
-    """What matters in one item."""
+    """The relevant components of one item."""
 
     form: Form
-    components: frozenset[int]  # words' columns, columns of a table, or pixels row by row
-    relevant: bool  # whether those are what matters, or what does not
+    components: frozenset[int]  # hashed word columns, columns of a table, or pixels row by row
+    relevant: bool  # whether `components` lists the relevant components; False: the irrelevant ones
 
     def of(self, explanation: Explanations | None, components: Sequence[int]) -> list[bool]:
-        """Whether components of an explanation are relevant."""
+        """For each component of an explanation, or of the payload if None, whether it is relevant."""
         if isinstance(self.form, str):
             return [(component in self.components) == self.relevant for component in components]
         mask = mask_of(tuple(self.components), self.form, None)
         return are_relevant(components, mask if self.relevant else ~mask, explanation)
 
     def merge_onehot(self, size: int) -> Relevance:
-        """Where every `size` columns of a table are one thing: it matters if one of its columns does."""
+        """Group every `size` columns of a table: a group is relevant, as a whole, if any of its columns is."""
         if size == 1 or isinstance(self.form, str) or len(self.form) != 1:
             return self
         groups = [frozenset(range(first, first + size)) for first in range(0, self.form[0], size)]
-        some = [bool(group & self.components) if self.relevant else group <= self.components for group in groups]
-        return replace(self, components=frozenset().union(*compress(groups, some)))
+        listed = [bool(group & self.components) if self.relevant else group <= self.components for group in groups]
+        return replace(self, components=frozenset().union(*compress(groups, listed)))
 
     def all(self, explanation: Explanations | None) -> list[int]:
-        """Every component of the explanation, or without one of the payload."""
+        """Every component of the explanation, or of the payload if None."""
         if isinstance(self.form, str):
             return sorted({hashed_words.column(word) for word in hashed_words.tokens(self.form)})
         if explanation is None:
@@ -54,65 +55,68 @@ class Relevance:
 
 
 def has_relevance(pool: Pool) -> bool:
-    """Whether the pool says what matters."""
+    """Whether the pool has a column `relevant` or `irrelevant`."""
     return any(name in pool.columns for name in RELEVANCE_COLUMNS)
 
 
 def read_relevance(pool: Pool, rows: Rows, shape: Shape) -> list[Relevance]:
-    """Of rows (ascending); shape: of an item as the model takes it."""
+    """The relevance of the items at ascending `rows`. shape: of an item as the model takes it."""
     name = next(name for name in RELEVANCE_COLUMNS if name in pool.columns)
     table = pool.read(rows, [name, pool.kind] if pool.kind == "text" else [name])
-    found = table[name].to_pylist()
-    forms = forms_of(table[pool.kind] if pool.kind == "text" else found, pool.kind, shape)
+    lists = table[name].to_pylist()
+    forms = forms_of(table[pool.kind] if pool.kind == "text" else lists, pool.kind, shape)
     return [
         Relevance(form=form, components=frozenset(listed or ()), relevant=name == "relevant")
-        for form, listed in zip(forms, found, strict=True)
+        for form, listed in zip(forms, lists, strict=True)
     ]
 
 
 def shown_of(relevance: Relevance, explanation: Explanations, k: int | Literal["gold"] | None) -> tuple[int, ...]:
-    """The k components shown; gold: as many as matter."""
+    """The k components of largest attribution; gold: as many as are relevant; None: all."""
     if k == "gold":
         k = sum(relevance.of(explanation, relevance.all(explanation)))
     return shown_components(explanation, k)
 
 
 def f1(relevance: Relevance, explanation: Explanations, k: int | Literal["gold"] | None) -> float:
-    """Of the k components shown against what matters, in [0, 1]; 0 where nothing right was shown."""
+    """F1 of the k components shown as a prediction of the relevant ones, in [0, 1]; 1 if neither has any."""
     shown = shown_of(relevance, explanation, k)
     hits = sum(relevance.of(explanation, shown))
-    there = sum(relevance.of(explanation, relevance.all(explanation)))
-    return 2 * hits / (len(shown) + there) if len(shown) + there else 1.0
+    n_relevant = sum(relevance.of(explanation, relevance.all(explanation)))
+    return 2 * hits / (len(shown) + n_relevant) if len(shown) + n_relevant else 1.0
 
 
 def on_irrelevant(relevance: Relevance, explanation: Explanations) -> float:
-    """Share of the absolute attribution that lies on what does not matter, in [0, 1]."""
+    """Share of the absolute attribution on irrelevant components, in [0, 1]; 0 if all attributions are 0."""
     components = relevance.all(explanation)
     values = explanation.attributions
     row = values[0, components] if isinstance(values, np.ndarray) else dense(values[[0]][:, components])[0]
     weight = np.abs(np.nan_to_num(row))
-    if explanation.segments is not None:  # a feature's attribution is that of each of its pixels in a heat map
+    if explanation.segments is not None:  # every pixel of a segment has its attribution, as in a heat map
         weight = weight * np.bincount(explanation.segments[0].ravel(), minlength=max(components) + 1)[components]
     total = float(weight.sum())
     return float(weight[~np.array(relevance.of(explanation, components))].sum()) / total if total else 0.0
 
 
 def recall(relevance: Relevance, explanation: Explanations) -> float:
-    """Recall at k = how many matter: their share among the k components of largest attribution, in [0, 1]."""
-    there = [each for each, good in zip(*_components(relevance, explanation), strict=True) if good]
-    if not there:
+    """Share of the k relevant components among the k of largest attribution, in [0, 1]; 1 if none is relevant."""
+    relevant = set(compress(*_components(relevance, explanation)))
+    if not relevant:
         return 1.0
-    return len(set(there) & set(shown_components(explanation, len(there)))) / len(there)
+    return len(relevant & set(shown_components(explanation, len(relevant)))) / len(relevant)
 
 
 def distance(relevance: Relevance, explanation: Explanations, label: int) -> float:
-    """Squared distance of the attributions to z: 1 where a component matters, -1 where the class explained is not the
-    item's, 0 elsewhere. For weights that lie in [-1, 1]."""
-    components, matters = _components(relevance, explanation)
+    """Squared distance of the attributions to their targets z, for weights in [-1, 1].
+
+    z is 0 for irrelevant components; for relevant ones it is 1, or -1 if the class explained is not `label`.
+    """
+    components, relevant = _components(relevance, explanation)
     sign = 1.0 if int(explanation.explained_class[0]) == label else -1.0
-    return float(((dense(explanation.attributions)[0, components] - np.where(matters, sign, 0.0)) ** 2).sum())
+    return float(((dense(explanation.attributions)[0, components] - np.where(relevant, sign, 0.0)) ** 2).sum())
 
 
 def _components(relevance: Relevance, explanation: Explanations) -> tuple[list[int], list[bool]]:
+    """(every component of the explanation, whether each is relevant)."""
     components = relevance.all(explanation)
     return components, relevance.of(explanation, components)

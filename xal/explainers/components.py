@@ -1,8 +1,8 @@
-"""The components that a correction speaks of: which were shown, what they are called, which part of an item they are.
+"""The components that a correction names: which of them were shown, their names, and the part of the item they cover.
 
-A component is a column of an explanation's attributions: a word, a table's column, a pixel, a patch, a superpixel, a
-feature that EBAnO found, or a concept of the model's own, which is no part of the item. Of an item that no explanation
-was shown of, components are those of its payload.
+A component is a column of an explanation's attributions: a word, a table column, a pixel, a patch, a superpixel, an
+EBAnO feature, or a concept of the model, which covers no part of the item. If no explanation of an item was shown, its
+components are the words, columns or pixels of its payload.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def shown_components(explanation: Explanations, k: int | None) -> tuple[int, ...]:
-    """The k components of largest attribution of one item (all where None), none whose attribution is 0."""
+    """The k components of one item with the largest absolute attribution (None: all), except those with 0."""
     values = explanation.attributions
     if isinstance(values, np.ndarray):
         columns = np.flatnonzero(~np.isnan(values[0]) & (values[0] != 0))
@@ -34,7 +34,7 @@ def shown_components(explanation: Explanations, k: int | None) -> tuple[int, ...
 
 
 class Naming:
-    """What the components of one item are called, both ways."""
+    """Maps the components of one item to names, and names to components."""
 
     def __init__(self, form: Form, explanation: Explanations | None, names: Sequence[str]) -> None:
         if explanation is not None and explanation.feature_kind == "concepts":
@@ -43,8 +43,8 @@ class Naming:
             self._names = {hashed_words.column(word): word for word in hashed_words.tokens(form)}
         elif explanation is not None and explanation.segments is not None:
             h, w = explanation.segments.shape[1:]
-            found = np.unique(explanation.segments[0]).tolist()
-            self._names = _pixels(h, w) if len(found) == h * w else {number: str(number) for number in found}
+            numbers = np.unique(explanation.segments[0]).tolist()
+            self._names = _pixels(h, w) if len(numbers) == h * w else {number: str(number) for number in numbers}
         elif len(form) == 1:
             self._names = dict(enumerate(_columns(names, form[0])))
         else:
@@ -53,25 +53,25 @@ class Naming:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all its components."""
+        """The names of all components of the item."""
         return tuple(self._numbers)
 
     def name(self, component: int) -> str:
-        """Of one of the item's components."""
+        """The name of one component of the item."""
         return self._names[component]
 
     def __contains__(self, component: int) -> bool:
         return component in self._names
 
     def number(self, name: str) -> int | None:
-        """Of the component with that name; None: the item has none."""
+        """The component with that name, or None if the item has no such component."""
         return self._numbers.get(name, self._numbers.get(name.lower()))
 
 
 def _columns(names: Sequence[str], d: int) -> Sequence[str]:
-    """A table's own names, where each says which column is meant, also in a list with `;` between them."""
-    clear = len({name.strip().lower() for name in names}) == d and not any(";" in name for name in names)
-    return names if clear else [f"column {number}" for number in range(d)]
+    """The table's names if they are unique and contain no `;`, which separates names; else `column 0` and so on."""
+    usable = len({name.strip().lower() for name in names}) == d and not any(";" in name for name in names)
+    return names if usable else [f"column {number}" for number in range(d)]
 
 
 def _pixels(h: int, w: int) -> dict[int, str]:
@@ -79,12 +79,12 @@ def _pixels(h: int, w: int) -> dict[int, str]:
 
 
 def mask_of(components: Sequence[int], shape: Sequence[int], explanation: Explanations | None) -> Mask:
-    """Which part of an item of a shape, (c, h, w) or (d,), the components are: (h, w) pixels, or (d,) columns.
+    """Mask of the components of an item: (h, w) pixels for shape (c, h, w), (d,) columns for shape (d,).
 
-    Concepts are no part of it. Raises XalError for a text, whose words have no fixed place.
+    Concepts cover no part of the item. Raises XalError for a text, whose words have no fixed positions.
     """
     if not shape:
-        raise XalError("the words of a text have no mask")
+        raise XalError("expected an image or a table row, got a text: its words have no mask")
     size = tuple(shape[-2:])
     if explanation is not None and explanation.feature_kind == "concepts":
         return np.zeros(size, bool)
@@ -95,20 +95,20 @@ def mask_of(components: Sequence[int], shape: Sequence[int], explanation: Explan
 
 
 def are_relevant(components: Sequence[int], relevant: Mask, explanation: Explanations | None) -> list[bool]:
-    """Whether each component of an image or a table is relevant: most of its pixels are."""
+    """Whether each component of an image or a table row is relevant: more than half of its pixels are."""
     if explanation is None or explanation.segments is None:
         flat = relevant.ravel()
         return [bool(flat[component]) for component in components]
     segments = explanation.segments[0].ravel()
-    pixels, good = np.bincount(segments), np.bincount(segments, relevant.ravel())
-    return [bool(2 * good[component] > pixels[component]) for component in components]
+    n_pixels, n_relevant = np.bincount(segments), np.bincount(segments, relevant.ravel())
+    return [bool(2 * n_relevant[component] > n_pixels[component]) for component in components]
 
 
 def without(text: str, components: Sequence[int]) -> str:
-    """The text without some of its words."""
-    gone, pieces, at = set(components), [], 0
+    """The text without the words that are among the components."""
+    removed, pieces, position = set(components), [], 0
     for start, end in hashed_words.spans(text):
-        if hashed_words.column(text[start:end].lower()) in gone:
-            pieces.append(text[at:start])
-            at = end
-    return " ".join("".join([*pieces, text[at:]]).split())
+        if hashed_words.column(text[start:end].lower()) in removed:
+            pieces.append(text[position:start])
+            position = end
+    return " ".join("".join([*pieces, text[position:]]).split())

@@ -1,4 +1,4 @@
-"""The family of explainers: which parts of an item speak for a class, and how strongly."""
+"""Base class of the explainers, which attribute a classifier's output for an item to the item's features."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from xal.errors import NumericalError, XalError
 from xal.types import Explanations, Floats, Matrix, Output
 
 Inputs = Any
-"""Images (b, c, h, w) uint8 or float 0-255, or features (b, d), on the network's device; or texts (b,) str."""
+"""Images (b, c, h, w), uint8 or float 0-255, or features (b, d), both on the network's device; or texts (b,) str."""
 COMPLETE = 1e-4
-"""Of the largest output: what a complete explanation may miss, in float32."""
+"""Default tolerance of completeness in float32, relative to the largest output."""
 
 
 @runtime_checkable
 class ConvClassifier(Protocol):
-    """What EBAnO needs of a classifier of images."""
+    """An image classifier that EBAnO can explain."""
 
     @property
     def module(self) -> nn.Module:
-        """The module whose layers `conv_layers` names; in evaluation mode, which is the caller's matter."""
+        """The module that contains `conv_layers`. The caller puts it in evaluation mode."""
         ...
 
     def probabilities(self, inputs: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b c"]:
-        """Softmax probabilities (rows sum to 1) of float images 0-255, in one forward of `module`."""
+        """Softmax probabilities (rows sum to 1) of float images 0-255, from one forward pass of `module`."""
         ...
 
     def conv_layers(self) -> Sequence[str]:
-        """Names of the convolutional layers within `module`, in the order of the forward."""
+        """Names of the convolutional layers of `module`, in the order of the forward pass."""
         ...
 
 
 class Explainer(Component, ABC, family="explainer"):
-    """Base of the explainers. Deterministic: the same item, network and configuration give the same result."""
+    """Base class. Explainers are deterministic: the same item, network and settings give the same explanation."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
-    """Which pools it explains: image, text, features."""
+    """The kinds of pools that it explains: image, text, features."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What it needs of a model besides answers: gradients, or a linear margin."""
+    """What the model must provide besides outputs: `gradients`, `linear`, `conv_layers` or `self_explaining`."""
     space: ClassVar[Literal["shared", "per_item", "ebano"]] = "shared"
-    """Whether all items have the same features, or each has its own; ebano: its own, with nPIR and nPIRP."""
+    """shared: all items have the same features; per_item: each has its own; ebano: per_item with nPIR and nPIRP."""
     tolerance: ClassVar[float | None] = None
-    """What base + attributions may miss of the output, of its largest value, in float32; None: they need not sum."""
+    """How far base + attributions may be from the output, relative to the largest output; None: no such invariant."""
 
     def unfit(self, kind: str) -> str | None:
-        """Why it does not explain pools of that kind; None: it does."""
+        """The reason why it cannot explain pools of that kind, or None if it can."""
         return None if kind in self.kinds else f"explains {', '.join(sorted(self.kinds))}, the pool holds {kind}"
 
     def sigma(self, height: int, width: int) -> float | None:
-        """The blur, in pixels, with which it masks features of images of that size; None: it does not blur."""
+        """Sigma in pixels of the blur that masks features of images of that size; None: it does not blur."""
         return None
 
     @property
     def n_baselines(self) -> int:
-        """How many labelled items it takes as `baselines`; 0: none."""
+        """Number of labelled items that it takes as `baselines`."""
         return 0
 
     @abstractmethod
@@ -75,23 +75,23 @@ class Explainer(Component, ABC, family="explainer"):
     ) -> Explanations:
         """Explain the classifier's output for each item.
 
-        classifier: a `xal.models.model.Classifier`. target: (b,) the class of interest of each item; None: the
-        predicted one. baselines: (m, ...) labelled items that stand for what is masked, where `n_baselines` asks for
-        them. Raises XalError for a target outside the classes and for missing baselines, NumericalError where the
-        classifier's outputs are not finite.
+        classifier: a `xal.models.model.Classifier`. target: (b,) the class to explain for each item; None: the
+        predicted class. baselines: (m, ...) labelled items that replace masked features, required if `n_baselines`
+        is above 0. Raises XalError for a target outside the classes and for missing baselines, NumericalError if
+        the classifier's outputs are not finite.
         """
 
     def explain_all(
         self, classifier: Any, inputs: Inputs, n_classes: int, baselines: Tensor | None = None
     ) -> tuple[Explanations, ...]:
-        """The explanations of every class 0..n_classes-1."""
+        """Explain the outputs of all classes 0..n_classes-1, one `Explanations` each."""
         return tuple(
             self.explain(classifier, inputs, torch.full((len(inputs),), number, dtype=torch.int64), baselines)
             for number in range(n_classes)
         )
 
     def to_interpretable(self, inputs: Inputs) -> Matrix:
-        """(b, f) x', items in the explanation space; asks no model. By default words, numbers, or grey pixels 0-1."""
+        """(b, f) x', the items in the explanation space, without a model. Default: words, numbers, grey pixels 0-1."""
         if not isinstance(inputs, Tensor):
             return hashed_words.presence(inputs)
         if inputs.ndim == 2:
@@ -99,48 +99,53 @@ class Explainer(Component, ABC, family="explainer"):
         return inputs.double().mean(dim=1).flatten(1).cpu().numpy() / 255
 
     def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless the explainer's invariant holds for every explanation: completeness where it has
-        a `tolerance`, else finite attributions."""
+        """Raise NumericalError unless the explainer's invariant holds for every explanation.
+
+        The invariant is completeness if the explainer has a `tolerance`, otherwise finite attributions.
+        """
         if self.tolerance is not None:
             check_complete(explanations, self.tolerance)
-        elif not np.isfinite(_numbers(_unpadded(explanations))).all():
-            raise NumericalError("some attributions are not finite; look at the model's weights")
+        elif not np.isfinite(_stored(_zero_padded(explanations))).all():
+            raise NumericalError("some attributions are not finite; check the model's weights")
 
 
 def check_complete(explanations: Explanations, tolerance: float = COMPLETE) -> None:
     """Raise NumericalError unless base + attributions sum to the output, within `tolerance` of the largest output."""
     if explanations.base is None or explanations.output is None:
-        raise NumericalError("these explanations hold no base and output to be complete against")
-    values = _unpadded(explanations)
-    missed = np.abs(explanations.base + np.asarray(values.sum(axis=1)).ravel() - explanations.output)
-    scale = max(1.0, *(float(np.abs(each).max(initial=0)) for each in (explanations.output, _numbers(values))))
-    wrong = ~(missed <= tolerance * scale)
+        raise NumericalError(
+            "expected explanations with base and output, got none; this explainer's cannot be checked for completeness"
+        )
+    values = _zero_padded(explanations)
+    error = np.abs(explanations.base + np.asarray(values.sum(axis=1)).ravel() - explanations.output)
+    scale = max(1.0, *(float(np.abs(array).max(initial=0)) for array in (explanations.output, _stored(values))))
+    wrong = ~(error <= tolerance * scale)
     if wrong.any():
         raise NumericalError(
-            f"of {len(explanations)} explanations {int(wrong.sum())} are not complete: base + attributions misses the "
-            f"output by up to {missed.max():.3g}; raise the explainer's evaluations or steps, or look at the model"
+            f"{int(wrong.sum())} of {len(explanations)} explanations are not complete: base + attributions differs "
+            f"from the output by up to {error.max():.3g}; raise the explainer's evaluations or steps, or check the "
+            "model"
         )
 
 
-def _unpadded(explanations: Explanations) -> Matrix:
-    """(b, f) attributions, 0 for NaN beyond the features of an image's own."""
+def _zero_padded(explanations: Explanations) -> Matrix:
+    """(b, f) attributions with 0 in place of the NaN that pads items with fewer features."""
     if not explanations.per_item:
         return explanations.attributions
-    k = explanations.segments.max(axis=(1, 2)) + 1
-    return np.where(np.arange(explanations.attributions.shape[1]) < k[:, None], explanations.attributions, 0.0)
+    n_features = explanations.segments.max(axis=(1, 2)) + 1
+    return np.where(np.arange(explanations.attributions.shape[1]) < n_features[:, None], explanations.attributions, 0.0)
 
 
-def _numbers(values: Matrix) -> Floats:
-    """Of a matrix that may be sparse."""
+def _stored(values: Matrix) -> Floats:
+    """The stored values of a dense or sparse matrix."""
     return np.asarray(values if isinstance(values, np.ndarray) else values.data)
 
 
 def explained_classes(probabilities: Tensor, target: Tensor | None) -> Tensor:
-    """(b,) the class of interest of each item: the predicted one unless given; XalError where one does not exist."""
+    """(b,) the class to explain for each item: `target` or the predicted class; XalError for a class out of range."""
     if target is None:
         return probabilities.argmax(dim=1)
     if target.shape != probabilities.shape[:1]:
-        raise XalError(f"expected {len(probabilities)} classes, one an item, got shape {tuple(target.shape)}")
+        raise XalError(f"expected {len(probabilities)} targets, one per item, got shape {tuple(target.shape)}")
     outside = int(((target < 0) | (target >= probabilities.shape[1])).sum())
     if outside:
         raise XalError(f"expected classes 0..{probabilities.shape[1] - 1}, got {outside} outside; check the labels")
@@ -148,19 +153,19 @@ def explained_classes(probabilities: Tensor, target: Tensor | None) -> Tensor:
 
 
 def outputs_function(classifier: Any, output: Output) -> Callable[[Inputs], Tensor]:
-    """Payload -> (b, c): probabilities, or margins (logits) where the network has them."""
+    """The function inputs -> (b, c) outputs without gradients: probabilities, or margins (logits)."""
 
     @torch.no_grad()
-    def answer(inputs: Inputs) -> Tensor:
+    def outputs_of(inputs: Inputs) -> Tensor:
         return torch.as_tensor(
             classifier.probabilities(inputs) if output == "probability" else classifier.outputs(inputs, output)
         )
 
-    return answer
+    return outputs_of
 
 
 def check_provided(explainer: str, classifier: Any, requirement: str) -> None:
-    """Raise XalError where the classifier does not provide what the explainer requires."""
+    """Raise XalError if the classifier does not provide what the explainer requires."""
     if requirement not in classifier.provides:
         raise XalError(
             f"explainer '{explainer}' needs {requirement.replace('_', ' ')}, and this model has no "
@@ -169,7 +174,7 @@ def check_provided(explainer: str, classifier: Any, requirement: str) -> None:
 
 
 def needed_baselines(baselines: Any, n: int = 0) -> Tensor:
-    """The first n labelled items (all where n is 0) that stand for what is masked; XalError where there are none."""
+    """The first n labelled items (0: all), which replace masked features; XalError if there are none."""
     if baselines is None or not len(baselines):
-        raise XalError("this explainer replaces what is masked by labelled items, and was given none: label some first")
+        raise XalError("expected labelled items, whose features replace masked ones, got none; label some first")
     return torch.as_tensor(baselines)[: n or None]

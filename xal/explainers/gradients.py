@@ -1,12 +1,12 @@
-"""Gradients along the way from a baseline: integrated gradients (by captum) and GradientSHAP.
+"""Gradients along the path from a baseline to the item: integrated gradients (captum's) and GradientSHAP.
 
     phi_j = (x_j - x'_j) * mean over a of dF(x' + a (x - x')) / dx_j
 
-integrated_gradients takes the a of a Gauss-Legendre rule and x' = 0 (black, or a row of zeros), and is complete:
-sum_j phi_j = F(x) - F(x'), up to the rule. gradient_shap (expected gradients; Lundberg & Lee 2017, Erion et al. 2021)
-takes labelled items as x' and one a in [0, 1) drawn for each sample. captum's draws anew for every row of a batch;
-here the draws are the samples' own, the same for every item, so that an explanation does not depend on what it is
-computed with.
+integrated_gradients takes a from a Gauss-Legendre rule and x' = 0 (a black image, or a row of zeros). It is complete,
+sum_j phi_j = F(x) - F(x'), up to the error of that rule. gradient_shap (expected gradients; Lundberg & Lee 2017, Erion
+et al. 2021) takes labelled items as x' and draws one a in [0, 1) for each sample. Departure: captum draws separately
+for every row of a batch; here all items share the draws, so that an explanation does not depend on the other items of
+its batch.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from xal.types import Explanations, Output
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients(Explainer):
-    """Base: attributions of pixels (summed over channels) or columns."""
+    """Base class. Attributes outputs to pixels (summed over channels) or columns."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "features"})
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
 
     output: Output = "margin"
-    """What is explained: the class's margin (logit), or its probability."""
+    """The output to explain: the class's margin (logit), or its probability."""
 
     def explain(
         self,
@@ -43,9 +43,9 @@ class Gradients(Explainer):
         target: Integer[Tensor, " b"] | None = None,
         baselines: Tensor | None = None,
     ) -> Explanations:
-        """Of each item's pixels or columns."""
+        """Attribute each item's output to its pixels or columns. Raises XalError for texts."""
         if not isinstance(inputs, Tensor):
-            raise XalError(f"explainer '{self.name}' needs gradients, which texts do not have; use shap_partition")
+            raise XalError(f"explainer '{self.name}' needs gradients, and texts have none; use shap_partition")
         check_provided(self.name, classifier, "gradients")
         with torch.no_grad():
             probabilities = classifier.probabilities(inputs)
@@ -54,7 +54,7 @@ class Gradients(Explainer):
             x = inputs.clone().to(torch.promote_types(inputs.dtype, torch.float32)).contiguous()
             values, base, output = self._attribute(_function(classifier, self.output), x, explained.clone(), baselines)
         if not torch.isfinite(values).all():
-            raise NumericalError("the network's gradients are not finite; look at its weights")
+            raise NumericalError("the network's gradients are not finite; check its weights")
         image = values.ndim == 4
         flat = (values.sum(dim=1) if image else values).flatten(1).double().cpu().numpy()
         segments = None
@@ -75,13 +75,13 @@ class Gradients(Explainer):
     def _attribute(
         self, function: Callable[[Tensor], Tensor], x: Tensor, classes: Tensor, baselines: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(attributions as x, (b,) outputs of the baseline, (b,) outputs of x)."""
+        """Return attributions of the shape of x, (b,) outputs of the baseline, and (b,) outputs of x."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntegratedGradients(Gradients, name="integrated_gradients"):
-    """Integrated gradients from black. Invariant: base + attributions = output, within a thousandth of the largest."""
+    """Integrated gradients from zeros. Invariant: base + attributions = output, within 1e-3 of the largest output."""
 
     tolerance: ClassVar[float | None] = 1e-3
 
@@ -97,7 +97,7 @@ class IntegratedGradients(Gradients, name="integrated_gradients"):
         size = max(len(x), 256)
         values = rule.attribute(x, torch.zeros_like(x), target=classes, n_steps=self.steps, internal_batch_size=size)
         with torch.no_grad():
-            base, output = (function(each).gather(1, classes[:, None])[:, 0] for each in (torch.zeros_like(x), x))
+            base, output = (function(point).gather(1, classes[:, None])[:, 0] for point in (torch.zeros_like(x), x))
         return values.detach(), base, output
 
 
@@ -106,14 +106,15 @@ class GradientShap(Gradients, name="gradient_shap"):
     """GradientSHAP from labelled items. Invariant: finite; complete only in the mean over many samples."""
 
     samples: Annotated[int, Field(ge=1)] = 20
-    """Points on the ways from the background."""
+    """Points on the paths from the background to the item."""
     background: Annotated[int, Field(ge=1)] = 1
-    """Labelled items drawn each round; ALEX takes one."""
+    """Labelled items that are drawn as baselines each round; ALEX uses one."""
     seed: int = 0
+    """Of the samples."""
 
     @property
     def n_baselines(self) -> int:
-        """`background`."""
+        """The setting `background`."""
         return self.background
 
     def _attribute(
@@ -125,8 +126,8 @@ class GradientShap(Gradients, name="gradient_shap"):
         for number, a in enumerate(draws.tolist()):
             start = background[number % len(background)][None]
             point = (start + a * (x - start)).requires_grad_()
-            chosen = function(point).gather(1, classes[:, None]).sum()
-            values += torch.autograd.grad(chosen, point)[0] * (x - start)
+            explained = function(point).gather(1, classes[:, None]).sum()
+            values += torch.autograd.grad(explained, point)[0] * (x - start)
         with torch.no_grad():
             for start in background:
                 base += function(start[None])[0, classes] / len(background)
@@ -135,10 +136,10 @@ class GradientShap(Gradients, name="gradient_shap"):
 
 
 def _function(classifier: Any, output: Output) -> Callable[[Tensor], Tensor]:
-    """Inputs -> (b, c) outputs that can be differentiated."""
+    """The function inputs -> (b, c) outputs, with gradients."""
 
-    def answer(x: Tensor) -> Tensor:
+    def outputs_of(x: Tensor) -> Tensor:
         outputs: Tensor = classifier.outputs(x, output)
         return outputs
 
-    return answer
+    return outputs_of

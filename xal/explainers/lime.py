@@ -1,17 +1,17 @@
-"""LIME: a weighted linear model of the network around an item, fitted to its outputs on random coalitions of its
-features: words, superpixels or patches, columns.
+"""LIME: a weighted linear model of the network around an item.
 
-For item x with m features, `samples` coalitions z in {0, 1}^m, the first of them the whole item: texts and tables
-keep a uniform number of features, 1 to m of them taken away (as the `lime` package samples words); images keep
-each part with probability 1/2. Weights are pi = sqrt(exp(-D^2 / width^2)), D the cosine distance of z from all ones
-(times 100 for texts, as the package has it). The attributions are the coefficients of a ridge regression with penalty
-`alpha` and an intercept, solved in closed form, all items of a batch at once and all coalitions in one go through the
-network. With `keep`, as in CAIPI, each of the repeated fits votes for its k largest coefficients, and the others than
-the k most often chosen become 0.
+The model is fitted to the network's outputs on random coalitions of the item's features, which are words, superpixels
+or patches, or columns. For an item with m features, `samples` coalitions z in {0, 1}^m are drawn; the first one is the
+whole item. Texts and tables mask a uniformly drawn number of features between 1 and m (as the `lime` package samples
+words); images keep each segment with probability 1/2. The weights are pi = sqrt(exp(-D^2 / width^2)), where D is the
+cosine distance between z and all ones (times 100 for texts, as in the package). The attributions are the coefficients
+of a ridge regression with penalty `alpha` and an intercept, solved in closed form for a batch of items at once. With
+`keep`, as in CAIPI, each of the repeated fits votes for its k largest coefficients; the k features with the most votes
+keep their attributions, and the others get 0.
 
-M. T. Ribeiro et al. 2016; the `lime` package 0.2. Departures: tables take features away by putting in labelled items',
-where the package draws from a normal distribution; no feature selection. Superpixels are by SLICO, where the package's
-are by quickshift, and are replaced as `absent` says, `mean` as the package has it.
+M. T. Ribeiro et al. 2016; the `lime` package 0.2. Departures: tables replace masked columns with those of labelled
+items, where the package draws from a normal distribution; there is no feature selection; superpixels come from SLICO,
+where the package uses quickshift, and are replaced according to `mask_value` (the package's choice is `mean`).
 """
 
 from __future__ import annotations
@@ -25,27 +25,28 @@ from torch import Tensor
 from xal.core._typing import Field, Integer
 from xal.errors import NumericalError
 from xal.explainers.explainer import Inputs, explained_classes, outputs_function
-from xal.explainers.masking import Items, MaskedImages, MaskedTexts, Masks, MaskValue, Values, finite, runs
+from xal.explainers.masking import Items, Masks, MaskValue, Values, finite, runs
 from xal.explainers.perturbation_explainer import PerturbationExplainer
 from xal.types import Explanations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lime(PerturbationExplainer, name="lime"):
-    """LIME of words, superpixels or patches, columns. Invariant: finite; coefficients need not sum to anything."""
+    """LIME of words, superpixels or patches, or columns. Invariant: attributions are finite; they sum to no output."""
 
     samples: Annotated[int, Field(ge=2)] = 1000
-    """Coalitions an item."""
+    """Coalitions per item."""
     width: Annotated[float, Field(gt=0)] | None = None
-    """Of the kernel; null: 25 for texts, 0.25 for images, 0.75 sqrt(m) for tables, as the package has them."""
+    """Width of the kernel; null: the package's 25 for texts, 0.25 for images, 0.75 sqrt(m) for tables."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
     """Ridge penalty."""
     repeats: Annotated[int, Field(ge=1)] = 1
-    """Fits whose coefficients are averaged, each on coalitions of its own: steadier explanations."""
+    """Number of fits, each on its own coalitions. Their coefficients are averaged, which lowers the variance."""
     keep: Annotated[int, Field(ge=1)] | None = None
-    """k: components that are kept, those most often among the k largest of a fit; null: all."""
+    """k: keep the k features that are most often among the k largest of a fit; null: keep all."""
     mask_value: MaskValue = "grey"
     seed: int = 0
+    """Of the coalitions."""
 
     def explain(
         self,
@@ -54,26 +55,28 @@ class Lime(PerturbationExplainer, name="lime"):
         target: Integer[Tensor, " b"] | None = None,
         baselines: Tensor | None = None,
     ) -> Explanations:
-        """Of each item's words, parts or columns."""
+        """Attribute each item's output to its words, segments or columns."""
         masked = self.masked(classifier, inputs, baselines)
         probabilities = outputs_function(classifier, "probability")(inputs)
         explained = explained_classes(probabilities, target).cpu().numpy()
-        widest = int(masked.players.max(initial=1))
+        widest = int(masked.n_features.max(initial=1))
         values, base, output = np.zeros((len(explained), widest)), np.zeros(len(explained)), np.zeros(len(explained))
         votes = np.zeros_like(values)
-        order = np.argsort(masked.players, kind="stable")
+        order = np.argsort(masked.n_features, kind="stable")
         for items in runs(masked, order, np.full(len(order), self.samples)):
             for repeat in range(self.repeats):
-                masks = self._masks(masked.players[items], isinstance(masked, MaskedImages), repeat)
+                masks = self._masks(masked.n_features[items], masked.kind == "image", repeat)
                 n, s, m = masks.shape
                 value = finite(masked.value(items.repeat(s), masks.reshape(n * s, m)))
                 y = value[np.arange(n * s), explained[items].repeat(s)].reshape(n, s)
-                found, intercept = ridge(masks, y, self._weights(masks, masked), masked.players[items], self.alpha)
-                values[items, :m] += found / self.repeats
-                votes[items, :m] += _largest(np.abs(found), self.keep)
+                coefficients, intercept = ridge(
+                    masks, y, self._weights(masks, masked), masked.n_features[items], self.alpha
+                )
+                values[items, :m] += coefficients / self.repeats
+                votes[items, :m] += _largest(np.abs(coefficients), self.keep)
                 base[items] += intercept / self.repeats
                 output[items] = y[:, 0]
-        if self.keep is not None:  # ties by the mean coefficient
+        if self.keep is not None:  # ties are broken by the mean coefficient
             sizes = np.abs(values)
             values = np.where(_largest(votes + sizes / (2 * sizes.max(initial=1e-300)), self.keep), values, 0.0)
         return Explanations(
@@ -84,31 +87,31 @@ class Lime(PerturbationExplainer, name="lime"):
             **masked.attributed(values),
         )
 
-    def _masks(self, players: Items, image: bool, repeat: int) -> Masks:
-        """(n, samples, m): the draws of an item depend on its number of players alone, never on its company."""
-        drawn = {
+    def _masks(self, n_features: Items, image: bool, repeat: int) -> Masks:
+        """(n, samples, m) coalitions. An item's depend only on its number of features, never on the other items."""
+        by_size = {
             int(m): coalitions(int(m), self.samples, np.random.default_rng([self.seed, repeat, int(m)]), image)
-            for m in np.unique(players)
+            for m in np.unique(n_features)
         }
-        masks = np.zeros((len(players), self.samples, max(int(players.max()), 1)), bool)
-        for m, each in drawn.items():
-            masks[players == m, :, :m] = each
+        masks = np.zeros((len(n_features), self.samples, max(int(n_features.max()), 1)), bool)
+        for m, drawn in by_size.items():
+            masks[n_features == m, :, :m] = drawn
         return masks
 
     def _weights(self, masks: Masks, masked: Any) -> Values:
-        """(n, samples) pi."""
-        kept = masks.sum(axis=2)
-        m = np.maximum(kept[:, :1], 1)  # the first coalition is the whole item
-        distance = 1 - np.sqrt(kept / m)  # the cosine of z and all ones is sqrt(|z| / m)
-        if isinstance(masked, MaskedTexts):
+        """(n, samples) weights pi of the coalitions."""
+        n_kept = masks.sum(axis=2)
+        m = np.maximum(n_kept[:, :1], 1)  # the first coalition is the whole item
+        distance = 1 - np.sqrt(n_kept / m)  # the cosine of z and all ones is sqrt(|z| / m)
+        if masked.kind == "text":
             distance, width = 100 * distance, 25.0
         else:
-            width = 0.25 if isinstance(masked, MaskedImages) else 0.75 * float(np.sqrt(m.max()))
+            width = 0.25 if masked.kind == "image" else 0.75 * float(np.sqrt(m.max()))
         return np.asarray(np.sqrt(np.exp(-(distance**2) / (self.width or width) ** 2)))
 
 
 def _largest(sizes: Values, k: int | None) -> Masks:
-    """(n, m) whether among the k largest of its row, the first where tied; all where k is None."""
+    """(n, m) mask of the k largest values of each row, the first of tied ones; None: all."""
     if k is None or k >= sizes.shape[1]:
         return np.ones(sizes.shape, bool)
     chosen = np.argsort(-sizes, axis=1, kind="stable")[:, :k]
@@ -118,39 +121,43 @@ def _largest(sizes: Values, k: int | None) -> Masks:
 
 
 def coalitions(m: int, samples: int, generator: np.random.Generator, image: bool) -> Masks:
-    """(samples, m), the first of all players."""
+    """(samples, m) random coalitions of m features; the first has all features."""
     if image:
         masks = generator.random((samples, m)) < 0.5
     else:
-        away = generator.integers(1, max(m, 1) + 1, samples)  # players taken away
+        n_masked = generator.integers(1, max(m, 1) + 1, samples)
         ranks = generator.random((samples, m)).argsort(axis=1).argsort(axis=1)
-        masks = ranks >= away[:, None]
+        masks = ranks >= n_masked[:, None]
     masks[0] = True
     return masks
 
 
-def ridge(masks: Masks, y: Values, weights: Values, players: Items, alpha: float) -> tuple[Values, Values]:
-    """((n, m) coefficients, (n,) intercepts) of weighted ridge regressions, intercepts without penalty; 0 beyond m."""
+def ridge(masks: Masks, y: Values, weights: Values, n_features: Items, alpha: float) -> tuple[Values, Values]:
+    """Weighted ridge regressions of y (n, s) on masks (n, s, m), intercepts without penalty.
+
+    Returns (n, m) coefficients, which are 0 beyond an item's `n_features`, and (n,) intercepts. Raises NumericalError
+    if alpha is 0 and the coalitions do not determine the coefficients.
+    """
     z = masks.astype(np.float64)
     total = weights.sum(axis=1)
     z_mean = np.einsum("ns,nsm->nm", weights, z) / total[:, None]
     y_mean = np.einsum("ns,ns->n", weights, y) / total
     z -= z_mean[:, None]
-    if alpha > 0 and z.shape[1] < z.shape[2]:  # fewer coalitions than players: the same by a system of their size
+    if alpha > 0 and z.shape[1] < z.shape[2]:  # fewer coalitions than features: the dual system is smaller
         root = np.sqrt(weights)
         z *= root[:, :, None]
         gram = z @ z.transpose(0, 2, 1) + alpha * np.eye(z.shape[1])
         dual = np.linalg.solve(gram, (root * (y - y_mean[:, None]))[:, :, None])
-        found = (z.transpose(0, 2, 1) @ dual)[:, :, 0]
-        return found, y_mean - np.einsum("nm,nm->n", z_mean, found)
+        coefficients = (z.transpose(0, 2, 1) @ dual)[:, :, 0]
+        return coefficients, y_mean - np.einsum("nm,nm->n", z_mean, coefficients)
     weighted = z * weights[:, :, None]
     gram = weighted.transpose(0, 2, 1) @ z
     m = np.arange(z.shape[2])
-    gram[:, m, m] += np.where(m < players[:, None], alpha, 1.0)  # 1: nothing is known, and 0 comes of it
+    gram[:, m, m] += np.where(m < n_features[:, None], alpha, 1.0)  # 1 beyond n_features: the solution is 0
     right = weighted.transpose(0, 2, 1) @ (y - y_mean[:, None])[:, :, None]
-    right[:, :, 0] *= m < players[:, None]
+    right[:, :, 0] *= m < n_features[:, None]
     try:
-        found = np.linalg.solve(gram, right)[:, :, 0]
+        coefficients = np.linalg.solve(gram, right)[:, :, 0]
     except np.linalg.LinAlgError as error:
         raise NumericalError("the coalitions do not determine the coefficients; raise alpha above 0") from error
-    return found, y_mean - np.einsum("nm,nm->n", z_mean, found)
+    return coefficients, y_mean - np.einsum("nm,nm->n", z_mean, coefficients)

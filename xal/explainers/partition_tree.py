@@ -1,4 +1,4 @@
-"""Binary trees over players for Owen values. Every node holds a run of players, so a coalition of a node is a range."""
+"""Binary trees over players for Owen values. The players of every node are consecutive numbers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Nodes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Nodes from the root, number 0; a leaf has no children (-1)."""
+    """Nodes as arrays, the root first and parents before their children; a leaf has no children (-1)."""
 
     left: Nodes
     right: Nodes
     low: Nodes  # first player of each node
-    high: Nodes  # one after its last
+    high: Nodes  # one after the last player of each node
     evaluations: int
-    """Coalitions that all Owen values need, besides none and all of the players."""
+    """Number of coalitions that exact Owen values need, besides the empty one and the one of all players."""
 
     @cached_property
     def spans(self) -> npt.NDArray[np.bool_]:
-        """(nodes, m) the players of each node."""
+        """(nodes, m) mask of the players of each node."""
         players = np.arange(self.high[0])
         return (players >= self.low[:, None]) & (players < self.high[:, None])
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float64]:
-        """(nodes,) of what each node is worth in one of its contexts: half its parent's."""
+        """(nodes,) weight of a node's marginal value in one of its contexts: half its parent's weight."""
         weights = np.ones(len(self.low))
         for node, (left, right) in enumerate(zip(self.left, self.right, strict=True)):  # parents come first
             if left >= 0:
@@ -41,29 +41,29 @@ class Tree:
         return weights
 
     @cached_property
-    def opened(self) -> tuple[npt.NDArray[np.bool_], Any]:
-        """((e + 1, m) none, and the coalitions asked for when every node is opened, (m, e + 2) how values follow).
+    def exact(self) -> tuple[npt.NDArray[np.bool_], Any]:
+        """The coalitions (e + 1, m) that exact Owen values need, the empty one first, and a sparse matrix (m, e + 2).
 
-        The second, sparse, times the worths of those coalitions and, last, of all players, gives the Owen values.
+        The matrix times the values of these coalitions, followed by the value of all players, gives the Owen values.
         """
         context: Any = np.zeros((1, self.high[0]), bool)
         node: Any = np.zeros(1, np.int64)
         without: Any = np.zeros(1, np.int64)
         with_it: Any = np.array([self.evaluations + 1])
         weight: Any = np.ones(1)
-        coalitions, entries, asked = [context], [], 1
+        coalitions, entries, n_coalitions = [context], [], 1
         while len(node):
             leaf = self.left[node] < 0
             players = self.low[node[leaf]]
             entries += [(players, with_it[leaf], weight[leaf]), (players, without[leaf], -weight[leaf])]
             node, context, without, with_it, weight = (
-                part[~leaf] for part in (node, context, without, with_it, weight)
+                array[~leaf] for array in (node, context, without, with_it, weight)
             )
             left, right = self.left[node], self.right[node]
             with_left, with_right = context | self.spans[left], context | self.spans[right]
-            one = asked + np.arange(len(node))
+            one = n_coalitions + np.arange(len(node))
             other = one + len(node)
-            asked += 2 * len(node)
+            n_coalitions += 2 * len(node)
             coalitions += [with_left, with_right]
             node, context = np.concatenate([left, right] * 2), np.concatenate([context, context, with_right, with_left])
             without, with_it, weight = (
@@ -71,14 +71,16 @@ class Tree:
                 np.concatenate([one, other, with_it, with_it]),
                 np.concatenate([weight / 2] * 4),
             )
-        rows, columns, weights = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-        kept = rows < self.high[0]  # the root of no players is a leaf of none
+        rows, columns, weights = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
+        exists = rows < self.high[0]  # a tree without players has a root, but no leaf
         shape = (int(self.high[0]), self.evaluations + 2)
-        return np.concatenate(coalitions), sparse.csr_array((weights[kept], (rows[kept], columns[kept])), shape=shape)
+        return np.concatenate(coalitions), sparse.csr_array(
+            (weights[exists], (rows[exists], columns[exists])), shape=shape
+        )
 
 
-def _built(size: int, split: Callable[[int, int], int]) -> Tree:
-    """By splitting runs from `size` players down to one; split(low, high) -> where the right child begins."""
+def _build(size: int, split: Callable[[int, int], int]) -> Tree:
+    """Split `size` players recursively down to one; split(low, high) -> the first player of the right child."""
     low, high, left, right, depth = [0], [size], [-1], [-1], [0]
     evaluations = 0
     node = 0
@@ -98,13 +100,13 @@ def _built(size: int, split: Callable[[int, int], int]) -> Tree:
 
 @lru_cache(maxsize=4096)
 def balanced(size: int) -> Tree:
-    """Halves of halves; the left one is the larger."""
-    return _built(size, lambda low, high: (low + high + 1) // 2)
+    """A tree that halves the players recursively; the left half is the larger."""
+    return _build(size, lambda low, high: (low + high + 1) // 2)
 
 
 @lru_cache(maxsize=64)
 def grid(rows: int, columns: int) -> tuple[Tree, Nodes]:
-    """(tree, (rows x columns,) the patch of each player) of a grid halved along its longer side, and so on."""
+    """A tree that halves a grid along its longer side recursively, and (rows x columns,) the patch of each player."""
     order: list[int] = []
     splits: dict[tuple[int, int], int] = {}
 
@@ -127,13 +129,13 @@ def grid(rows: int, columns: int) -> tuple[Tree, Nodes]:
         splits[first, len(order)] = split
 
     halve(0, rows, 0, columns)
-    return _built(rows * columns, lambda low, high: splits[low, high]), np.array(order, np.int64)
+    return _build(rows * columns, lambda low, high: splits[low, high]), np.array(order, np.int64)
 
 
 def linked(clustering: npt.NDArray[np.float64]) -> Tree:
-    """A tree from a linkage matrix (m - 1, 4) as SciPy's and shap's, whose clusters must be runs of players.
+    """Convert a linkage matrix (m - 1, 4) of SciPy or shap to a tree.
 
-    Raises ValueError where one is not.
+    Raises ValueError unless the players of every cluster are consecutive.
     """
     m = len(clustering) + 1
     spans = [(i, i + 1) for i in range(m)]
@@ -141,7 +143,7 @@ def linked(clustering: npt.NDArray[np.float64]) -> Tree:
     for a, b in clustering[:, :2].astype(int):
         one, other = sorted((spans[a], spans[b]))
         if one[1] != other[0]:
-            raise ValueError("a cluster of the linkage is no run of players")
+            raise ValueError("expected clusters of consecutive players, got a linkage with another cluster")
         spans.append((one[0], other[1]))
         splits[spans[-1]] = other[0]
-    return _built(m, lambda low, high: splits[low, high])
+    return _build(m, lambda low, high: splits[low, high])

@@ -1,11 +1,11 @@
-"""Coalitions of patches through a network that begins with local layers: far fewer multiplications, the same outputs.
+"""Outputs for coalitions of patches from tables, with far fewer multiplications, for networks with local first layers.
 
-Where a network is convolutions (and elementwise layers), Flatten, Linear, and the rest, the Linear layer is a sum
-over the places of the last feature map, and a place depends only on the patches in its receptive field. As long as
-that touches at most 2 x 2 patches, colour the patches like a checkerboard of four colours: sixteen images, one for
-each set of colours kept, show every place in every state that any coalition can put it in. So of each item sixteen
-images go through the local layers, the Linear layer's share of each group of places is tabled, and a coalition is a
-sum of table rows.
+The network must be convolutions (and elementwise layers), then Flatten, Linear, and any further layers. Its Linear
+layer is then a sum over the positions of the last feature map, and a position depends only on the patches in its
+receptive field, which must be at most 2 x 2. Colour the patches with four colours so that any 2 x 2 have different
+ones. Sixteen masked images, one for each set of colours that is kept, then contain every position in every state that
+a coalition can give it. So sixteen images per item pass through the local layers, the contribution of each group of
+positions to the Linear layer is stored in a table, and the output for a coalition is computed from a sum of table rows.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ COLOURS = 4
 
 @dataclass(eq=False)
 class PatchTables:
-    """The parts of such a network, and which places of its feature map belong together."""
+    """The layers of such a network, and the groups of positions of its feature map that see the same patches."""
 
     preprocess: Any
     local: nn.Sequential
     linear: nn.Linear
     rest: nn.Sequential
-    states: Tensor  # (16, h, w) which pixels each set of colours keeps
-    groups: list[tuple[Tensor, Tensor]]  # of each size: (group numbers (G,), places (G, size))
-    players: npt.NDArray[np.int64]  # (groups, 4) the player of each colour; -1: the group does not see the colour
+    states: Tensor  # (16, h, w) the pixels that each set of colours keeps
+    groups: list[tuple[Tensor, Tensor]]  # for each group size: group numbers (G,), positions (G, size)
+    features: npt.NDArray[np.int64]  # (groups, 4) the feature of each colour; -1: the group does not see the colour
 
     def table(self, images: Tensor, mask_value: Tensor) -> Tensor:
-        """(n * 16 * groups, hidden) what each group of places adds to the Linear layer, in each state of each image."""
-        n, count = len(images), len(self.players)
+        """(n * 16 * groups, hidden) contribution of each group to the Linear layer, per image and set of colours."""
+        n, count = len(images), len(self.features)
         kept = self.states[None, :, None]  # (1, 16, 1, h, w)
         composed = torch.where(kept, images[:, None], mask_value[:, None]).flatten(0, 1)
-        maps = self.local(self.preprocess(composed)).contiguous().flatten(2)  # (16 n, ch, places)
+        maps = self.local(self.preprocess(composed)).contiguous().flatten(2)  # (16 n, ch, positions)
         weight = self.linear.weight.view(len(self.linear.weight), maps.shape[1], -1)
         table = maps.new_empty(n * 16, count, len(weight))
-        for numbers, places in self.groups:
-            left = maps[:, :, places].permute(2, 0, 1, 3).flatten(2)  # (G, 16 n, ch * size)
-            right = weight[:, :, places].permute(2, 1, 3, 0).flatten(1, 2)  # (G, ch * size, hidden)
+        for numbers, positions in self.groups:
+            left = maps[:, :, positions].permute(2, 0, 1, 3).flatten(2)  # (G, 16 n, ch * size)
+            right = weight[:, :, positions].permute(2, 1, 3, 0).flatten(1, 2)  # (G, ch * size, hidden)
             table[:, numbers] = torch.bmm(left, right).transpose(0, 1)
         flat: Tensor = table.flatten(0, 1)
         return flat
 
-    def logits(self, table: Tensor, place: npt.NDArray[np.int64], masks: Masks) -> Tensor:
-        """(n, c) of coalitions of the images at `place` in the table."""
-        seen = np.where(self.players >= 0, masks[:, np.maximum(self.players, 0)], False)  # (n, groups, 4)
-        state = seen @ (1 << np.arange(COLOURS))
-        count = len(self.players)
-        rows = (place[:, None] * 16 + state) * count + np.arange(count)
+    def logits(self, table: Tensor, image: npt.NDArray[np.int64], masks: Masks) -> Tensor:
+        """(n, c) logits for coalitions; image: (n,) the index of each coalition's image in the table."""
+        visible = np.where(self.features >= 0, masks[:, np.maximum(self.features, 0)], False)  # (n, groups, 4)
+        state = visible @ (1 << np.arange(COLOURS))
+        count = len(self.features)
+        rows = (image[:, None] * 16 + state) * count + np.arange(count)
         hidden = embedding_bag(torch.from_numpy(rows).to(table.device), table, mode="sum")
         out: Tensor = self.rest(hidden if self.linear.bias is None else hidden + self.linear.bias)
         return out
 
 
 def patch_tables(classifier: Any, rows: int, columns: int, segments: npt.NDArray[np.int64]) -> PatchTables | None:
-    """The parts of a network that allows it for this grid; None for any other."""
+    """The tables of a classifier for a grid of patches, or None if its network does not have the required form."""
     module = getattr(classifier, "module", None)
     if not isinstance(module, nn.Sequential) or getattr(classifier, "precision", "float32") != "float32":
         return None
@@ -89,36 +89,36 @@ def patch_tables(classifier: Any, rows: int, columns: int, segments: npt.NDArray
     h, w = segments.shape
     grid = np.arange(h) * rows // h, np.arange(w) * columns // w  # patch row of each pixel row, and column
     blocks = []
-    for axis, (of, length) in enumerate(((grid[0], h), (grid[1], w))):
-        number = (length - start[axis] * 2 - size[axis]) // jump[axis] + 1  # places along the axis
+    for axis, (patch_of, length) in enumerate(((grid[0], h), (grid[1], w))):
+        number = (length - start[axis] * 2 - size[axis]) // jump[axis] + 1  # positions along the axis
         first = np.clip(start[axis] + np.arange(number) * jump[axis], 0, length - 1)
         last = np.clip(start[axis] + np.arange(number) * jump[axis] + size[axis] - 1, 0, length - 1)
-        if number < 1 or (of[last] - of[first]).max() > 1:
+        if number < 1 or (patch_of[last] - patch_of[first]).max() > 1:
             return None
-        blocks.append(np.stack([of[first], of[last]]))
+        blocks.append(np.stack([patch_of[first], patch_of[last]]))
     channels = next((layer.out_channels for layer in reversed(local) if isinstance(layer, nn.Conv2d)), 0)
     if linear.in_features != channels * blocks[0].shape[1] * blocks[1].shape[1]:
         return None
     colour = (grid[0][:, None] % 2) * 2 + grid[1] % 2
     states = torch.from_numpy((np.arange(16)[:, None, None] >> colour) & 1 == 1).to(device)
-    of_place = np.stack(
+    corners = np.stack(
         [*np.broadcast_arrays(blocks[0][0][:, None], blocks[0][1][:, None], blocks[1][0], blocks[1][1])], axis=-1
     ).reshape(-1, 4)
-    distinct, member = np.unique(of_place, axis=0, return_inverse=True)
-    player = np.zeros((rows, columns), np.int64)
-    player[grid[0][:, None], grid[1]] = segments
-    players = np.full((len(distinct), COLOURS), -1)
+    distinct, member = np.unique(corners, axis=0, return_inverse=True)
+    feature = np.zeros((rows, columns), np.int64)
+    feature[grid[0][:, None], grid[1]] = segments
+    features = np.full((len(distinct), COLOURS), -1)
     for corner_row in (0, 1):
         for corner_column in (2, 3):
             i, j = distinct[:, corner_row], distinct[:, corner_column]
-            players[np.arange(len(distinct)), (i % 2) * 2 + j % 2] = player[i, j]
+            features[np.arange(len(distinct)), (i % 2) * 2 + j % 2] = feature[i, j]
     counts = np.bincount(member.ravel(), minlength=len(distinct))
     order = np.argsort(member.ravel(), kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)])
     groups = []
-    for each in np.unique(counts):
-        numbers = np.flatnonzero(counts == each)
-        places = np.stack([order[starts[number] : starts[number] + each] for number in numbers])
-        groups.append((torch.from_numpy(numbers).to(device), torch.from_numpy(places).to(device)))
+    for size_of_group in np.unique(counts):
+        numbers = np.flatnonzero(counts == size_of_group)
+        positions = np.stack([order[starts[number] : starts[number] + size_of_group] for number in numbers])
+        groups.append((torch.from_numpy(numbers).to(device), torch.from_numpy(positions).to(device)))
     rest = nn.Sequential(*layers[flat + 2 :])
-    return PatchTables(classifier.preprocess, nn.Sequential(*local), linear, rest, states, groups, players)
+    return PatchTables(classifier.preprocess, nn.Sequential(*local), linear, rest, states, groups, features)

@@ -1,4 +1,4 @@
-"""Base of the explainers that ask a classifier about masked items."""
+"""Base class of the explainers that compare a classifier's outputs for masked items."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from xal.types import Matrix, Output
 
 @dataclass(frozen=True, kw_only=True)
 class PerturbationExplainer(Explainer):
-    """Base of the explainers that ask a network about coalitions of words, parts or columns."""
+    """Base class. Attributes outputs to words, segments or columns from outputs for coalitions of them."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "features"})
 
     output: Output = "probability"
-    """What is explained: the class's probability, or its margin (logit)."""
+    """The output to explain: the class's probability, or its margin (logit)."""
     patches: Annotated[int, Field(ge=2)] = 7
-    """Images: rows and columns of the grid."""
+    """Images: the number of rows and of columns of the grid."""
     superpixels: Annotated[int, Field(ge=4)] | None = None
-    """Images: in place of the grid, about so many superpixels (SLICO) of each image's own; null: the grid."""
+    """Images: the approximate number of superpixels (SLICO) per image, in place of the grid; null: the grid."""
     mask_value: MaskValue = "blur"
-    """Images: what absent parts show; mean: their mean colour; labelled: the labelled images drawn as background."""
+    """Images: what masked segments show; mean: their mean colour; labelled: the `background` images."""
     background: Annotated[int, Field(ge=1)] = 8
-    """Labelled items whose numbers (or parts, with mask_value: labelled) stand for absent ones."""
+    """Labelled items whose columns (or pixels, with mask_value: labelled) replace masked ones."""
 
     def __post_init__(self) -> None:
         if self.superpixels is not None and self.patches != type(self).patches:
             raise XalError(
-                f"patches: {self.patches} and superpixels: {self.superpixels} exclude each other; give one of them"
+                f"patches: {self.patches} and superpixels: {self.superpixels} exclude each other; set one of them"
             )
 
     @property
     def n_baselines(self) -> int:
-        """`background`."""
+        """The setting `background`."""
         return self.background
 
     @property
     def space(self) -> Literal["shared", "per_item"]:  # type: ignore[override]
-        """per_item where there are superpixels."""
+        """per_item with superpixels, else shared."""
         return "shared" if self.superpixels is None else "per_item"
 
     def unfit(self, kind: str) -> str | None:
-        """Only images have superpixels."""
+        """As the base class, and for superpixels of anything but images."""
         if self.superpixels is not None and kind != "image":
             return f"finds superpixels in images, the pool holds {kind}; set superpixels to null"
         return super().unfit(kind)
 
     def masked(self, classifier: Any, inputs: Inputs, baselines: Tensor | None) -> MaskedItems:
-        """The game of a payload of any kind."""
+        """The inputs as maskable items, with this explainer's settings."""
         return mask_items(
             classifier,
             inputs,
@@ -67,7 +67,7 @@ class PerturbationExplainer(Explainer):
         )
 
     def to_interpretable(self, inputs: Inputs) -> Matrix:
-        """Words, the mean grey of each patch or superpixel, or numbers."""
+        """(b, f) words present, numbers, or the mean grey (0-1) of each patch or superpixel."""
         if not isinstance(inputs, Tensor) or inputs.ndim != 4:
             return super().to_interpretable(inputs)
         if self.superpixels is None:

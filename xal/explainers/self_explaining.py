@@ -1,6 +1,8 @@
-"""What a self-explaining network says of itself (SENN, CALI): the weights w(x) of its concepts, exact and free.
+"""The explanation that a self-explaining network (SENN, CALI) computes itself: the weights w(x) of its concepts.
 
-margin of class c = w_c(x)' phi(x) + b_c        (of two classes: sigma^-1(p_c) = w_c(x)' phi(x) + b_c)
+margin of class c = w_c(x)' phi(x) + b_c        (for two classes: sigma^-1(p_c) = w_c(x)' phi(x) + b_c)
+
+It is exact and needs only one forward pass.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ class SelfExplaining(Explainer, name="self_explaining"):
         target: Integer[Tensor, " b"] | None = None,
         baselines: Tensor | None = None,
     ) -> Explanations:
-        """w of the class of interest; the interpretable input is phi(x)."""
+        """Return the weights w of the explained class; the interpretable input is phi(x)."""
         check_provided(self.name, classifier, "self_explaining")
         with torch.no_grad():
-            found = classifier.self_explanation(inputs)
-            probabilities = torch.softmax(found.logits, dim=1)
+            outputs = classifier.self_explanation(inputs)
+            probabilities = torch.softmax(outputs.logits, dim=1)
             explained = explained_classes(probabilities, target)
-        each = torch.arange(len(explained), device=explained.device)
+        rows = torch.arange(len(explained), device=explained.device)
         kind: FeatureKind = "concepts" if "concepts" in classifier.provides else "columns"
         segments = None
         if kind != "concepts" and inputs.ndim == 4:
@@ -46,26 +48,26 @@ class SelfExplaining(Explainer, name="self_explaining"):
             kind, segments = "pixels", np.arange(h * w, dtype=np.int32).reshape(1, h, w).repeat(len(explained), axis=0)
         return Explanations(
             feature_kind=kind,
-            attributions=found.weights[each, explained].double().cpu().numpy(),
-            interpretable_input=found.concepts.double().cpu().numpy(),
+            attributions=outputs.weights[rows, explained].double().cpu().numpy(),
+            interpretable_input=outputs.concepts.double().cpu().numpy(),
             explained_class=explained.cpu().numpy(),
-            probability=probabilities[each, explained].double().cpu().numpy(),
-            base=found.bias.detach().double()[explained].cpu().numpy(),
-            output=found.margins.double()[each, explained].cpu().numpy(),
+            probability=probabilities[rows, explained].double().cpu().numpy(),
+            base=outputs.bias.detach().double()[explained].cpu().numpy(),
+            output=outputs.margins.double()[rows, explained].cpu().numpy(),
             segments=segments,
         )
 
     def check(self, explanations: Explanations) -> None:
-        """Raise NumericalError unless the weights make the output."""
+        """Raise NumericalError unless base + sum of attributions * interpretable_input equals the output."""
         if explanations.base is None or explanations.output is None:
-            raise NumericalError("these explanations hold no base and output")
-        made = (dense(explanations.attributions) * dense(explanations.interpretable_input)).sum(
-            axis=1
-        ) + explanations.base
-        missed = np.abs(made - explanations.output)
-        wrong = ~(missed <= 1e-4 * max(1.0, float(np.abs(explanations.output).max(initial=0))))
+            raise NumericalError(
+                "expected explanations with base and output, got none; this explainer's cannot be checked"
+            )
+        products = dense(explanations.attributions) * dense(explanations.interpretable_input)
+        error = np.abs(products.sum(axis=1) + explanations.base - explanations.output)
+        wrong = ~(error <= 1e-4 * max(1.0, float(np.abs(explanations.output).max(initial=0))))
         if wrong.any():
             raise NumericalError(
-                f"of {len(explanations)} explanations {int(wrong.sum())} miss the output by up to {missed.max():.3g}; "
-                "are the weights finite?"
+                f"{int(wrong.sum())} of {len(explanations)} explanations differ from the output by up to "
+                f"{error.max():.3g}; check that the model's weights are finite"
             )

@@ -1,7 +1,7 @@
 """Exact SHAP values of linear models (shap's LinearExplainer): phi_j = w_cj (x_j - mean_j) of the margin of class c.
 
-Texts are explained against the empty text, in the weights of the words they have (TF-IDF after its row scaling is taken
-as given); tables against the mean of labelled items.
+The baseline of a text is the empty text, so that phi_j is the weight times the word's TF-IDF or count; the scaling of
+TF-IDF rows to length 1 is treated as constant. The baseline of a table row is the mean of labelled items.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class ShapLinear(Explainer, name="shap_linear"):
     tolerance: ClassVar[float | None] = COMPLETE
 
     background: Annotated[int, Field(ge=1)] = 100
-    """Tables: labelled items whose mean is the baseline."""
+    """Tables: number of labelled items whose mean is the baseline."""
 
     @property
     def n_baselines(self) -> int:
-        """`background`."""
+        """The setting `background`."""
         return self.background
 
     def explain(
@@ -46,12 +46,12 @@ class ShapLinear(Explainer, name="shap_linear"):
         target: Integer[Tensor, " b"] | None = None,
         baselines: Tensor | None = None,
     ) -> Explanations:
-        """Of each item's words or columns."""
+        """Attribute each item's margin to its words or columns. Raises XalError for models that are not linear."""
         linear = getattr(classifier, "linear", None)
-        found = linear() if linear is not None else None
-        if found is None:
+        model = linear() if linear is not None else None
+        if model is None:
             raise XalError("shap_linear explains linear_svm and logistic_regression; use shap_partition for this model")
-        weights, intercepts, encoding = found
+        weights, intercepts, encoding = model
         probabilities = torch.as_tensor(classifier.probabilities(inputs))
         explained = explained_classes(probabilities, target).cpu().numpy()
         w, b = weights[explained], intercepts[explained]
@@ -61,8 +61,10 @@ class ShapLinear(Explainer, name="shap_linear"):
             base = b + w @ centre
             interpretable_input = self.to_interpretable(inputs)
         else:
-            if not isinstance(encoding, Bag):
-                raise XalError("shap_linear explains bags of words (tfidf, hashing, presence); use shap_partition here")
+            if not encoding.bag:
+                raise XalError(
+                    "shap_linear explains bags of words (tfidf, hashing, presence); use shap_partition for this encoder"
+                )
             attributions, interpretable_input = _by_word(encoding, Texts(list(inputs)), w)
             base = b
         return Explanations(
@@ -77,18 +79,15 @@ class ShapLinear(Explainer, name="shap_linear"):
 
 
 def _by_word(encoding: Bag, texts: Texts, w: np.ndarray) -> tuple[Any, Any]:
-    """(attributions, presence) in the space of words: a column's share goes evenly to the words that it stands for."""
+    """Return attributions and presence of words; words that share a column share its attribution evenly."""
     vectors = sparse.csr_array(encoding.encode(texts.raw))
     rows = np.repeat(np.arange(len(texts)), np.diff(texts.starts))
     columns = encoding.columns(texts)
     shape = (len(texts), encoding.width)
-    known = columns >= 0
-    counts = sparse.csr_array((np.ones(int(known.sum())), (rows[known], columns[known])), shape=shape)
-    weighted = sparse.csr_array(vectors.multiply(w))  # (b, d), summed over d is the margin but for the intercept
-    each = np.zeros(len(rows))
-    share = (
-        np.asarray(weighted[rows[known], columns[known]]).ravel()
-        / np.asarray(counts[rows[known], columns[known]]).ravel()
-    )
-    each[known] = share
-    return hashed_words.by_word(each, texts.columns, texts.starts)
+    in_vocabulary = columns >= 0
+    cells = rows[in_vocabulary], columns[in_vocabulary]
+    counts = sparse.csr_array((np.ones(len(cells[0])), cells), shape=shape)
+    weighted = sparse.csr_array(vectors.multiply(w))  # (b, d); the sum over d is the margin minus the intercept
+    occurrences = np.zeros(len(rows))
+    occurrences[in_vocabulary] = np.asarray(weighted[cells]).ravel() / np.asarray(counts[cells]).ravel()
+    return hashed_words.by_word(occurrences, texts.columns, texts.starts)

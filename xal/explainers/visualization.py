@@ -1,4 +1,4 @@
-"""Draw an explanation: an image with the heat of its features, a text with its words marked, a table's columns."""
+"""Draw explanations: heat maps of images, texts with highlighted words, and columns of table rows."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ HEAT = colormaps["coolwarm"]
 
 
 def displayable(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(c, h, w) -> (h, w, 3)."""
+    """Convert an image (c, h, w) with 1 or 3 channels to (h, w, 3)."""
     rgb = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
     return np.ascontiguousarray(rgb.transpose(1, 2, 0))
 
 
 def overlay(image: npt.NDArray[np.uint8], colours: npt.NDArray[Any], strength: float = 0.6) -> npt.NDArray[np.uint8]:
-    """Colours (h, w, 3) in [0, 1] over the greyed image."""
+    """Blend colours (h, w, 3) in [0, 1] with the grey image; returns (h, w, 3) uint8."""
     grey = displayable(image).mean(axis=2, keepdims=True) / 255
     mixed: npt.NDArray[np.uint8] = ((strength * colours + (1 - strength) * grey) * 255).astype(np.uint8)
     return mixed
 
 
 def feature_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDArray[np.uint8]:
-    """(h, w, 3) one colour an interpretable feature."""
+    """(h, w, 3) uint8, one colour per interpretable feature."""
     return overlay(image, FEATURES(explanation.segments[0])[..., :3])
 
 
 def heat_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDArray[np.uint8]:
-    """(h, w, 3): red supports the explained class, blue speaks against it, grey does neither.
+    """(h, w, 3) uint8: red supports the explained class, blue speaks against it, grey does neither.
 
-    EBAnO's nPIR has a scale of its own, -1 to 1; others are relative to the item's largest attribution.
+    The scale is -1 to 1 for EBAnO's nPIR, and relative to the item's largest attribution for other explainers.
     """
     heat = explanation.heat[0]
     scale = 1.0 if explanation.npirp is not None else float(np.abs(heat).max()) or 1.0
@@ -53,70 +53,71 @@ def heat_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDA
 
 
 def marked(text: str, explanation: Explanations) -> list[tuple[str, float]]:
-    """The text in pieces, each with its attribution relative to the largest: words, and what is between them (0)."""
+    """Split the text into words, with attributions relative to the largest, and the text between them (0)."""
     row = explanation.attributions[[0]]
     by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
     scale = max(map(abs, by_column.values()), default=0.0) or 1.0
-    pieces, at = [], 0
+    pieces, position = [], 0
     for start, end in hashed_words.spans(text):
-        if start > at:
-            pieces.append((text[at:start], 0.0))
+        if start > position:
+            pieces.append((text[position:start], 0.0))
         pieces.append((text[start:end], by_column.get(hashed_words.column(text[start:end].lower()), 0.0) / scale))
-        at = end
-    return [*pieces, (text[at:], 0.0)] if at < len(text) else pieces
+        position = end
+    return [*pieces, (text[position:], 0.0)] if position < len(text) else pieces
 
 
 def marked_html(text: str, explanation: Explanations) -> Markup:
-    """The same as HTML: red supports the explained class, blue speaks against it."""
+    """`marked` as HTML: red supports the explained class, blue speaks against it."""
     return render("marked.html", pieces=marked(text, explanation))
 
 
 def top_words(
-    inputs: Any, explanation: Explanations, names: Sequence[str] = (), most: int = 5
+    inputs: Any, explanation: Explanations, names: Sequence[str] = (), limit: int = 5
 ) -> list[tuple[str, float]]:
-    """The words of a text, columns of a table (`names`), or concepts, of largest attribution, with it."""
+    """The words, columns (called `names`) or concepts of largest absolute attribution, with their attributions."""
     if explanation.feature_kind == "concepts":
         values, concepts = (
             dense(explanation.attributions)[0].tolist(),
             dense(explanation.interpretable_input)[0].tolist(),
         )
-        found = {
+        by_name = {
             f"concept {name} = {number:.3g}": value
             for name, (number, value) in enumerate(zip(concepts, values, strict=True))
         }
     elif isinstance(inputs, str):
         row = explanation.attributions[[0]]
         by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
-        found = {word: by_column.get(hashed_words.column(word), 0.0) for word in hashed_words.tokens(inputs)}
+        by_name = {word: by_column.get(hashed_words.column(word), 0.0) for word in hashed_words.tokens(inputs)}
     else:
         values = dense(explanation.attributions)[0]
         labels = names or [f"column {number}" for number in range(len(values))]
         pairs = zip(labels, np.asarray(inputs).tolist(), values.tolist(), strict=True)
-        found = {f"{name} = {number:g}": value for name, number, value in pairs}
-    return sorted(found.items(), key=lambda pair: -abs(pair[1]))[:most]
+        by_name = {f"{name} = {number:g}": value for name, number, value in pairs}
+    return sorted(by_name.items(), key=lambda pair: -abs(pair[1]))[:limit]
 
 
 def summary(inputs: Any, explanation: Explanations, names: Sequence[str] = ()) -> str:
-    """`good +0.310, plot -0.120`."""
+    """One line with the largest attributions, such as `good +0.310, plot -0.120`."""
     return ", ".join(f"{name} {value:+.3f}" for name, value in top_words(inputs, explanation, names))
 
 
 def page_of(inputs: Any, explanation: Explanations, title: str, names: Sequence[str] = ()) -> str:
-    """HTML of one explanation: a text with its words marked, or a table's row, the strongest column first."""
+    """HTML page of one explanation: a text with highlighted words, or a table row with its top column first."""
     values = explanation.attributions
-    most = np.abs(values if isinstance(values, np.ndarray) else values.data).max(initial=0)
+    largest = np.abs(values if isinstance(values, np.ndarray) else values.data).max(initial=0)
     if isinstance(inputs, str):
-        return render("explanation.html", title=title, marked=marked_html(inputs, explanation), rows=[], most=most)
-    rows = top_words(inputs, explanation, names, most=values.shape[1])
-    return render("explanation.html", title=title, marked="", rows=rows, most=most)
+        highlighted = marked_html(inputs, explanation)
+        return render("explanation.html", title=title, marked=highlighted, rows=[], largest=largest)
+    rows = top_words(inputs, explanation, names, limit=values.shape[1])
+    return render("explanation.html", title=title, marked="", rows=rows, largest=largest)
 
 
 def panel(
     image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequence[str], shown: Sequence[int] | None = None
 ) -> bytes:
-    """PNG of one explanation: original, features, heat map, and of EBAnO a table of the indices; concepts as bars.
+    """PNG of one explanation: image, features, heat map, for EBAnO a table of the indices; concepts as bars.
 
-    shown: the parts that are numbered; None: all.
+    shown: the features to label with their numbers; None: all.
     """
     if explanation.feature_kind == "concepts":
         return _bars(image, explanation, classes)
@@ -124,8 +125,8 @@ def panel(
     figure = Figure(figsize=(9.2 if ebano else 7.0, 2.9), dpi=110, layout="constrained")
     axes = figure.subplots(1, 4 if ebano else 3, width_ratios=[1, 1, 1, 1.1] if ebano else [1, 1, 1])
     name = classes[int(explanation.explained_class[0])]
-    most = float(np.abs(explanation.heat[0]).max())
-    third = "nPIR" if ebano else f"red for, blue against, to ±{most:.2g}"
+    largest = float(np.abs(explanation.heat[0]).max())
+    third = "nPIR" if ebano else f"red for, blue against, to ±{largest:.2g}"
     titles = ("image", f"{int(explanation.n_features[0])} features", third)
     second = feature_map(image, explanation) if ebano else displayable(image)
     views = (displayable(image), second, heat_map(image, explanation))
@@ -143,9 +144,9 @@ def panel(
 
 
 def stacked(pictures: Sequence[bytes]) -> bytes:
-    """PNGs of one width, one above the other."""
+    """One PNG with PNGs of equal width below each other."""
     buffer = io.BytesIO()
-    rows = [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in pictures]
+    rows = [np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) for picture in pictures]
     Image.fromarray(np.concatenate(rows)).save(buffer, format="png")
     return buffer.getvalue()
 
@@ -155,7 +156,7 @@ def _bars(image: npt.NDArray[np.uint8], explanation: Explanations, classes: Sequ
     shown, bars = figure.subplots(1, 2, width_ratios=[1, 1.3])
     shown.imshow(displayable(image), interpolation="nearest")
     shown.set_axis_off()
-    names, values = zip(*reversed(top_words(image, explanation, most=8)), strict=True)
+    names, values = zip(*reversed(top_words(image, explanation, limit=8)), strict=True)
     bars.barh(names, values, color=["#d64541" if value > 0 else "#3b67b2" for value in values])
     bars.axvline(0, color="grey", linewidth=0.6)
     bars.tick_params(labelsize=7)
@@ -180,26 +181,26 @@ def _table(table: Any, explanation: Explanations, title: str) -> None:
 
 
 def _outline(axis: Any, segments: npt.NDArray[Any], shown: Sequence[int] | None) -> None:
-    """Lines between the parts of an image, and the numbers of those shown, unless they are pixels."""
+    """Draw lines between segments and the numbers of the shown ones, unless every segment is a pixel."""
     h, w = segments.shape
-    parts = np.unique(segments)
-    if len(parts) == h * w:
+    numbers = np.unique(segments)
+    if len(numbers) == h * w:
         return
     row, column = np.nonzero(segments[1:] != segments[:-1])  # between a pixel and the one below it
     lines = [((x - 0.5, y + 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
     row, column = np.nonzero(segments[:, 1:] != segments[:, :-1])
     lines += [((x + 0.5, y - 0.5), (x + 0.5, y + 0.5)) for y, x in zip(row, column, strict=True)]
     axis.add_collection(LineCollection(lines, colors="white", linewidths=0.6, capstyle="projecting"))
-    for part in parts.tolist() if shown is None else shown:
-        dark = [withStroke(linewidth=1.6, foreground="black")]  # to be read on light and dark alike
+    for number in numbers.tolist() if shown is None else shown:
+        dark = [withStroke(linewidth=1.6, foreground="black")]  # legible on light and dark images
         style = {"color": "#fbbf24", "fontsize": 6.5, "ha": "center", "va": "center", "path_effects": dark}
-        axis.text(*_middle(segments == part), str(part), **style)
+        axis.text(*_middle(segments == number), str(number), **style)
 
 
-def _middle(part: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """(x, y) the mean of its pixels, or, where that lies outside, the pixel nearest to it."""
-    y, x = np.nonzero(part)
-    if part[round(y.mean()), round(x.mean())]:
+def _middle(segment: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """(x, y) the mean of the segment's pixels, or the pixel nearest to it if the mean lies outside."""
+    y, x = np.nonzero(segment)
+    if segment[round(y.mean()), round(x.mean())]:
         return float(x.mean()), float(y.mean())
     nearest = ((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin()
     return float(x[nearest]), float(y[nearest])

@@ -1,4 +1,4 @@
-"""What becomes of explanations and their corrections; importing the package registers the components."""
+"""How corrections of explanations change training; importing the package registers the components."""
 
 from xal.feedback import cali_ranking, counterexamples, rrr, rrr_gradcam, unused
 from xal.feedback.feedback import Feedback

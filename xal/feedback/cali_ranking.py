@@ -1,14 +1,13 @@
-"""CALI's ranking loss (Calimocho; Popordanoska, Kumar, Teso 2020): a self-explaining network prefers the corrected
-explanation z to the one that it showed, z_hat.
+"""CALI's ranking loss (Calimocho; Popordanoska, Kumar, Teso 2020): a self-explaining network learns to rank the
+corrected explanation z above z_hat, the explanation that it showed.
 
     loss = lambda l_Y + (1 - lambda) l_Z + alpha Omega,    l_Z = <w(x), z_hat - z>
 
-w(x) are the weights that explain the class that was shown, l_Y the cross-entropy in nats, alpha Omega the network's own
-regulariser (`senn`). z is z_hat with the corrected components set to 0 (wrong), +1 (missed) or -1 (against). Items
-without a correction add no l_Z. l_Z is linear in w, so w must be bounded for it to have a minimum, as `senn` has it.
+w(x) are the weights that explain the class that was shown, l_Y the cross-entropy in nats, and alpha Omega the network's
+regulariser (see `senn`). z is z_hat with the corrected components set to 0 (wrong), +1 (missed) or -1 (against). Items
+without a correction add nothing to l_Z. l_Z is linear in w and has a minimum only because `senn` bounds w.
 
-variant: squared is what the authors' released code computes in its place, the squared distance of w to z on the
-corrected components.
+variant: squared is the loss of the authors' released code: the squared distance of w to z on the corrected components.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from xal.feedback.feedback import Feedback, Kinds
 
 @dataclass(frozen=True, kw_only=True)
 class CaliRanking(Feedback, name="cali_ranking"):
-    """Rank corrected explanations above shown ones."""
+    """A loss that ranks corrected explanations above the shown ones."""
 
     kinds: ClassVar[Kinds] = frozenset({"image", "features"})
     requires: ClassVar[frozenset[str]] = frozenset({"self_explaining"})
@@ -36,28 +35,28 @@ class CaliRanking(Feedback, name="cali_ranking"):
     default_explainer: ClassVar[Any] = "self_explaining"
 
     label_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """lambda: the weight of the labels, 1 - lambda that of corrections."""
+    """lambda, the weight of the label loss; the loss of the corrections has weight 1 - lambda."""
     variant: Literal["ranking", "squared"] = "ranking"
-    """The paper's loss, or the released code's."""
+    """ranking: the loss of the paper; squared: the loss of the released code."""
 
     def problems(self, explainer: Explainer | None, *, explains_concepts: bool) -> list[str]:
-        """It corrects what the model says of itself."""
+        """Also a problem: an explainer other than the model's own."""
         lines = super().problems(explainer, explains_concepts=explains_concepts)
         if explainer is not None and "self_explaining" not in explainer.requires:
-            lines.append(f"explainer: '{self.name}' corrects what the model says itself; take self_explaining")
+            lines.append(f"explainer: '{self.name}' corrects the model's own explanations; use self_explaining")
         return lines
 
     def forward(self, module: Any, inputs: Tensor, correction_targets: Any) -> tuple[Tensor, Tensor]:
-        """Logits, and l_Z of a batch."""
+        """(logits (b, c), l_Z averaged over the batch)."""
         logits, weights = module(inputs, explained=True)
-        some = correction_targets.corrected
-        if not some.any():
+        corrected = correction_targets.corrected  # (b,) bool
+        if not corrected.any():
             return logits, logits.new_zeros(())
-        w = weights[torch.arange(len(inputs), device=inputs.device), correction_targets.explained][some]
+        w = weights[torch.arange(len(inputs), device=inputs.device), correction_targets.explained][corrected]
         push, target, said = (
-            correction_targets.push[some],
-            correction_targets.target[some],
-            correction_targets.said[some],
+            correction_targets.push[corrected],
+            correction_targets.target[corrected],
+            correction_targets.said[corrected],
         )
         if self.variant == "ranking":
             return logits, (w * push).sum() / len(inputs)

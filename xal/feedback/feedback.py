@@ -1,4 +1,4 @@
-"""The family of what corrections become: further training items, or a penalty on what the network looks at."""
+"""Base class: how corrections change training, by further training items or by a penalty in the loss."""
 
 from __future__ import annotations
 
@@ -22,45 +22,47 @@ ALL: Kinds = frozenset({"image", "text", "features"})
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CorrectionBatch:
-    """Corrected items, and all labelled ones to take values from. Payloads: uint8 images (b, c, h, w), float32
-    features (b, d), or texts."""
+    """Corrected items, and all labelled items to take values from.
+
+    Payloads are uint8 images (b, c, h, w), float32 features (b, d), or an object array of b texts.
+    """
 
     ids: Sequence[str]  # (b,)
     payload: Any  # (b, ...)
-    labels: Labels  # (b,)
-    wrong: Any  # (b, h, w) or (b, d) bool; of texts b tuples of words' columns
-    known: Any  # (n, ...) the payload of every labelled item
-    known_labels: Labels  # (n,)
+    labels: Labels  # (b,) class indices
+    wrong: Any  # (b, h, w) or (b, d) bool; for texts b tuples of hashed word columns
+    known: Any  # (n, ...) payload of every labelled item
+    known_labels: Labels  # (n,) class indices
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback(Component, ABC, family="feedback"):
-    """Base: asks for corrections of what is shown, and teaches by them."""
+    """Base: which corrections to ask for, and how they change training."""
 
     kinds: ClassVar[Kinds] = ALL
-    """What its pools may hold."""
+    """The kinds of pools that it takes."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What it needs of a model: gradients, layers of convolutions, or weights that explain (self_explaining)."""
+    """Capabilities that it needs of a model: gradients, conv_layers, or self_explaining."""
     correction_kinds: ClassVar[tuple[str, ...]] = ("wrong",)
-    """What it learns from, of wrong, missed and against: nothing else is asked for."""
+    """The kinds of corrections that it learns from: some of wrong, missed and against."""
     has_loss: ClassVar[bool] = False
-    """Whether it acts on the loss, by `forward` and `combine`."""
+    """Whether it changes the loss, by `forward` and `combine`."""
 
     needs_unflipped: ClassVar[bool] = False
-    """Whether corrections name pixels of the item as it was shown, so that training must not mirror images."""
+    """Whether corrections name pixels of the item as shown, so that training must not flip images."""
     default_explainer: ClassVar[Any] = {"name": "lime", "repeats": 5}
-    """The explainer of a recipe that names none, as a recipe has it: CAIPI's."""
+    """The explainer, in recipe form, of a recipe that names none: CAIPI's."""
     default_strategy: ClassVar[str] = "margin"
-    """The strategy of a recipe that names none: what is closest to the decision."""
+    """The strategy of a recipe that names none: the items closest to the decision boundary."""
 
     shown: Annotated[int, Field(ge=1)] | Literal["gold"] | None = 5
-    """Components of largest attribution that the annotator is shown and asked about; null: all, and then items that
-    no explanation was shown of, such as those of round 0, can be corrected as well; gold: as many as truly matter in
-    the item, in simulations."""
+    """Number of components of largest attribution that are shown to the annotator and may be marked wrong; null: all,
+    and then items without an explanation, such as those of round 0, can be corrected as well; gold: as many as are
+    relevant in the item, for simulations."""
 
     max_corrections: Annotated[int, Field(ge=1)] | None = None
-    """c: components that a simulated annotator corrects an item in, at most: those of largest attribution, or farthest
-    from what they should be; null: all."""
+    """c, the most components that a simulated annotator corrects in an item: those of largest attribution, or those
+    farthest from their targets; null: all."""
 
     @property
     def makes_copies(self) -> bool:
@@ -73,41 +75,41 @@ class Feedback(Component, ABC, family="feedback"):
         return self.has_loss or self.makes_copies
 
     def problems(self, explainer: Explainer | None, *, explains_concepts: bool) -> list[str]:
-        """Why corrections of the explainer's explanations do not serve it."""
+        """Problems of an explainer whose explanations it cannot use."""
         if explainer is None:
-            return [f"feedback: '{self.name}' asks about explanations; name an explainer"] if self.shown else []
+            return [f"feedback: '{self.name}' needs explanations; name an explainer"] if self.shown else []
         if explains_concepts and self.learns and "self_explaining" not in self.requires:
-            return [f"feedback: '{self.name}' changes parts of items, and concepts are none; take cali_ranking"]
+            return [f"feedback: '{self.name}' changes parts of items, but concepts are not parts; use cali_ranking"]
         return []
 
     def pool_problems(self, kind: str, width: int) -> list[str]:
-        """Why it does not take what a pool holds. width: columns of a table."""
+        """Problems of a pool of this kind. width: the number of columns of a table."""
         if kind in self.kinds:
             return []
         return [f"feedback: '{self.name}' takes {', '.join(sorted(self.kinds))}, the pool holds {kind}"]
 
     @property
     def shown_to_people(self) -> int | None:
-        """`shown`; a recipe with `gold` is refused unless its annotator is simulated."""
+        """`shown` as a number; None: all. Recipes allow `gold`, which gives None, only with a simulated annotator."""
         return None if self.shown == "gold" else self.shown
 
     @property
     def onehot_width(self) -> int:
-        """So many columns of a table each are one thing, as the indicators of a category are: it matters as a whole."""
+        """Columns per group of a table, such as the indicators of one category; 1: columns are corrected one by one."""
         return 1
 
     def takes_values(self, kind: str) -> bool:
-        """Whether it gives components of such items values of other items, so that it cannot change a constant."""
+        """Whether new values for such items come from other items, so that it cannot change a constant component."""
         return False
 
     def copies(self, batch: CorrectionBatch, seed: int) -> tuple[Any, npt.NDArray[np.int64]]:
-        """(payload of further training items, (m,) the corrected item each was made from); by default none."""
+        """(payload (m, ...) of further training items, (m,) index of the corrected item of each); by default none."""
         return batch.payload[:0], np.empty(0, np.int64)
 
     def forward(self, module: Any, inputs: Tensor, correction_targets: Any) -> tuple[Tensor, Tensor]:
-        """(logits (b, c), penalty): one forward of a training batch; inputs are preprocessed."""
-        raise NotImplementedError(f"{self.name} does not act on the loss")
+        """One forward pass of a training batch: (logits (b, c), scalar penalty). inputs: preprocessed."""
+        raise NotImplementedError(f"{self.name} does not change the loss")
 
     def combine(self, label_loss: Tensor, penalty: Tensor) -> Tensor:
-        """The loss of a batch; by default their sum."""
+        """The loss of a batch; by default the sum of label loss and penalty."""
         return label_loss + penalty

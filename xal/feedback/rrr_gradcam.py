@@ -16,31 +16,31 @@ from xal.feedback.feedback import Feedback, Kinds
 
 @dataclass(frozen=True, kw_only=True)
 class RrrGradCam(Feedback, name="rrr_gradcam"):
-    """Penalise the Grad-CAM map of the label, of the last convolution, on what was marked wrongly relevant."""
+    """Penalise the Grad-CAM map of the label, at the last convolution, on the components marked wrong."""
 
     kinds: ClassVar[Kinds] = frozenset({"image"})
     requires: ClassVar[frozenset[str]] = frozenset({"gradients", "conv_layers"})
     has_loss: ClassVar[bool] = True
 
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """lambda; smaller where corrections are noisy."""
+    """lambda, the weight of the penalty; use smaller values for noisy corrections."""
 
     def forward(self, module: Any, inputs: Tensor, correction_targets: Any) -> tuple[Tensor, Tensor]:
-        """Logits, and the penalty of a batch."""
+        """(logits (b, c), weighted penalty); XalError for a network without convolutions."""
         layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
         if not layers:
-            raise XalError("rrr_gradcam wants a network with convolutions; take rrr")
-        seen: list[Tensor] = []
-        hook = layers[-1].register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
+            raise XalError("rrr_gradcam needs a network with convolutions; use rrr")
+        outputs: list[Tensor] = []
+        hook = layers[-1].register_forward_hook(lambda _layer, _inputs, output: outputs.append(output))
         try:
             logits: Tensor = module(inputs)
         finally:
             hook.remove()
-        some = correction_targets.corrected
-        if not some.any():
+        corrected = correction_targets.corrected  # (b,) bool
+        if not corrected.any():
             return logits, logits.new_zeros(())
-        of_label = logits.gather(1, correction_targets.labels[:, None])[some].sum()
-        gradients = torch.autograd.grad(of_label, seen[-1], create_graph=True)[0][some]
-        maps = (gradients.mean(dim=(2, 3), keepdim=True) * seen[-1][some]).sum(dim=1, keepdim=True).relu()
+        label_logits = logits.gather(1, correction_targets.labels[:, None])[corrected].sum()
+        gradients = torch.autograd.grad(label_logits, outputs[-1], create_graph=True)[0][corrected]
+        maps = (gradients.mean(dim=(2, 3), keepdim=True) * outputs[-1][corrected]).sum(dim=1, keepdim=True).relu()
         maps = interpolate(maps, correction_targets.wrong.shape[1:], mode="bilinear", align_corners=False)[:, 0]
-        return logits, self.weight * (maps * correction_targets.wrong[some]).square().sum() / len(inputs)
+        return logits, self.weight * (maps * correction_targets.wrong[corrected]).square().sum() / len(inputs)

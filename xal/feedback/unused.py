@@ -1,4 +1,4 @@
-"""Corrections that nothing learns from: what others are compared with."""
+"""Corrections that do not change training: the baseline of comparisons."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from xal.feedback.feedback import Feedback
 
 @dataclass(frozen=True, kw_only=True)
 class Unused(Feedback, name="unused"):
-    """Ask for corrections, keep them, learn nothing from them."""
+    """Ask for corrections and store them, without using them in training."""

@@ -1,4 +1,4 @@
-"""Models, one a file; importing the package registers them."""
+"""Models, one per file; importing the package registers them."""
 
 from xal.models.model import Model
 from xal.models.sklearn import estimator, linear_svm, logistic_regression, mlp

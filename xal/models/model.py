@@ -1,8 +1,8 @@
-"""The family of models, and what a trained one offers: one protocol for torch, scikit-learn and whatever comes.
+"""Base class of models, and the protocol of trained classifiers, whether torch, scikit-learn or other.
 
-A model is a configuration. `fit` turns training data into weights, plain arrays that are stored without pickles;
-`classifier` turns weights into something that predicts. A user's model derives from `Model` (or from `TorchModel`,
-which needs `build` alone, or `SklearnModel`), and is named `module:Class` in the recipe.
+A model is a configuration. `fit` turns training data into weights: plain arrays, stored without pickle. `classifier`
+turns weights into something that predicts. To add a model, derive from `Model` (or from `TorchModel`, which only needs
+`build`, or from `SklearnModel`) and name it `module:Class` in the recipe.
 """
 
 from __future__ import annotations
@@ -23,39 +23,40 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Weights:
-    """What training left, and what it was trained for."""
+    """Trained weights, with the input shape and number of classes that they were trained for."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     shape: Shape
-    """Of an item: (c, h, w) of images, (d,) of features, () of texts."""
+    """Shape of an item: (c, h, w) of images, (d,) of features, () of texts."""
     n_classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where and how a classifier computes."""
+    """Device, precision and compilation of a classifier."""
 
     device: str = "cpu"
     precision: Precision = "float32"
-    """bfloat16 computes under autocast, faster where the hardware has it, and coarser."""
+    """bfloat16 runs under autocast: faster where the hardware supports it, but less precise."""
     compiled: bool = False
-    """Forwards by torch.compile."""
+    """Whether forward passes run through torch.compile."""
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """A trained model, ready to predict: all that explainers and engines see of it.
+    """A trained model, ready to predict: the interface that explainers and engines use.
 
     Inputs are images (b, c, h, w), uint8 or float 0-255, or features (b, d), as tensors on `device`; or texts, a
-    sequence of str. What a classifier offers besides is named in `provides`:
+    sequence of str. `provides` lists what a classifier has besides predictions:
 
-    - gradients: `logits(inputs)` can be differentiated
-    - conv_layers: `module`, and `conv_layers()`, the names of its convolutions in the order of the forward
-    - linear: `linear()`, the weights of a margin that is linear in words or columns
-    - self_explaining: `self_explanation(inputs)`, weights that explain the logits exactly
-    - concepts: those weights are of concepts of the model's own, not of parts of the item
+    - gradients: `logits(inputs)` is differentiable
+    - conv_layers: `module` is the network, `conv_layers()` the names of its convolutions in the order of the forward
+    - linear: `linear()` returns the weights of margins that are linear in words or columns
+    - self_explaining: `self_explanation(inputs)` returns weights that explain the logits exactly
+    - concepts: these weights belong to concepts of the model, not to parts of the item
 
-    Classifiers of texts have `masked_outputs(texts, output)`: answers for texts of which only some words are left.
+    Classifiers of texts have `masked_outputs(texts, output)`: a function (items (n,), masks (n, m)) -> (n, c) outputs
+    of the texts with only the words that the masks keep.
     """
 
     kind: Kind
@@ -63,15 +64,15 @@ class Classifier(Protocol):
     device: Any
 
     def probabilities(self, inputs: Any) -> Any:
-        """(b, c) tensor, rows sum to 1."""
+        """(b, c) tensor of class probabilities; rows sum to 1."""
         ...
 
     def outputs(self, inputs: Any, output: Output) -> Any:
-        """(b, c) what an explainer explains: probabilities, or margins (logits)."""
+        """(b, c) outputs to explain: probabilities, or margins (logits)."""
         ...
 
     def embed(self, inputs: Any) -> tuple[Any, Any]:
-        """((b, c) probabilities, (b, d) embeddings) in one forward."""
+        """((b, c) probabilities, (b, d) embeddings), computed in one forward pass."""
         ...
 
 
@@ -80,42 +81,41 @@ class Model(Component, ABC, family="model"):
     """Base of all models."""
 
     default_strategy: ClassVar[str] = "margin"
-    """The strategy of a recipe that names none."""
+    """Strategy used if the recipe names none."""
     needs_validation: ClassVar[bool] = True
-    """Whether a share of the labelled items is held out from training to choose by; a model that cross-validates
-    needs none."""
+    """Whether training holds out a share of the labelled items for validation; models that cross-validate need none."""
     distributed: ClassVar[bool] = True
     """Whether several workers can train it together."""
 
     @property
     def kind(self) -> Kind:
-        """What its pools hold."""
+        """Kind of item that the model takes."""
         return "image"
 
     @property
     def default_explainer(self) -> Any:
-        """The explainer of a recipe that names none, as a recipe has it."""
+        """Explainer used if the recipe names none, in the form that a recipe gives it: a name or a mapping."""
         return "shap_partition"
 
     @property
     def provides(self) -> frozenset[str]:
-        """What explainers and feedback may require besides predictions; see `Classifier`."""
+        """Capabilities besides predictions that explainers and feedback may require; see `Classifier`."""
         return frozenset()
 
     @property
     def fixed_shape(self) -> Shape | None:
-        """The shape of its inputs where the configuration alone decides it; None: the pool does."""
+        """Shape of an input, if the configuration alone determines it; None: it depends on the pool."""
         return None
 
     def input_shape(self, pool: Shape) -> Shape:
-        """The shape of its inputs, given that of the pool's own items."""
+        """Shape of an input, for a pool whose items have the shape `pool`."""
         return pool
 
     @abstractmethod
     def fit(self, data: TrainingData, context: TrainContext) -> Fitted:
-        """Train on labelled items; deterministic given `context.seed`.
+        """Train on labelled items; deterministic for a given `context.seed`.
 
-        Raises XalError for data it cannot learn from, NumericalError where the loss is not finite.
+        Raises XalError for data that the model cannot learn from, NumericalError if the loss is not finite.
         """
 
     @abstractmethod
@@ -123,5 +123,5 @@ class Model(Component, ABC, family="model"):
         """The trained model, ready to predict."""
 
     def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
-        """Why the built model does not meet a requirement that `provides` promises; None: it does."""
+        """Why a model built for this shape lacks `requirement` although `provides` lists it; None if it has it."""
         return None

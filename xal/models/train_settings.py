@@ -1,4 +1,4 @@
-"""How a round trains: the `train` section of a recipe."""
+"""Training settings: the `train` section of a recipe."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ from xal.core._typing import Field
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a round trains."""
+    """Training settings, the same for every round."""
 
     optimizer: Literal["adam", "sgd"] = "adam"
+    """Adam, or SGD with momentum."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of SGD."""
+    """Momentum of SGD; adam ignores it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 penalty, as the optimizer applies it."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """Over all workers together."""
+    """Items per batch, over all workers together."""
     epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over the training items; the best by validation loss is kept."""
     start: Literal["scratch", "finetune"] = "scratch"
-    """finetune: rounds after the first start from the last round's best weights."""
+    """finetune: every round after the first starts from the best weights of the previous round."""
     finetune_lr: Annotated[float, Field(gt=0)] | None = None
-    """Learning rate of the rounds that fine-tune; null: lr."""
+    """Learning rate of fine-tuning rounds; null: lr."""
     finetune_epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs of the rounds that fine-tune; null: epochs."""
+    """Epochs of fine-tuning rounds; null: epochs."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of the labelled items held out, by a hash of the id: once below the share, always held out."""
+    """Share of the labelled items held out for validation; a hash of the id decides, so an item keeps its split."""
     plateau_patience: Annotated[int, Field(ge=1)] | None = None
-    """Epochs without a lower validation loss before lr is multiplied by plateau_factor; null: never."""
+    """Epochs without a lower validation loss after which lr is multiplied by plateau_factor; null: never."""
     finetune_plateau_patience: Annotated[int, Field(ge=1)] | None = None
-    """The same in the rounds that fine-tune; null: plateau_patience."""
+    """plateau_patience of fine-tuning rounds; null: plateau_patience."""
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """What lr is multiplied by."""
     plateau_times: Annotated[int, Field(ge=0)] = 2
-    """At most so many decays."""
+    """Maximum number of times that lr is multiplied by plateau_factor."""
     flip: bool = False
-    """Random horizontal flips."""
+    """Whether images are flipped horizontally at random."""
     threads: Annotated[int, Field(ge=1)] = 2
-    """CPU threads of each training process; fixed, since rounding depends on it."""
+    """CPU threads of each training process. The number is fixed because rounding depends on it."""

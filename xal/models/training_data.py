@@ -1,4 +1,4 @@
-"""What models are fitted to, and what corrections say of it."""
+"""Training data, correction targets, and the settings and result of a training."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from xal.types import Floats, Labels, Rows, Shape
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CorrectionTargets:
-    """What corrections say of n items, for losses that learn from them."""
+    """Corrections of n training items as arrays, for losses that learn from them."""
 
-    corrected: Tensor  # (n,) bool
-    wrong: Tensor  # (n, h, w) or (n, d) bool: what should not matter
-    labels: Tensor  # (n,) int64
-    explained: Tensor  # (n,) int64 the class whose explanation was shown
-    said: Tensor  # (n, f) bool: components of the explanation that were corrected
-    push: Tensor  # (n, f) float32 z_hat - z: shown minus corrected attribution
-    target: Tensor  # (n, f) float32 z: corrected attribution, where something was said
+    corrected: Tensor  # (n,) bool: the item has a correction
+    wrong: Tensor  # (n, h, w) or (n, d) bool: pixels or features that should not matter
+    labels: Tensor  # (n,) int64 class indices
+    explained: Tensor  # (n,) int64: class whose explanation was shown
+    said: Tensor  # (n, f) bool: features of the explanation that were corrected
+    push: Tensor  # (n, f) float32: z_hat - z, shown minus corrected attribution
+    target: Tensor  # (n, f) float32: z, corrected attribution of the features in `said`
 
     def take(self, chosen: Tensor) -> CorrectionTargets:
-        """The chosen ones, by a mask or by positions."""
+        """The targets of the items selected by a mask or by positions."""
         return CorrectionTargets(**{name: values[chosen] for name, values in vars(self).items()})
 
     def to(self, device: torch.device) -> CorrectionTargets:
-        """On a device."""
+        """The same targets on `device`."""
         return CorrectionTargets(**{name: values.to(device) for name, values in vars(self).items()})
 
     def flipped(self, which: Tensor) -> CorrectionTargets:
-        """Of images of which some are mirrored."""
+        """The targets after mirroring the images that the (n,) mask `which` selects."""
         wrong = torch.where(which[:, None, None], self.wrong.flip(-1), self.wrong)
         return replace(self, wrong=wrong)
 
@@ -44,63 +44,64 @@ class CorrectionLoss(Protocol):
     """A loss that learns from corrections."""
 
     def forward(self, module: Any, inputs: Tensor, correction_targets: CorrectionTargets) -> tuple[Tensor, Tensor]:
-        """((b, c) logits, penalty) of a batch."""
+        """((b, c) logits, penalty term) of a batch."""
         ...
 
     def combine(self, label_loss: Tensor, penalty: Tensor) -> Tensor:
-        """The loss."""
+        """The training loss, from the label loss and the penalty."""
         ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingData:
-    """Labelled items, then synthetic ones, which are no labels."""
+    """Labelled items, followed by synthetic items, which do not count as labels."""
 
     inputs: Any
     """(n, ...) uint8 images 0-255 (n, c, h, w), float32 features (n, d), or an object array of texts (n,)."""
     labels: Labels  # (n,) class indices
     n_classes: int
-    shape: Shape  # of an item
-    n_labelled: int  # the first so many items are labelled ones
-    sample_weight: Floats | None = None  # (n,) of each item in the loss; None: all 1
+    shape: Shape  # shape of an item
+    n_labelled: int  # the first n_labelled items are labelled, the others synthetic
+    sample_weight: Floats | None = None  # (n,) weight of each item in the loss; None: all 1
     source: Rows | None = None
-    """(n - n_labelled,) which labelled item each synthetic one was made from; -1: one that is not in here."""
+    """(n - n_labelled,) index of the labelled item that each synthetic item was made from; -1: not in this data."""
     validation: TrainingData | None = None
-    """Items to choose the best epoch by."""
+    """Held-out items, which determine the best epoch; None: there are none."""
     correction_targets: CorrectionTargets | None = None
-    """What corrections say of the n items; None: the feedback has no loss."""
+    """Corrections of the n items; None: the feedback has no loss."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def no_progress(done: int, total: int) -> None:
-    """Report nothing."""
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainContext:
-    """How and where to train."""
+    """Settings, seed, device and callbacks of a training."""
 
     settings: TrainSettings = TrainSettings()  # noqa: RUF009 (frozen)
     seed: int = 0
     start: Any = None
-    """Arrays by name to fine-tune from; None: from scratch."""
+    """Weights by name to fine-tune from; None: train from scratch."""
     correction_loss: CorrectionLoss | None = None
     device: str = "cpu"
     rank: int = 0
     workers: int = 1
     """Processes that train together; each takes every workers-th item of a batch."""
     wrap: Callable[[Any], Any] = lambda module: module
-    """Makes a module distributed."""
+    """Wraps a module for distributed training."""
     progress: Callable[[int, int], None] = no_progress
-    """Called with (epochs done, epochs in all)."""
+    """Called after each epoch with (epochs done, total epochs)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
-    """What training came to."""
+    """Result of a training."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
+    """Weights by name."""
     metrics: Mapping[str, Any]
-    """What the ledger keeps of it: numbers by name."""
+    """Metrics by name, which go to the ledger."""

@@ -1,1 +1,1 @@
-"""One self-contained HTML page of a run, or of several."""
+"""Reports on runs: HTML pages, Markdown tables and figures."""

@@ -1,4 +1,4 @@
-"""The report's figures, as inline SVG."""
+"""The report's figures as inline SVG."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STYLE: Any = {
 
 
 def learning_curves(by_arm: Curves, measure: str) -> str:
-    """Mean over seeds against labels spent; a band where several seeds give a 95% interval."""
+    """Mean of a metric over seeds against labels spent, with a 95% interval as a band if there are several seeds."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axis = figure.subplots()
@@ -54,16 +54,17 @@ def learning_curves(by_arm: Curves, measure: str) -> str:
 
 
 def class_balance(arms: Mapping[str, Sequence[Run]], classes: Sequence[str]) -> str:
-    """Labels by class, one group of bars a class, one bar an arm (mean over its seeds)."""
+    """Bar chart of labels by class: a group for each class, a bar for each arm (mean over its seeds)."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.2), layout="constrained")
         axis = figure.subplots()
         width = 0.8 / max(len(arms), 1)
-        at = np.arange(len(classes))
+        positions = np.arange(len(classes))
         for i, (colour, (arm, runs)) in enumerate(zip(_colours(len(arms)), arms.items(), strict=True)):
             counts = [[sum(item.label == name for item in run.queried) for name in classes] for run in runs]
-            axis.bar(at + (i - (len(arms) - 1) / 2) * width, np.mean(counts, axis=0), width, color=colour, label=arm)
-        axis.set_xticks(at, classes, rotation=35 if max(map(len, classes)) > 5 else 0, ha="right")
+            left = positions + (i - (len(arms) - 1) / 2) * width
+            axis.bar(left, np.mean(counts, axis=0), width, color=colour, label=arm)
+        axis.set_xticks(positions, classes, rotation=35 if max(map(len, classes)) > 5 else 0, ha="right")
         axis.set_ylabel("labels")
         axis.grid(axis="x", visible=False)
         axis.legend(frameon=False, ncols=len(arms), loc="lower center", bbox_to_anchor=(0.5, 1.0))

@@ -1,4 +1,4 @@
-"""Assemble the report: curves, comparison, cost, class balance, and a gallery of what was queried and why."""
+"""The HTML report: learning curves, comparison, cost, class balance, and a gallery of queried items."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from xal.errors import RunError
 from xal.evaluation.curves import Curves, comparison
 from xal.explainers.visualization import displayable, feature_map, heat_map, marked_html, summary
 from xal.report.figures import class_balance, learning_curves
-from xal.report.right_reasons import corrected_view, said, trust_table
+from xal.report.right_reasons import corrected_view, correction_text, right_reasons_table
 from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
 from xal.store.run import Run, read_run
 from xal.types import Correction, Explanations, Form
 
-SHOWN = 12  # items of each round in the gallery
+SHOWN = 12  # items per round in the gallery
 EXPLANATION_COLUMNS = {
     "explanation_f1_queries": "F1, queries",
     "explanation_f1_test": "F1, test",
     "explanation_recall_test": "recall, test",
-    "on_irrelevant_queries": "elsewhere, queries",
-    "on_irrelevant_test": "elsewhere, test",
+    "on_irrelevant_queries": "on irrelevant, queries",
+    "on_irrelevant_test": "on irrelevant, test",
 }
-"""Columns of the table of corrections."""
-TILE = 112  # pixels
+"""Titles of the columns on explanations in the table of corrections."""
+TILE = 112  # smallest width of a picture, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Card:
     """One queried item in the gallery."""
 
     id: str
-    pictures: tuple[str, ...]  # data URLs: original, features, heat and, where there is one, the synthetic copy
-    marked: str  # HTML of a text with its words marked
-    note: str  # the indices of EBAnO's strongest feature, or the strongest words or columns
-    said: str  # what was corrected, in words
+    pictures: tuple[str, ...]  # data URLs: original, features, heat map and, if there is one, the synthetic copy
+    marked: str  # HTML of a text with marked words
+    note: str  # EBAnO's indices of the top feature, or the words or columns of largest attribution
+    correction: str  # as text; empty if there is none
     prediction: str | None
     confidence: float | None
     label: str | None
@@ -57,15 +57,15 @@ class Card:
 
 
 def write_report(directories: Sequence[Path], destination: Path, ledger: str | None = None) -> Path:
-    """Write one page for the runs; raises RunError where they are runs of different recipes.
+    """Write one page about the runs; raises RunError if their recipes differ.
 
-    ledger: URL of their PostgreSQL ledgers, for its password; None: $XAL_LEDGER.
+    ledger: URL of their PostgreSQL ledgers, for the password; None: $XAL_LEDGER.
     """
     arms = arms_of([read_run(path, ledger) for path in directories])
     runs = [run for group in arms.values() for run in group]
     first = runs[0]
     galleries = {arm: _gallery(group[0]) for arm, group in arms.items()}
-    cards = [card for rounds in galleries.values() for _, each in rounds for card in each]
+    cards = [card for rounds in galleries.values() for _, round_cards in rounds for card in round_cards]
     html = render(
         "report.html",
         version=__version__,
@@ -80,11 +80,11 @@ def write_report(directories: Sequence[Path], destination: Path, ledger: str | N
         table=comparison(curves_of(arms, "accuracy")),
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},
-        trust={arm: trust_table(group) for arm, group in arms.items()},
+        right_reasons={arm: right_reasons_table(group) for arm, group in arms.items()},
         galleries=galleries,
         shown={
             "pictures": any(card.pictures for card in cards),
-            "corrected": any(card.said for card in cards),
+            "corrected": any(card.correction for card in cards),
             "ebano": any((run.recipe["explainer"] or {}).get("name") == "ebano" for run in runs),
             "explainers": sorted({run.recipe["explainer"]["name"] for run in runs if run.recipe["explainer"]}),
         },
@@ -97,7 +97,7 @@ def write_report(directories: Sequence[Path], destination: Path, ledger: str | N
 
 
 def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by arm, each by seed; RunError where they are runs of different recipes."""
+    """Runs by arm, sorted by seed; raises RunError if their recipes differ in more than what an arm may change."""
     _same_recipe(runs)
     arms: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):
@@ -106,22 +106,26 @@ def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _same_recipe(runs: Sequence[Run]) -> None:
-    firsts: dict[str, Run] = {}
+    first_of_arm: dict[str, Run] = {}
     for run in runs:
-        same_arm = firsts.setdefault(run.arm, run)
-        for other, free in ((runs[0], ("strategy", "explainer", "feedback", "seed:")), (same_arm, ("seed:",))):
-            lines = [line for line in differences(other.recipe, run.recipe) if not line.startswith(free)]
+        same_arm = first_of_arm.setdefault(run.arm, run)
+        for other, may_differ in ((runs[0], ("strategy", "explainer", "feedback", "seed:")), (same_arm, ("seed:",))):
+            lines = [line for line in differences(other.recipe, run.recipe) if not line.startswith(may_differ)]
             if lines:
                 both = f"{other.directory} and {run.directory}"
-                raise RunError(f"{both} are runs of different recipes: {lines[0]}; report them apart")
+                raise RunError(f"{both} are runs of different recipes: {lines[0]}; report them separately")
 
 
 def measures_of(runs: Sequence[Run]) -> list[str]:
-    metrics = [step.metrics for run in runs for step in run.of("evaluate").values()]
-    return [name for name in ("accuracy", "macro_f1") if metrics and all(name in each for each in metrics)]
+    """Those of accuracy and macro_f1 that all evaluations have."""
+    evaluations = [step.metrics for run in runs for step in run.of("evaluate").values()]
+    return [
+        name for name in ("accuracy", "macro_f1") if evaluations and all(name in metrics for metrics in evaluations)
+    ]
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
+    """What the runs were evaluated on, in words."""
     kinds = {
         f"{step.metrics['test_items']:,} {step.metrics['on']} items"
         for run in runs
@@ -134,12 +138,12 @@ def _measured_on(runs: Sequence[Run]) -> str:
 
 
 def curves_of(arms: Mapping[str, Sequence[Run]], measure: str) -> Curves:
-    """A measure's curves by arm and seed."""
+    """The curves of a metric by arm and seed; runs without it are left out."""
     return {arm: {run.seed: run.curve(measure) for run in runs if run.curve(measure)[1]} for arm, runs in arms.items()}
 
 
 def _costs(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Mean seconds of each stage by round, and items passed a second of the query."""
+    """Mean seconds of each step by round, and the items per second of the query."""
     rows = []
     for round in sorted({step.round for run in runs for step in run.steps}):
         row: dict[str, Any] = {"round": round}
@@ -156,36 +160,38 @@ def _costs(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
-    """The best-scored items of each round, with their explanations."""
+    """Cards of the best-scored items by round, for rounds with explanations."""
     rounds = []
     for round, step in run.of("query").items():
         folder = run.directory / (step.artefact or "")
         if not (folder / EXPLANATIONS).exists():
             continue
-        chosen = [item for item in run.queried if item.round == round][:SHOWN]
-        names, explanations = read_explanations(folder / EXPLANATIONS)
-        at = {name: i for i, name in enumerate(names)}
+        items = [item for item in run.queried if item.round == round][:SHOWN]
+        ids, explanations = read_explanations(folder / EXPLANATIONS)
+        index_of = {item: index for index, item in enumerate(ids)}
         table = read_items(folder / ITEMS)
         kind = next(kind for kind in KINDS if kind in table.column_names)
-        payloads = dict(zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True))
+        payload_by_id = dict(zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True))
         copies = _copies(run, round)
         cards = []
-        for item in chosen:
-            if item.id not in at:
+        for item in items:
+            if item.id not in index_of:
                 continue
-            explanation = explanations.take(slice(at[item.id], at[item.id] + 1))
-            pictures, marked, note = _shown(kind, payloads[item.id], explanation, copies.get(item.id), run.names)
-            correction, words = run.corrections.get(item.id), ""
-            if correction is not None:
-                form, picture = _corrected(kind, payloads[item.id], explanation, correction.correction)
-                pictures, words = pictures + picture, said(correction.correction, form, explanation, run.names)
+            explanation = explanations.take([index_of[item.id]])
+            payload = payload_by_id[item.id]
+            pictures, marked, note = _views(kind, payload, explanation, copies.get(item.id), run.names)
+            corrected, text = run.corrections.get(item.id), ""
+            if corrected is not None:
+                form, picture = _correction_view(kind, payload, explanation, corrected.correction)
+                pictures = pictures + picture
+                text = correction_text(corrected.correction, form, explanation, run.names)
             cards.append(
                 Card(
                     id=item.id,
                     pictures=pictures,
                     marked=marked,
                     note=note,
-                    said=words,
+                    correction=text,
                     prediction=item.prediction,
                     confidence=item.confidence,
                     label=item.label,
@@ -197,10 +203,10 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
     return rounds
 
 
-def _shown(
+def _views(
     kind: str, payload: Any, explanation: Explanations, copy: bytes | None, names: Sequence[str]
 ) -> tuple[tuple[str, ...], str, str]:
-    """(pictures, marked text, note) of an item."""
+    """(pictures, marked text, note) of an item. `copy`: its synthetic copy as PNG."""
     if kind == "text":
         return (), marked_html(payload, explanation), summary(payload, explanation)
     if kind == "features":
@@ -221,10 +227,10 @@ def _shown(
     return tuple(_data_url(view) for view in views), "", note
 
 
-def _corrected(
+def _correction_view(
     kind: str, payload: Any, explanation: Explanations, correction: Correction
 ) -> tuple[Form, tuple[str, ...]]:
-    """(what its parts are found by, a picture of what was corrected in an image)."""
+    """(form of the item, a picture of the correction if the item is an image)."""
     if kind != "image":
         return payload if kind == "text" else (len(payload),), ()
     image = decode([payload], _shape(payload, explanation))[0][0]
@@ -234,13 +240,13 @@ def _corrected(
 
 
 def _shape(payload: bytes, explanation: Explanations) -> tuple[int, int, int]:
-    """(3, h, w) as the network saw an image, or of concepts, which have no place, as it is."""
+    """(3, h, w) of an image as the network saw it, or, for concepts, which have no segments, as it is stored."""
     h, w = shape_of(payload)[1:] if explanation.segments is None else explanation.segments.shape[1:]
     return 3, h, w
 
 
 def _copies(run: Run, round: int) -> dict[str, bytes]:
-    """Synthetic copies that joined a round's training, by the item they were made from."""
+    """Synthetic copies (PNG) that a round trained on, by id of the source item."""
     step = run.of("train").get(round)
     path = run.directory / (step.artefact or "") / SYNTHETIC if step else None
     if path is None or not path.is_file():

@@ -1,4 +1,4 @@
-"""Where models look: the mean explanation of each class (ALEX, figure 3, over many images in place of one)."""
+"""Mean explanations of each class (as ALEX, figure 3, but over many images instead of one)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from xal.report.figures import STYLE
 
 
 def write_maps(explained: Mapping[str, Explained], destination: Path) -> Path:
-    """A row for each arm, a column for each class: the mean attribution of each pixel over the images of that class.
+    """Draw the mean attribution of each pixel over the images of a class: a row for each arm, a column for each class.
 
-    Of the predicted class, right or wrong; red speaks for it. Each map has its own scale. The first row is the mean
-    image.
+    Attributions are for the predicted class, right or wrong; red speaks for it. Each map has its own scale. The first
+    row shows the mean images.
     """
     first = next(iter(explained.values()))
     columns = len(first.classes)
@@ -27,20 +27,21 @@ def write_maps(explained: Mapping[str, Explained], destination: Path) -> Path:
         figure = Figure(figsize=(1.1 * columns + 1.2, 1.15 * (len(explained) + 1)), dpi=110, layout="constrained")
         axes = figure.subplots(len(explained) + 1, columns, squeeze=False)
         for number, name in enumerate(first.classes):
-            mine = first.labels == number
-            if mine.any():
-                axes[0, number].imshow(first.images[mine].mean(axis=(0, 1)), cmap="gray_r")
+            of_class = first.labels == number
+            if of_class.any():
+                axes[0, number].imshow(first.images[of_class].mean(axis=(0, 1)), cmap="gray_r")
             axes[0, number].set_title(name, fontsize=9)
-        for row, (arm, found) in enumerate(explained.items(), 1):
-            heat = found.explanations.heat
+        for row, (arm, explained_images) in enumerate(explained.items(), 1):
+            heat = explained_images.explanations.heat
             for number in range(columns):
-                mine = found.labels == number
-                if mine.any():
-                    mean = heat[mine].mean(axis=0)
+                of_class = explained_images.labels == number
+                if of_class.any():
+                    mean = heat[of_class].mean(axis=0)
                     scale = float(np.abs(mean).max()) or 1.0
                     axes[row, number].imshow(mean, cmap=HEAT, vmin=-scale, vmax=scale)
-            right = float((found.probabilities.argmax(axis=1) == found.labels).mean())
-            axes[row, 0].set_ylabel(f"{arm.replace('_', ' ')}\n{right:.3f}", fontsize=8)
+            predicted = explained_images.probabilities.argmax(axis=1)
+            accuracy = float((predicted == explained_images.labels).mean())
+            axes[row, 0].set_ylabel(f"{arm.replace('_', ' ')}\n{accuracy:.3f}", fontsize=8)
         for axis in axes.flat:
             axis.set_xticks([])
             axis.set_yticks([])

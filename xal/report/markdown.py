@@ -1,6 +1,6 @@
-"""A comparison of arms as Markdown, for a project's docs: tables by this program, words by people.
+"""A comparison of arms as Markdown, for a project's docs.
 
-What stands in the file after the line KEPT is left as it is when the tables are written again.
+When the file is written again, the text after the line KEPT stays unchanged.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ KEPT = "<!-- what follows is kept when this file is written again -->"
 
 
 def write_markdown(directories: Sequence[Path], destination: Path, command: str) -> Path:
-    """Write the accuracy by labels spent, and the learning curves beside it as SVG; `command` made it.
+    """Write tables of accuracy and macro F1 by labels spent, and the learning curves beside them as SVG.
 
-    Raises RunError for a file that this did not write.
+    command: the command line that the page names. Raises RunError if the file exists and was not written by this
+    function.
     """
     arms = arms_of([read_run(path) for path in directories])
     runs = [run for group in arms.values() for run in group]
@@ -50,7 +51,7 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
     if destination.exists():
         _, marker, kept = destination.read_text(encoding="utf-8").partition(KEPT)
         if not marker:
-            raise RunError(f"{destination} was not written by `xal report`, it has no line {KEPT}; choose another name")
+            raise RunError(f"{destination} was not written by `xal report`: it has no line {KEPT}; choose another name")
         kept = kept.lstrip("\n")
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_text("\n".join(lines) + "\n" + (f"\n{kept}" if kept else ""), encoding="utf-8")
@@ -59,7 +60,7 @@ def write_markdown(directories: Sequence[Path], destination: Path, command: str)
 
 
 def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown; no line where it has no row."""
+    """The lines of a Markdown table; none if it has no rows."""
     if not rows:
         return []
     rule = f"| --- |{' ---: |' * (len(header) - 1)}"

@@ -1,4 +1,4 @@
-"""What corrections say of a model round by round, and how a correction looks beside the explanation it corrects."""
+"""Whether a model is right for the right reasons, by round; and corrections as text and pictures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ EXPLANATION_METRICS = ("explanation_f1", "explanation_recall", "on_irrelevant", 
 MARK = np.array([22, 163, 74])  # green
 
 
-def trust_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """By round, means over the runs: shares of the answers, corrections, and explanations against the truth; [] where
-    no corrections are asked for."""
+def right_reasons_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One row for each round, of means over the runs; empty if the recipe has no feedback.
+
+    A row has the shares of ANSWERS, the number of corrections, and the EXPLANATION_METRICS on queries and test.
+    """
     rows = []
     for round in sorted({round for run in runs for round in run.of("label")}):
         labelled = [run.of("label")[round].metrics for run in runs if round in run.of("label")]
@@ -30,28 +32,28 @@ def trust_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
         totals = [sum(metrics[name] for name in ANSWERS) for metrics in labelled]
         row: dict[str, Any] = {
             "round": round,
-            "corrections": float(np.mean([each["corrections"] for each in labelled])),
+            "corrections": float(np.mean([metrics["corrections"] for metrics in labelled])),
         }
         for name in ANSWERS:
             shares = [metrics[name] / total for metrics, total in zip(labelled, totals, strict=True) if total]
             row[name] = float(np.mean(shares)) if shares else None
         tested = [run.of("evaluate")[round].metrics for run in runs if round in run.of("evaluate")]
         for name in EXPLANATION_METRICS:
-            for where, metrics in (("queries", labelled), ("test", tested)):
-                values = [each[name] for each in metrics if name in each]
-                row[f"{name}_{where}"] = float(np.mean(values)) if values else None
+            for source, steps in (("queries", labelled), ("test", tested)):
+                values = [metrics[name] for metrics in steps if name in metrics]
+                row[f"{name}_{source}"] = float(np.mean(values)) if values else None
         rows.append(row)
     return rows
 
 
-def said(correction: Correction, form: Form, explanation: Explanations, names: Sequence[str]) -> str:
-    """`wrong: good; plot / missed: dull`, by the components' names, or how many where they are many."""
+def correction_text(correction: Correction, form: Form, explanation: Explanations, names: Sequence[str]) -> str:
+    """A correction as text, such as `wrong: good; plot / missed: dull`; more than 6 components are only counted."""
     naming = Naming(form, explanation, names)
     parts = []
     for kind in ("wrong", "missed", "against"):
         components = getattr(correction, kind)
         if components:
-            listed = "; ".join(naming.name(each) for each in components if each in naming)
+            listed = "; ".join(naming.name(component) for component in components if component in naming)
             parts.append(f"{kind}: {listed if len(components) <= 6 else f'{len(components)} components'}")
     return " / ".join(parts)
 
@@ -59,7 +61,7 @@ def said(correction: Correction, form: Form, explanation: Explanations, names: S
 def corrected_view(
     image: npt.NDArray[np.uint8], correction: Correction, explanation: Explanations
 ) -> npt.NDArray[np.uint8]:
-    """(h, w, 3) the image, green where it was said not to matter."""
+    """(h, w, 3) uint8 image, green where the correction says that it does not matter."""
     view = displayable(image).astype(np.float64)
     wrong = mask_of(correction.wrong, image.shape, explanation)
     view[wrong] = 0.35 * view[wrong] + 0.65 * MARK

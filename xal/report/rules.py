@@ -1,8 +1,8 @@
-"""Which of the two rules of colors a linear model has learned (CAIPI, figure 2): F1 of the shown explanations over the
-queries, and w, of length 1, decomposed by least squares into the rules.
+"""Which of the two rules of the colors data a linear model has learned (CAIPI, figure 2).
 
-In the space of [pixel i = pixel j], rule 0 is 1 on the six pairs of corners, rule 1 is -1 on the three pairs of the top
-middle pixels.
+The figure shows the F1 of the shown explanations over the queries, and the least-squares weights of the two rules in
+w / |w|. In the space of [pixel i = pixel j], rule 0 is 1 on the six pairs of corners, and rule 1 is -1 on the three
+pairs of the top middle pixels.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from xal.store.artefacts import WEIGHTS
 from xal.store.run import Run
 
 PAIRS = np.triu_indices(25, 1)
-WINDOW = 10  # queries that F1 is a mean over
+WINDOW = 10  # number of queries in the moving average of F1
 
 
 def rule_vectors() -> npt.NDArray[np.float64]:
-    """(2, 300) the rules as directions."""
+    """(2, 300) the rules as vectors over the pairs of pixels."""
     i, j = PAIRS
     zero = np.isin(i, CORNERS) & np.isin(j, CORNERS)
     one = np.isin(i, TOP) & np.isin(j, TOP)
@@ -38,12 +38,12 @@ def rule_vectors() -> npt.NDArray[np.float64]:
 
 
 def decomposed(run: Run) -> npt.NDArray[np.float64]:
-    """(rounds, 2) least-squares weights of the rules in w / |w|, after each training; RunError for another model."""
+    """(rounds, 2) least-squares weights of the rules in w / |w| after each training; RunError for other models."""
     rows = []
     for step in run.of("train").values():
         weights = load((run.directory / (step.artefact or "") / WEIGHTS).read_bytes())
         if weights.get("head.w", np.empty(0)).shape != (2, len(PAIRS[0])):
-            raise RunError(f"{run.directory}: rules are found in linear models over equal_pairs of 25 columns alone")
+            raise RunError(f"{run.directory}: rules are found in linear models only, over equal_pairs of 25 columns")
         w = weights["head.w"][1]
         length = float(np.linalg.norm(w)) or 1.0
         rows.append(np.linalg.lstsq(rule_vectors().T, w / length, rcond=None)[0])
@@ -51,18 +51,18 @@ def decomposed(run: Run) -> npt.NDArray[np.float64]:
 
 
 def write_rules(arms: Mapping[str, Sequence[Run]], destination: Path) -> tuple[Path, list[dict[str, Any]]]:
-    """(the SVG, a row by arm: F1 over the last queries and the rules' weights at the end, with intervals)."""
+    """Write the figure as SVG; returns its path and a row for each arm: final F1 and rule weights, with intervals."""
     rows = []
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         for colour, (arm, runs) in zip(COLOURS, arms.items(), strict=False):
-            f1 = _even([_smooth(run.curve("label.explanation_f1")[1]) for run in runs])
-            parts = np.stack([decomposed(run) for run in runs])
+            f1 = _truncated([_smooth(run.curve("label.explanation_f1")[1]) for run in runs])
+            weights = np.stack([decomposed(run) for run in runs])
             _band(left, np.arange(1, f1.shape[1] + 1), f1, colour, arm, "-")
             for rule, style in ((0, "-"), (1, "--")):
-                _band(right, np.arange(parts.shape[1]), parts[:, :, rule], colour, f"{arm}, rule {rule}", style)
-            ends = {f"rule {rule}": interval(parts[:, -1, rule]) for rule in (0, 1)}
+                _band(right, np.arange(weights.shape[1]), weights[:, :, rule], colour, f"{arm}, rule {rule}", style)
+            ends = {f"rule {rule}": interval(weights[:, -1, rule]) for rule in (0, 1)}
             rows.append({"arm": arm, f"F1 of the last {WINDOW}": interval(f1[:, -1])} | ends)
         for axis, name in ((left, f"F1 of the shown pixels, mean of {WINDOW} queries"), (right, "rule in w / |w|")):
             axis.set_xlabel("round")
@@ -73,11 +73,13 @@ def write_rules(arms: Mapping[str, Sequence[Run]], destination: Path) -> tuple[P
 
 
 def _smooth(values: Sequence[float]) -> npt.NDArray[np.float64]:
-    kept = np.array(values, np.float64)
-    return np.array([kept[max(0, place - WINDOW + 1) : place + 1].mean() for place in range(len(kept))])
+    """Moving average over the last WINDOW values."""
+    array = np.array(values, np.float64)
+    return np.array([array[max(0, end - WINDOW) : end].mean() for end in range(1, len(array) + 1)])
 
 
-def _even(curves: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+def _truncated(curves: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """The curves as one array, cut to the shortest."""
     shortest = min(map(len, curves))
     return np.stack([curve[:shortest] for curve in curves])
 

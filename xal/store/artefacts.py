@@ -1,7 +1,7 @@
-"""The files of a run: written aside, synced, then renamed; named by the ledger only after that.
+"""The files of a run. They are written to a temporary folder, synced and renamed before the ledger names them.
 
-An object store has no renaming: there they are written under their final name, which means nothing until the ledger
-has it, and a killed try is overwritten.
+An object store cannot rename: files are written under their final name there, and count only once the ledger names
+them. The next attempt overwrites what a killed one left.
 
 RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}
     round-003/train/{model.safetensors,synthetic.parquet}
@@ -28,36 +28,36 @@ from xal.types import Explanations
 
 
 def explanations_in(artefact: Path) -> dict[str, Explanations]:
-    """By id, of a query's artefact; none where it has no explanations."""
+    """The explanations in a query's artefact by id; empty if it has none."""
     if not (artefact / EXPLANATIONS).exists():
         return {}
-    names, explanations = read_explanations(artefact / EXPLANATIONS)
-    return {name: explanations.take(slice(i, i + 1)) for i, name in enumerate(names)}
+    ids, explanations = read_explanations(artefact / EXPLANATIONS)
+    return {item: explanations.take(slice(i, i + 1)) for i, item in enumerate(ids)}
 
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
 SYNTHETIC, EXPLANATION_CACHE = "synthetic.parquet", "explanation-cache"
-SMALL = 2**18  # bytes of a file
+SMALL = 2**18  # bytes up to which a file is cached in memory
 SPARSE = ("data", "indices", "indptr", "shape")
 
 
 def write_items(path: Path, items: pa.Table) -> None:
-    """A table of items: of queried ones, the columns id, row, and the pool's payload."""
+    """Write a table of items as Parquet; queried items have the columns id, row and the pool's payload."""
     with path.open("wb") as handle:
         pq.write_table(items, handle, compression="zstd")
 
 
 def read_items(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """What `write_items` wrote. Small files are kept in memory, since every round reads those of all rounds before."""
+    """Read a table of items. Small files are cached, since every round reads those of all earlier rounds."""
     name, filesystem = arrow(path)
     if not remote(path) and (status := path.stat()).st_size <= SMALL:
-        table = _kept(str(path), status.st_mtime_ns, status.st_size)
+        table = _cached(str(path), status.st_mtime_ns, status.st_size)
         return table if columns is None else table.select(list(columns))
     return pq.read_table(name, columns=columns, filesystem=filesystem)
 
 
 @lru_cache(maxsize=1024)
-def _kept(path: str, changed: int, size: int) -> pa.Table:
+def _cached(path: str, changed: int, size: int) -> pa.Table:
     return pq.read_table(path)
 
 
@@ -71,7 +71,7 @@ def write_synthetic(
     classes: Sequence[int],
     weight: float = 1.0,
 ) -> None:
-    """Training items that are no labels: an id of their own, the item they were made from, its label, the payload."""
+    """Write synthetic training items: a new id, the source item with its label and class index, and the payload."""
     columns = {
         "id": [f"{source}#synthetic-{number}" for number, source in enumerate(sources)],
         "source": list(sources),
@@ -84,7 +84,7 @@ def write_synthetic(
 
 
 def encoded(payload: npt.NDArray[Any]) -> pa.Array:
-    """A payload as a pool has it: PNGs of images (b, c, h, w) uint8, lists of features (b, d), texts."""
+    """A payload as a pool's column: images (b, c, h, w) uint8 as PNG, features (b, d) as float32 lists, texts."""
     if payload.dtype == object:
         return pa.array(payload.tolist(), pa.string())
     if payload.ndim == 4:
@@ -94,7 +94,7 @@ def encoded(payload: npt.NDArray[Any]) -> pa.Array:
 
 
 def write_explanations(path: Path, ids: Sequence[str], explanations: Explanations, compressed: bool = True) -> None:
-    """As npz, without pickles; a sparse array as its three parts."""
+    """Write explanations as npz without pickles; a sparse array is stored as its parts."""
     arrays: dict[str, Any] = {}
     for name, value in ((field.name, getattr(explanations, field.name)) for field in fields(explanations)):
         if sparse.issparse(value):
@@ -107,17 +107,17 @@ def write_explanations(path: Path, ids: Sequence[str], explanations: Explanation
 
 
 def read_explanations(path: Path) -> tuple[list[str], Explanations]:
-    """(ids, explanations) in the same order."""
+    """(ids, explanations), in the same order; raises RunError for a file of xal 0.1."""
     with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
         ids = [str(item) for item in stored["ids"]]
-        found: dict[str, Any] = {}
+        arrays: dict[str, Any] = {}
         for name in (field.name for field in fields(Explanations)):
             if f"{name}.indptr" in stored:
                 data, indices, indptr, shape = (stored[f"{name}.{part}"] for part in SPARSE)
-                found[name] = sparse.csr_array((data, indices, indptr), shape=tuple(shape))
+                arrays[name] = sparse.csr_array((data, indices, indptr), shape=tuple(shape))
             elif name in stored:
-                found[name] = stored[name]
-        if "feature_kind" not in found:
-            raise RunError(f"{path} was written by xal 0.1, whose explanations this xal does not read; run it anew")
-        found |= {"feature_kind": str(found["feature_kind"]), "per_item": bool(found["per_item"])}
-        return ids, Explanations(**found)
+                arrays[name] = stored[name]
+        if "feature_kind" not in arrays:
+            raise RunError(f"{path} was written by xal 0.1, whose explanations cannot be read any more; run it again")
+        arrays |= {"feature_kind": str(arrays["feature_kind"]), "per_item": bool(arrays["per_item"])}
+        return ids, Explanations(**arrays)

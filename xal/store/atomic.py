@@ -1,4 +1,4 @@
-"""Write files aside, sync them, then rename: a name exists only when its content is whole."""
+"""Atomic writes: files are written to a temporary folder, synced, then renamed, so a name implies whole content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xal.errors import ResourceError, RunError
 def writing(directory: Path, name: str) -> Iterator[Path]:
     """A temporary folder that becomes `directory/name` when the block ends without an error.
 
-    What an earlier, uncommitted try left under that name is replaced. Raises ResourceError where the disk is full.
+    It replaces what an earlier attempt left under that name. Raises ResourceError if the disk is full.
     """
     final = directory / name
     if remote(directory):
@@ -35,29 +35,32 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
         remove(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(final)
-        while final != directory:  # every folder that may have got a new name in it
+        while final != directory:  # every folder that may have a new entry
             final = final.parent
             _sync(final)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise ResourceError(
-            f"no space is left for {directory / name}; nothing of it was kept. Free some, and run again: what was "
-            "committed before is kept"
+            f"no space is left for {directory / name}; it was not written. Free some space and run again: all "
+            "committed steps are kept"
         ) from error
     finally:
         remove(aside)
 
 
 def sweep(directory: Path) -> None:
-    """Remove what a killed process left half-written."""
+    """Remove temporary folders and files that a killed process left."""
     for leftover in [] if remote(directory) else directory.glob(".aside-*"):
         remove(leftover)
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """One process at a time in a run directory; RunError for the second. The kernel frees it with the process."""
+    """Lock a run directory; raises RunError if another process has the lock.
+
+    The kernel releases the lock when the process ends.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / ".lock", timeout=0)
     try:
@@ -71,7 +74,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def copy_folder(source: Path, destination: Path) -> None:
-    """Every file of a folder."""
+    """Copy every file of a folder, at any depth."""
     for file in source.rglob("*"):
         if file.is_file():
             target = destination / file.relative_to(source)

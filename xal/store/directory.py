@@ -1,7 +1,7 @@
-"""Run directories, and where the ledger of each is: `ledger.sqlite` in it, or the database that `ledger.url` names.
+"""Run directories and their ledgers: the file `ledger.sqlite`, or the PostgreSQL database that `ledger.url` names.
 
-A ledger in PostgreSQL is wanted by runs on an object store, and good for teams. Its URL is given once, by `--ledger` or
-$XAL_LEDGER; the run directory keeps it without the password, which comes from there, $PGPASSWORD or ~/.pgpass again.
+Runs on an object store need PostgreSQL, which also suits teams. The URL is given by `--ledger` or $XAL_LEDGER. The run
+directory stores it without the password, which is then taken from `--ledger`, $XAL_LEDGER, $PGPASSWORD or ~/.pgpass.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from xal.errors import ResourceError, RunError
 from xal.store.atomic import locked
 from xal.store.ledger import SQLITE, Ledger
 
-SEARCH = "search.yaml"  # of a folder that holds a search, no runs
-POINTER = "ledger.url"
-KEPT = ("sslmode", "sslrootcert", "connect_timeout")  # of a URL's query, beside the schema
+SEARCH = "search.yaml"  # marks the folder of a search, which holds no runs
+POINTER = "ledger.url"  # file with the URL and schema of a PostgreSQL ledger
+URL_OPTIONS = ("sslmode", "sslrootcert", "connect_timeout")  # query options that the pointer keeps, beside the schema
 
 
 def round_folder(round: int) -> str:
-    """The name of a round's folder."""
+    """Name of a round's folder."""
     return f"round-{round:03d}"
 
 
 def step_folder(round: int, step: str) -> str:
-    """Where a step's artefacts lie, relative to the run directory."""
+    """Folder of a step's artefacts, relative to the run directory."""
     return f"{round_folder(round)}/{step}"
 
 
 def is_run(directory: Path) -> bool:
-    """Whether a run was begun there."""
+    """Whether the directory has a ledger."""
     return (directory / SQLITE).is_file() or is_pointed(directory)
 
 
 def run_directories(path: Path) -> list[Path]:
-    """The run directories at or below `path`; raises RunError where there is none."""
+    """`path` itself if it is a run directory, else those in it; raises RunError if there are none."""
     if is_run(path):
         return [path]
-    found = runs_below(path)
-    if not found:
+    directories = runs_below(path)
+    if not directories:
         raise RunError(
             f"{path} holds no run: expected a run directory or a folder of them (xal run writes under runs/)"
         )
-    return found
+    return directories
 
 
 def runs_below(path: Path) -> list[Path]:
-    """The run directories in a folder."""
+    """The run directories in a folder, sorted; possibly none."""
     ledgers = [ledger for name in (SQLITE, POINTER) for ledger in path.glob(f"*/{name}")]
     return sorted({ledger.parent for ledger in ledgers}, key=str)
 
 
 def open_ledger(directory: Path, url: str | None = None) -> Ledger:
-    """The ledger of a run that was begun; raises RunError where there is none.
+    """Open the ledger of a run; raises RunError if the directory has none.
 
-    url: of its PostgreSQL database, for the password; None: $XAL_LEDGER.
+    url: URL of its PostgreSQL database, for the password; None: $XAL_LEDGER.
     """
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
@@ -70,28 +70,28 @@ def open_ledger(directory: Path, url: str | None = None) -> Ledger:
 
 @contextmanager
 def held(directory: Path, url: str | None = None) -> Iterator[Ledger]:
-    """The ledger of a run, new or begun, for one process at a time; RunError for the second.
+    """Lock the ledger of a new or existing run; raises RunError if another process has it.
 
-    url: a PostgreSQL database for a new run; None: $XAL_LEDGER, else SQLite.
+    url: PostgreSQL database for a new run; None: $XAL_LEDGER, else SQLite.
     """
     url = url or os.environ.get("XAL_LEDGER")
     if is_pointed(directory) or (url and not (directory / SQLITE).is_file()):
         if not is_pointed(directory):
-            _point(directory, url)
-        place, schema = _pointed(directory, url)
-        ledger = Ledger(place, schema)
+            _write_pointer(directory, url)
+        database, schema = _read_pointer(directory, url)
+        ledger = Ledger(database, schema)
         try:
             with ledger.exclusively(str(directory), schema):
-                if _pointed(directory, url)[1] != schema:
-                    raise RunError(f"another xal began {directory} at the same moment; run again")
+                if _read_pointer(directory, url)[1] != schema:
+                    raise RunError(f"another xal started {directory} at the same time; run again")
                 yield ledger
         finally:
             ledger.close()
         return
     if remote(directory):
         raise RunError(
-            f"{directory} is on an object store, where no SQLite file can lie: name a PostgreSQL database by --ledger "
-            "postgresql://user@host/database or XAL_LEDGER"
+            f"{directory} is on an object store, which cannot hold a SQLite ledger; name a PostgreSQL database with "
+            "--ledger postgresql://user@host/database or XAL_LEDGER"
         )
     with locked(directory):
         ledger = Ledger.at(directory)
@@ -102,62 +102,71 @@ def held(directory: Path, url: str | None = None) -> Iterator[Ledger]:
 
 
 def is_pointed(directory: Path) -> bool:
-    """Whether the ledger is in PostgreSQL."""
+    """Whether the run's ledger is in PostgreSQL."""
     pointer = directory / POINTER
     return pointer.is_file() and pointer.stat().st_size > 0
 
 
-def _point(directory: Path, url: str | None) -> None:
-    """Write the pointer, to a schema that is nobody else's, before anything is in it."""
-    given = _postgres(url)
+def _write_pointer(directory: Path, url: str | None) -> None:
+    """Write the pointer to a new schema with a unique name, before the schema is created."""
+    database = _postgres(url)
     name = re.sub(r"[^a-z0-9]+", "_", directory.name.lower())[:40]
-    query = {key: value for key, value in given.query.items() if key in KEPT}
+    query = {key: value for key, value in database.query.items() if key in URL_OPTIONS}
     query["schema"] = f"{name}_{uuid.uuid4().hex[:12]}"
-    made = sa.URL.create(given.drivername, given.username, None, given.host, given.port, given.database, query)
-    text = made.render_as_string(hide_password=False) + "\n"
+    pointer = sa.URL.create(
+        database.drivername, database.username, None, database.host, database.port, database.database, query
+    )
+    text = pointer.render_as_string(hide_password=False) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
     if remote(directory):
         (directory / POINTER).write_text(text, encoding="utf-8")
         return
     aside = directory / f".aside-{uuid.uuid4().hex}"
     aside.write_text(text, encoding="utf-8")
-    with suppress(FileExistsError):  # another was faster: then that one counts
+    with suppress(FileExistsError):  # another process was faster, and its pointer counts
         os.link(aside, directory / POINTER)
     aside.unlink()
 
 
-def _pointed(directory: Path, url: str | None) -> tuple[str, str]:
-    """(URL with the password that `url`, or $XAL_LEDGER, has for it; schema)."""
+def _read_pointer(directory: Path, url: str | None) -> tuple[str, str]:
+    """(database URL, schema) of the pointer, with the password of `url` or $XAL_LEDGER.
+
+    Raises RunError for a pointer that xal did not write, or a `url` of another database.
+    """
     pointer = directory / POINTER
-    kept = _postgres(pointer.read_text(encoding="utf-8").strip())
-    schema, strange = kept.query.get("schema"), set(kept.query) - {"schema", *KEPT}
-    if strange or not isinstance(schema, str) or not re.fullmatch(r"[a-z0-9_]+", schema):
-        raise RunError(f"{pointer} is not as xal writes it: a schema of small letters, digits and _, and no {strange}")
+    stored = _postgres(pointer.read_text(encoding="utf-8").strip())
+    schema, unexpected = stored.query.get("schema"), set(stored.query) - {"schema", *URL_OPTIONS}
+    if unexpected or not isinstance(schema, str) or not re.fullmatch(r"[a-z0-9_]+", schema):
+        problem = f"unexpected options {', '.join(sorted(unexpected))}" if unexpected else "no valid schema name"
+        raise RunError(f"{pointer} was not written by xal: it has {problem}; restore it, or choose another directory")
     url = url or os.environ.get("XAL_LEDGER")
     if url:
-        given = _postgres(url)
-        if (given.host, given.port, given.database) != (kept.host, kept.port, kept.database):
+        database = _postgres(url)
+        if (database.host, database.port, database.database) != (stored.host, stored.port, stored.database):
             raise RunError(
-                f"{pointer} names the database {kept.host}/{kept.database}, --ledger or XAL_LEDGER "
-                f"{given.host}/{given.database}: no password is sent; name the one it has, or none"
+                f"{pointer} names the database {stored.host}/{stored.database}, but --ledger or XAL_LEDGER names "
+                f"{database.host}/{database.database}; name the same database or none (no password was sent)"
             )
-        password = given.password or given.query.get("password")
-        kept = kept.set(password=str(password)) if password else kept
-    return kept.difference_update_query(["schema"]).render_as_string(hide_password=False), schema
+        password = database.password or database.query.get("password")
+        stored = stored.set(password=str(password)) if password else stored
+    return stored.difference_update_query(["schema"]).render_as_string(hide_password=False), schema
 
 
 def _open(directory: Path, url: str | None) -> Ledger:
     if is_pointed(directory):
-        return Ledger(*_pointed(directory, url))
+        return Ledger(*_read_pointer(directory, url))
     return Ledger.at(directory)
 
 
 def _postgres(url: str | None) -> sa.URL:
+    """The parsed URL; raises ResourceError if it is not a PostgreSQL URL."""
     try:
-        made = sa.make_url(url or "")
+        parsed = sa.make_url(url or "")
     except sa.exc.ArgumentError:
-        made = sa.URL.create("")
-    if made.get_backend_name() not in ("postgresql", "postgres"):
+        parsed = sa.URL.create("")
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
         kind = (url or "").partition(":")[0]
-        raise ResourceError(f"a ledger elsewhere is a PostgreSQL URL, postgresql://user@host/database, not {kind}:...")
-    return made.set(drivername="postgresql+psycopg")
+        raise ResourceError(
+            f"the ledger's URL must be a PostgreSQL URL, postgresql://user@host/database, not {kind}:..."
+        )
+    return parsed.set(drivername="postgresql+psycopg")

@@ -1,6 +1,6 @@
-"""Explanations once computed, by item: for one model and explainer, a folder that all workers see.
+"""A cache of explanations by one model and explainer, in a folder that all workers see.
 
-A file holds what one batch came to. A worker that lacks an item looks for new files once, then computes.
+A file holds the explanations of one batch. A worker that lacks an item looks for new files once, then computes it.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from xal.types import Explanations
 
 
 class ExplanationCache:
-    """The explanations in a folder."""
+    """The cached explanations in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: set[Path] = set()
-        self._where: dict[str, Path] = {}
+        self._file_of: dict[str, Path] = {}
 
     def get(self, ids: Sequence[str]) -> tuple[list[str], list[Explanations]]:
-        """(ids, explanations in that order, a part a file) of those that are there."""
-        if any(item not in self._where for item in ids):
-            self._look()
-        found: list[str] = []
+        """(ids, explanations) of the cached items; the explanations in the order of the ids, one part for each file."""
+        if any(item not in self._file_of for item in ids):
+            self._scan()
+        cached: list[str] = []
         parts: list[Explanations] = []
-        for path in dict.fromkeys(self._where[item] for item in ids if item in self._where):
-            names, explanations = _read(path)
-            place = {name: number for number, name in enumerate(names)}
-            wanted = [item for item in ids if self._where.get(item) == path]
-            found += wanted
-            parts.append(explanations.take([place[item] for item in wanted]))
-        return found, parts
+        for path in dict.fromkeys(self._file_of[item] for item in ids if item in self._file_of):
+            file_ids, explanations = _read(path)
+            index_of = {item: index for index, item in enumerate(file_ids)}
+            selected = [item for item in ids if self._file_of.get(item) == path]
+            cached += selected
+            parts.append(explanations.take([index_of[item] for item in selected]))
+        return cached, parts
 
     def put(self, ids: Sequence[str], explanations: Explanations) -> None:
-        """Keep a batch; the file appears whole."""
+        """Cache the explanations of a batch; the file appears only when it is complete."""
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{uuid.uuid4().hex}.npz"
         if remote(self.folder):
@@ -49,14 +49,15 @@ class ExplanationCache:
         write_explanations(aside, ids, explanations, compressed=False)
         aside.rename(self.folder / name)
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
+        """Index the files that appeared since the last scan."""
         new = set(self.folder.glob("[!.]*.npz")) - self._files if self.folder.exists() else set()
         for path in sorted(new):
             try:
                 ids = _read(path)[0]
-            except (EOFError, ValueError, KeyError, OSError, BadZipFile):  # cut by a power failure: computed again
+            except (EOFError, ValueError, KeyError, OSError, BadZipFile):  # truncated by a power failure
                 continue
-            self._where.update(dict.fromkeys(ids, path))
+            self._file_of.update(dict.fromkeys(ids, path))
         self._files |= new
 
 

@@ -1,8 +1,8 @@
-"""The ledger: what a run has committed, in a database. SQLAlchemy Core; SQLite with WAL and full syncs, or PostgreSQL.
+"""The ledger: a database of what a run has committed, in SQLite (WAL, full syncs) or PostgreSQL, by SQLAlchemy Core.
 
-A step is committed in one transaction with all that it decided, after its artefacts lie in storage under their final
-name. Labels are append-only: the database itself refuses to change or delete one. A database of an older schema is
-brought up to date when it is opened. Where the ledger of a run directory is, `directory.py` says.
+A step is committed in one transaction with its queries and labels, after its artefacts are stored under their final
+names. Labels are append-only: the database refuses to change or delete one. Opening a ledger of an older schema
+migrates it. `directory.py` finds the ledger of a run directory.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from xal.types import CORRECTION_KINDS, Correction
 
 SQLITE = "ledger.sqlite"
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
-"""A minute after a node is lost, PostgreSQL sees that its client is gone, and frees the lock."""
-SECRETS = ("password", "sslpassword", "passfile")  # that a URL's query may hold
+"""PostgreSQL releases the lock of a client about a minute after its node is lost."""
+SECRETS = ("password", "sslpassword", "passfile")  # options of a URL's query that messages must not show
 _HELD = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :process")
 
 
@@ -70,7 +70,7 @@ class Queried:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """A correction, with whose it is and what it corrects."""
+    """A correction with its annotator, its time, and the artefact with the explanation that was shown."""
 
     correction: Correction
     shown: str | None
@@ -79,23 +79,23 @@ class Corrected:
 
 
 class Ledger:
-    """Open, or create, the ledger at a database URL; in PostgreSQL, in a schema of its own.
+    """Opens or creates the ledger at a database URL; PostgreSQL ledgers have a schema of their own.
 
-    Raises ResourceError where the database cannot be reached or its disk is full, RunError for a newer schema.
+    Raises ResourceError if the database cannot be reached or its disk is full, RunError for a newer schema version.
     """
 
     def __init__(self, url: str, schema: str | None = None) -> None:
         options: dict[str, Any] = {}
-        self._lock: int | None = None  # the server's process that holds our lock
+        self._lock: int | None = None  # PID of the server process that holds this run's lock
         if schema is not None:
             session = f"-csearch_path={schema} " + KEEPALIVE
             options = {"connect_args": {"options": session}, "pool_pre_ping": True}
         try:
             self._engine = sa.create_engine(url, **options)
         except ImportError as error:
-            raise ResourceError(f"no driver for PostgreSQL here: pip install 'xal-ray[postgres]' ({error})") from None
-        shown = self._engine.url.difference_update_query(SECRETS)
-        self._where = shown.render_as_string(hide_password=True)
+            raise ResourceError(f"PostgreSQL needs a driver: pip install 'xal-ray[postgres]' ({error})") from None
+        public_url = self._engine.url.difference_update_query(SECRETS)
+        self._url = public_url.render_as_string(hide_password=True)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable)
             event.listen(self._engine, "begin", _begin)
@@ -106,7 +106,7 @@ class Ledger:
         with self._transaction() as connection:
             current = self._version(connection) == SCHEMA_VERSION
         if not current:
-            with self._transaction(alone=True) as connection:
+            with self._transaction(exclusive=True) as connection:
                 self._migrate(connection)
 
     @classmethod
@@ -115,17 +115,20 @@ class Ledger:
         return cls(f"sqlite:///{directory / SQLITE}")
 
     def close(self) -> None:
-        """Release the database."""
+        """Close the connections."""
         self._engine.dispose()
 
     @contextmanager
     def exclusively(self, name: str, schema: str) -> Iterator[None]:
-        """One process at a time, on any machine; RunError for the second. PostgreSQL frees it with the connection."""
+        """Lock the ledger against processes on any machine; raises RunError if another process has the lock.
+
+        PostgreSQL releases the lock when the connection ends.
+        """
         with self._engine.connect() as connection:
             lock = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
-            until = time.monotonic() + 2  # the server takes a moment to see that a killed client is gone
+            deadline = time.monotonic() + 2  # the server takes a moment to notice that a client was killed
             while not connection.scalar(lock, {"name": f"xal run {schema}"}):
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise RunError(f"{name} is in use by another xal; wait for it, or stop it")
                 time.sleep(0.1)
             self._lock = connection.scalar(sa.text("SELECT pg_backend_pid()"))
@@ -134,16 +137,16 @@ class Ledger:
                 yield
             finally:
                 self._lock = None
-                connection.invalidate()  # ends the session, and so the lock
+                connection.invalidate()  # ends the session, which releases the lock
 
     def metadata(self, name: str) -> str | None:
-        """A named value of the run; None: it has none."""
+        """A named value of the run; None if it is not set."""
         with self._transaction() as connection:
             value: str | None = connection.scalar(sa.select(RUN_METADATA.c.value).where(RUN_METADATA.c.name == name))
         return value
 
     def set_metadata(self, name: str, value: str) -> None:
-        """Write, or replace, a named value of the run."""
+        """Set or replace a named value of the run."""
         with self._transaction() as connection:
             changed = connection.execute(
                 RUN_METADATA.update().where(RUN_METADATA.c.name == name).values(value=value)
@@ -152,7 +155,7 @@ class Ledger:
                 connection.execute(RUN_METADATA.insert().values(name=name, value=value))
 
     def steps(self) -> list[Step]:
-        """All committed steps, in order of commit."""
+        """Committed steps, in order of commit."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(STEPS).order_by(STEPS.c.number)).mappings().all()
         return [Step(**{**row, "metrics": json.loads(row["metrics"])}) for row in rows]
@@ -170,7 +173,7 @@ class Ledger:
             return [Queried(**row) for row in connection.execute(statement).mappings()]
 
     def unreadable(self) -> dict[str, str]:
-        """Items that could not be used, ids ascending, and why."""
+        """Reason by id for items that could not be used, sorted by id."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(UNREADABLE.c.id, UNREADABLE.c.reason)).all()
         return dict(sorted((str(item), str(reason)) for item, reason in rows))
@@ -189,7 +192,7 @@ class Ledger:
         annotator: str = "",
         unreadable: Mapping[str, str] | None = None,
     ) -> None:
-        """Commit a step with all that it decided, in one transaction."""
+        """Commit a step with its queries, labels, corrections and unreadable items, in one transaction."""
         now = time.time()
         with self._transaction() as connection:
             number = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(STEPS.c.number), 0) + 1))
@@ -208,17 +211,17 @@ class Ledger:
             if items:
                 connection.execute(QUERIES.insert(), items)
             self._insert_labels(connection, labels or {}, corrections or {}, annotator, now)
-            known = set(connection.scalars(sa.select(UNREADABLE.c.id)))
+            recorded = set(connection.scalars(sa.select(UNREADABLE.c.id)))
             new = [
                 {"id": item, "round": round, "reason": reason}
                 for item, reason in sorted((unreadable or {}).items())
-                if item not in known
+                if item not in recorded
             ]
             if new:
                 connection.execute(UNREADABLE.insert(), new)
 
     def adopt(self, other: Ledger, round: int) -> None:
-        """Take over a round of another run as it is, in one transaction."""
+        """Copy a round of another run, in one transaction."""
         tables = (STEPS, QUERIES, UNREADABLE)
         with other._transaction() as source, self._transaction() as connection:
             for table in tables:
@@ -226,23 +229,23 @@ class Ledger:
                 if rows:
                     connection.execute(table.insert(), rows)
             for table in (LABELS, CORRECTIONS):
-                mine = sa.select(table).join(QUERIES, QUERIES.c.id == table.c.id).where(QUERIES.c.round == round)
-                rows = [dict(row) for row in source.execute(mine).mappings()]
+                statement = sa.select(table).join(QUERIES, QUERIES.c.id == table.c.id).where(QUERIES.c.round == round)
+                rows = [dict(row) for row in source.execute(statement).mappings()]
                 if rows:
                     connection.execute(table.insert(), rows)
 
     def label_problems(self, labels: Mapping[str, str]) -> list[str]:
-        """Every id that was not queried, and every conflict with an earlier label."""
-        known = {item.id: item.label for item in self.queried()}
-        unknown = [f"'{item}' was not queried" for item in labels if item not in known]
+        """One line for each id that was not queried, and for each conflict with an earlier label."""
+        label_of = {item.id: item.label for item in self.queried()}
+        unknown = [f"'{item}' was not queried" for item in labels if item not in label_of]
         return unknown + [
-            f"'{item}' is labelled '{known[item]}' already, now '{label}'"
+            f"'{item}' is labelled '{label_of[item]}' already, now '{label}'"
             for item, label in labels.items()
-            if known.get(item) not in (None, label)
+            if label_of.get(item) not in (None, label)
         ]
 
     def corrections(self) -> dict[str, Corrected]:
-        """Corrections by id of the item."""
+        """Corrections by id of the corrected item."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(CORRECTIONS).order_by(CORRECTIONS.c.id)).mappings().all()
         return {
@@ -256,29 +259,30 @@ class Ledger:
         }
 
     def correction_problems(self, corrections: Mapping[str, Correction]) -> list[str]:
-        """Every conflict with what was said before: a label without a correction says that there is none."""
-        known = self.corrections()
+        """One line for each conflict with an earlier correction, or with an earlier label without a correction."""
+        earlier = self.corrections()
         labelled = {item.id for item in self.queried() if item.label is not None}
         lines = []
         for item, correction in corrections.items():
-            if item in known and known[item].correction != correction:
+            if item in earlier and earlier[item].correction != correction:
                 lines.append(f"'{item}' has another correction already; corrections are append-only")
-            elif item in labelled and item not in known and correction:
-                lines.append(f"'{item}' was labelled without a correction before; corrections come with their label")
+            elif item in labelled and item not in earlier and correction:
+                lines.append(f"'{item}' was labelled without a correction before; give corrections with the label")
         return lines
 
     def add_labels(
         self, labels: Mapping[str, str], annotator: str, corrections: Mapping[str, Correction] | None = None
     ) -> int:
-        """Append labels and their corrections, all or none; the same again is no change. Returns how many were new.
+        """Append labels and their corrections, all or none, and return the number of new labels.
 
-        Raises LabelError that lists what `label_problems` and `correction_problems` find.
+        Labels that the ledger already has are skipped. Raises LabelError with all lines of `label_problems` and
+        `correction_problems`.
         """
         problems = self.label_problems(labels) + self.correction_problems(corrections or {})
         if problems:
             raise LabelError("\n".join(problems))
-        known = {item.id: item.label for item in self.queried()}
-        new = {item: label for item, label in labels.items() if known[item] is None}
+        label_of = {item.id: item.label for item in self.queried()}
+        new = {item: label for item, label in labels.items() if label_of[item] is None}
         with self._transaction() as connection:
             self._insert_labels(connection, new, corrections or {}, annotator, time.time())
         return len(new)
@@ -302,34 +306,36 @@ class Ledger:
                 .where(QUERIES.c.prediction.is_not(None))
             ).all()
         )
-        said = [
+        new_corrections = [
             {key: json.dumps(getattr(correction, key)) for key in CORRECTION_KINDS}
             | {"id": item, "shown": shown.get(item), "annotator": annotator, "at": now}
             for item, correction in corrections.items()
             if correction and item in labels
         ]
-        if said:
-            connection.execute(CORRECTIONS.insert(), said)
+        if new_corrections:
+            connection.execute(CORRECTIONS.insert(), new_corrections)
 
     @staticmethod
     def _version(connection: sa.Connection) -> int:
-        """Of the database's tables; 0: there are none."""
+        """Schema version of the database; 0 if it has no tables."""
         names = [name for name in ("metadata", "facts") if sa.inspect(connection).has_table(name)]  # facts: before 5
         if not names:
             return 0
         return int(connection.scalar(sa.text(f"SELECT value FROM {names[0]} WHERE name = 'schema'")) or 0)
 
     def _migrate(self, connection: sa.Connection) -> None:
-        """Create the tables, or bring older ones up to date."""
-        found = self._version(connection)
-        if found > SCHEMA_VERSION:
-            raise RunError(f"the ledger has schema {found}, this xal reads {SCHEMA_VERSION}; use the xal that wrote it")
-        if not found:
+        """Create the tables, or migrate those of an older schema."""
+        version = self._version(connection)
+        if version > SCHEMA_VERSION:
+            raise RunError(
+                f"the ledger has schema {version}, this xal reads {SCHEMA_VERSION}; use the version that wrote it"
+            )
+        if not version:
             TABLES.create_all(connection)
             connection.execute(RUN_METADATA.insert().values(name="schema", value=str(SCHEMA_VERSION)))
             return
-        for version in range(found, SCHEMA_VERSION):
-            for statement in MIGRATIONS[version]:
+        for older in range(version, SCHEMA_VERSION):
+            for statement in MIGRATIONS[older]:
                 connection.execute(sa.text(statement))
         TABLES.create_all(connection)
         protect(connection)
@@ -338,32 +344,33 @@ class Ledger:
         )
 
     @contextmanager
-    def _transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
-        """Commits, or changes nothing; a full disk or an absent server is said in words.
+    def _transaction(self, *, exclusive: bool = False) -> Iterator[sa.Connection]:
+        """A transaction; raises ResourceError for a full disk or an unreachable server.
 
-        alone: nobody else may write meanwhile. Raises RunError where the lock that `exclusively` took is gone.
+        exclusive: no other connection may write meanwhile. Raises RunError if the lock of `exclusively` was lost.
         """
         try:
-            with self._engine.execution_options(alone=alone).begin() as connection:
+            with self._engine.execution_options(exclusive=exclusive).begin() as connection:
                 if self._lock is not None and not connection.scalar(_HELD, {"process": self._lock}):
-                    raise RunError(f"the server {self._where} has dropped this run's lock; run again")
-                if alone and connection.dialect.name == "postgresql":
+                    raise RunError(f"the server {self._url} has dropped this run's lock; run again")
+                if exclusive and connection.dialect.name == "postgresql":
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))"))
                 yield connection
         except sa.exc.OperationalError as error:
-            reason, where = str(error.orig).strip(), self._where
+            reason, url = str(error.orig).strip(), self._url
             if "is full" in reason or "No space left" in reason:
                 raise ResourceError(
-                    f"no space is left for the ledger {where}; nothing was written. Free some, and run again: what "
-                    "was committed before is kept"
+                    f"no space is left for the ledger {url}; nothing was written. Free some space and run again: all "
+                    "committed steps are kept"
                 ) from error
             if self._engine.dialect.name == "sqlite":
                 raise
-            raise ResourceError(f"the ledger {where} cannot be reached, or ended the connection: {reason}") from error
+            raise ResourceError(f"the ledger {url} cannot be reached, or closed the connection: {reason}") from error
 
 
 def _durable(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # or Python begins no transaction for DDL
+    """Configure a SQLite connection for durable commits."""
+    connection.isolation_level = None  # otherwise Python opens no transaction for DDL
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -371,4 +378,4 @@ def _durable(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("alone") else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("exclusive") else "BEGIN")

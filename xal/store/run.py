@@ -1,4 +1,4 @@
-"""Read what runs have committed, for the report and for `xal status`."""
+"""Read committed runs, for the report and for `xal status`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xal.store.ledger import Corrected, Queried, Step
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """A run as its ledger tells it."""
+    """A run, as its ledger has it."""
 
     directory: Path
     arm: str
@@ -25,31 +25,32 @@ class Run:
     classes: tuple[str, ...]
     steps: tuple[Step, ...]
     queried: tuple[Queried, ...]
-    unreadable: Mapping[str, str]  # why, by id
+    unreadable: Mapping[str, str]  # reason by id
     pool: str | None = None
-    """The fingerprint of its pool."""
+    """Fingerprint of its pool."""
     names: tuple[str, ...] = ()
-    """Of a table's columns."""
+    """Names of a table's columns; empty for other pools."""
     corrections: Mapping[str, Corrected] = field(default_factory=dict)
-    """By id of the item."""
+    """Corrections by id of the item."""
 
     def of(self, name: str) -> dict[int, Step]:
-        """Committed steps of one name by round."""
+        """Committed steps of one name, such as "train", by round."""
         return {step.round: step for step in self.steps if step.step == name}
 
     def curve(self, measure: str = "accuracy") -> tuple[list[int], list[float]]:
-        """(labels spent, measure) after each round that has it: a figure of evaluation, or, as `train.NAME` and
-        `label.NAME`, of another step."""
-        step, _, name = measure.rpartition(".")
-        found = {
-            round: each.metrics[name] for round, each in self.of(step or "evaluate").items() if name in each.metrics
-        }
-        spent = [sum(item.round <= round for item in self.queried) for round in found]
-        return spent, list(found.values())
+        """(labels spent, values) of a metric, for each round that has it.
+
+        measure: a metric of the evaluation, or `train.NAME` or `label.NAME` for a metric of another step.
+        """
+        step_name, _, metric = measure.rpartition(".")
+        steps = self.of(step_name or "evaluate")
+        values = {round: step.metrics[metric] for round, step in steps.items() if metric in step.metrics}
+        spent = [sum(item.round <= round for item in self.queried) for round in values]
+        return spent, list(values.values())
 
     @property
     def state(self) -> str:
-        """In words."""
+        """The state in words, such as "finished" or "waiting for 8 labels"."""
         rounds = self.recipe["budget"]["rounds"]
         if rounds in self.of("evaluate"):
             return "finished"
@@ -61,12 +62,12 @@ class Run:
 
 
 def read_run(directory: Path, ledger_url: str | None = None) -> Run:
-    """Read a run directory; raises RunError where it holds no begun run."""
+    """Read a run directory; raises RunError if no run was started there."""
     ledger = open_ledger(directory, ledger_url)
     try:
         recipe = yaml.safe_load(ledger.metadata("recipe") or "null")
         if recipe is None:
-            raise RunError(f"{directory}: the run has not begun; xal run starts it")
+            raise RunError(f"{directory}: no run was started here yet; start it with xal run")
         return Run(
             directory=directory,
             arm=ledger.metadata("arm") or recipe["strategy"]["name"],

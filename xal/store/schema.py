@@ -1,4 +1,4 @@
-"""The tables of the ledger. Labels and corrections are append-only: the database refuses to change or delete one."""
+"""The tables of the ledger. Triggers in the database keep labels and corrections append-only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CORRECTIONS = Table(
     Column("wrong", Text, nullable=False),  # JSON lists of components
     Column("missed", Text, nullable=False),
     Column("against", Text, nullable=False),
-    Column("shown", Text),  # the artefact with the explanation that was shown, relative to the run; NULL: none was
+    Column("shown", Text),  # artefact with the explanation that was shown, relative to the run; NULL: none was shown
     Column("annotator", Text, nullable=False),
     Column("at", Float, nullable=False),  # seconds since 1970
 )
@@ -62,7 +62,7 @@ UNREADABLE = Table(
 
 
 def _protected(table: str) -> dict[str, list[str]]:
-    """What keeps a table append-only, by dialect."""
+    """Statements that make a table append-only, by dialect."""
     return {
         "sqlite": [
             f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change.lower()} BEFORE {change} ON {table} "
@@ -87,16 +87,16 @@ for _table in (LABELS, CORRECTIONS):
     for _dialect, _statements in _protected(_table.name).items():
         for _statement in _statements:
             event.listen(_table, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
-MIGRATIONS = {  # from a version to the next
+MIGRATIONS = {  # statements from each version to the next
     1: [
         "ALTER TABLE steps ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
         "UPDATE steps SET number = (SELECT count(*) FROM steps AS other WHERE other.finished < steps.finished "
         "OR (other.finished = steps.finished AND other.round < steps.round)) + 1",
         "ALTER TABLE unreadable ADD COLUMN why TEXT NOT NULL DEFAULT 'cannot be read'",
     ],
-    2: [],  # the table of corrections, which is created where it is missing
-    3: [],  # triggers against replacement, by `protect`
-    4: [  # the names of version 0.2
+    2: [],  # `create_all` adds the table of corrections
+    3: [],  # `protect` adds triggers against replacement
+    4: [  # names of version 0.2
         "ALTER TABLE facts RENAME TO metadata",
         "ALTER TABLE steps RENAME COLUMN figures TO metrics",
         "ALTER TABLE queries RENAME COLUMN why TO reason",
@@ -106,7 +106,7 @@ MIGRATIONS = {  # from a version to the next
 
 
 def protect(connection: sa.Connection) -> None:
-    """Make what keeps tables append-only where it is missing, in a SQLite database of an older schema."""
+    """Add missing append-only triggers to a SQLite database of an older schema."""
     if connection.dialect.name == "sqlite":
         for table in (LABELS, CORRECTIONS):
             for statement in _protected(table.name)["sqlite"]:

@@ -1,4 +1,4 @@
-"""Query strategies, one a file; importing the package registers them."""
+"""Query strategies, one per file; importing the package registers them."""
 
 from xal.strategies import (
     alex,

@@ -1,4 +1,4 @@
-"""Score candidates alone: `n` items of the pool, chosen by a cheaper strategy."""
+"""Score only candidates: `n` items of the pool that a cheaper strategy chooses."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -15,13 +15,14 @@ from xal.types import Query
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates(Wrapper, name="candidates"):
-    """`strategy` on `n` items that `candidates_from` chooses."""
+    """Run `strategy` on the `n` items that `candidates_from` chooses."""
 
     strategy: Strategy
+    """The strategy that scores the candidates."""
     n: Annotated[int, Field(ge=1)] = 2000
-    """Candidates a round."""
+    """Number of candidates in each round."""
     candidates_from: Strategy = field(default_factory=Random)
-    """The strategy that chooses them."""
+    """The strategy that chooses the candidates."""
 
     def __post_init__(self) -> None:
         if any("explanations" in part.needs for part in self.candidates_from.parts()):
@@ -29,16 +30,16 @@ class Candidates(Wrapper, name="candidates"):
             raise XalError(f"candidates_from: '{name}' would explain the whole pool; name a cheaper strategy")
 
     def wrapped(self) -> tuple[Strategy, ...]:
-        """Both."""
+        """`strategy` and `candidates_from`."""
         return self.strategy, self.candidates_from
 
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
-        """The candidates, then the strategy's query among them."""
+        """The query of `strategy` among the candidates."""
         return self.strategy.query(narrowed(passes, self.candidates_from, self.n, rng), budget, rng)
 
 
 def narrowed(passes: Passes, chooser: Strategy, n: int, rng: HashRng) -> Passes:
-    """Passes over the n items that another strategy chooses."""
+    """Passes restricted to the n items that `chooser` chooses."""
     if isinstance(chooser, Wrapper) or chooser.prepare_needs or chooser.summary_needs is not None:
         chosen = chooser.query(passes, n, rng.child("preselect")).items
     else:  # a single pass

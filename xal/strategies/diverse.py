@@ -1,9 +1,9 @@
-"""A diverse sample: as much from where the pool is thin as from where it is dense, in one pass over the shards.
+"""Diverse sampling: sparse regions of the pool are sampled as often as dense ones, in one pass over the shards.
 
-A random sample of the pool is clustered in the model's embeddings; the density at x is taken as the share n_j / n of
-its nearest cluster j. Items are then drawn without replacement with weights w = 1 / n_j, by the keys of Efraimidis and
-Spirakis (2006): the k largest of u^(1/w), u a hash of (seed, round, id). So every cluster is about equally likely, a
-key needs nothing but its own item, and shards merge by top-k as everywhere.
+A random sample of the pool is clustered in the model's embeddings. The density at x is estimated as the share n_j / n
+of its nearest cluster j. Items are then drawn without replacement with weights w = 1 / n_j by the method of Efraimidis
+and Spirakis (2006): the k largest keys u^(1/w), where u is a hash of (seed, round, id). So all clusters are about
+equally likely, and since a key depends on its own item alone, the shards are merged by top-k.
 """
 
 from dataclasses import dataclass
@@ -20,37 +20,37 @@ from xal.types import Evidence, Floats, Labelled
 
 @dataclass(frozen=True, kw_only=True)
 class Diverse(Strategy, name="diverse"):
-    """Query at random, evenly over the clusters of the embeddings."""
+    """Query at random, evenly over clusters of the embeddings."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
     prepare_needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
 
     clusters: Annotated[int, Field(ge=1)] = 64
-    """Clusters of the sample."""
+    """Number of clusters."""
     sample: Annotated[int, Field(ge=1)] = 4096
-    """Pool items that are clustered."""
+    """Pool items drawn for clustering."""
 
     def n_sample(self, budget: int) -> int:
-        """`sample`."""
+        """The field `sample`."""
         return self.sample
 
     def prepare(
         self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None
     ) -> tuple[Floats, Floats]:
-        """((k, d) centres, (k,) items of the sample in each)."""
-        from sklearn.cluster import KMeans  # two seconds, which only who clusters should wait
+        """((k, d) cluster centres, (k,) number of sampled items in each cluster)."""
+        from sklearn.cluster import KMeans  # imported here because the import takes two seconds
         from threadpoolctl import threadpool_limits
 
         if sample is None:
-            raise XalError("diverse: no item of the pool is left to cluster")
+            raise XalError("diverse: expected unlabelled items to cluster, but no item of the pool is left")
         embeddings = np.asarray(embeddings_of(sample), np.float32)
-        with threadpool_limits(1):  # sums in another order would be other centres
+        with threadpool_limits(1):  # another order of summation would give other centres
             fitted = KMeans(min(self.clusters, len(embeddings)), n_init=1, random_state=0).fit(embeddings)
         counts = np.bincount(fitted.labels_, minlength=fitted.n_clusters)
         return fitted.cluster_centers_.astype(np.float32), np.maximum(counts, 1).astype(np.float64)
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
-        """(b,) log(u) / w, below 0."""
+        """(b,) log(u) / w, the logarithm of the key, below 0."""
         centres, counts = state
         embeddings = np.asarray(embeddings_of(evidence), np.float32)
         nearest = (np.einsum("kd,kd->k", centres, centres) - 2 * embeddings @ centres.T).argmin(axis=1)

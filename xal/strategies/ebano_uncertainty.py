@@ -1,8 +1,9 @@
-"""EBAnO-Uncertainty (thesis 3.3.2): query what an influential but imprecise feature explains.
+"""EBAnO-Uncertainty (thesis 3.3.2): query items whose most influential feature is imprecise.
 
-On `candidates` (kappa) pool items, random or chosen by the strategy `candidates_from` (which the thesis leaves to
-future work): keep m(x) > `threshold` (eta), the largest first, at most `limit` (l_U); the rest of the batch is filled
-by highest entropy over the whole pool, without repeats. m(x) is `npir_gap`'s score.
+`candidates` (kappa) pool items are explained: a random subset, or those that the strategy `candidates_from` chooses
+(which the thesis leaves to future work). At most `limit` (l_U) items with m(x) > `threshold` (eta) are queried, largest
+first. The rest of the batch is filled by highest entropy over the whole pool, without repeats. m(x) is the score of
+`npir_gap`.
 """
 
 from __future__ import annotations
@@ -26,34 +27,34 @@ from xal.types import Query
 
 @dataclass(frozen=True, kw_only=True)
 class EbanoUncertainty(Wrapper, name="ebano_uncertainty"):
-    """Query by m(x) on a random subset, then fill by entropy."""
+    """Query by m(x) on a random subset, then fill the batch by entropy."""
 
     candidates: Annotated[int, Field(ge=1)] | None = 2000
-    """kappa, the number of pool items explained a round; null: all."""
+    """kappa: number of pool items that are explained in a round; null: all."""
     candidates_from: Strategy | None = None
     """The strategy that chooses those items, such as entropy or diverse; null: a random subset, as in the thesis."""
     threshold: Annotated[float, Field(ge=-2, le=2)] = 0.5
     """eta: items with m(x) at or below it are not queried."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """l_U: at most so many items a round by m(x); null: the whole batch."""
+    """l_U: maximum number of items chosen by m(x) in a round; null: the whole batch."""
     fallback: Strategy = field(default_factory=Entropy)
-    """The strategy that fills the batch."""
+    """The strategy that fills the rest of the batch."""
 
     def __post_init__(self) -> None:
         if self.candidates_from is not None and self.candidates is None:
-            raise XalError("candidates_from: with candidates: null all items are explained; give their number")
-        self.wrapped()  # or what is wrong with a part would show in a round
+            raise XalError("candidates_from: with candidates: null, all items are explained; give their number")
+        self.wrapped()  # reports mistakes in the parts now rather than in a round
 
     def wrapped(self) -> tuple[Strategy, ...]:
-        """The plan that it stands for."""
+        """The composed strategy that this one is short for."""
         scored: Strategy = NpirGap()
         if self.candidates is not None:
             chooser = self.candidates_from or Random()
             scored = Candidates(strategy=scored, n=self.candidates, candidates_from=chooser)
-        kept = Threshold(strategy=scored, above=self.threshold, limit=self.limit)
-        return (Fallback(strategy=kept, fallback=self.fallback),)
+        above_threshold = Threshold(strategy=scored, above=self.threshold, limit=self.limit)
+        return (Fallback(strategy=above_threshold, fallback=self.fallback),)
 
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
-        """The plan's query, under this name."""
-        (plan,) = self.wrapped()
-        return plan.query(passes, budget, rng).renamed(NpirGap.name, self.name)
+        """The query of the composed strategy, with this strategy's name as the reason."""
+        (strategy,) = self.wrapped()
+        return strategy.query(passes, budget, rng).renamed(NpirGap.name, self.name)

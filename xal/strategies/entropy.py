@@ -12,7 +12,7 @@ from xal.types import Evidence
 
 @dataclass(frozen=True, kw_only=True)
 class Entropy(Strategy, name="entropy"):
-    """Query the items of highest predictive entropy."""
+    """Query the items whose predicted probabilities have the highest entropy."""
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) entropies in nats; 0 log 0 = 0."""

@@ -1,4 +1,4 @@
-"""Spend what a strategy leaves of the budget by another one."""
+"""Fill the batch by another strategy if the first one chooses too few items."""
 
 from dataclasses import dataclass, field
 
@@ -13,16 +13,18 @@ class Fallback(Wrapper, name="fallback"):
     """`strategy`, then `fallback` for the rest of the batch, without repeats."""
 
     strategy: Strategy
+    """The strategy that chooses first, possibly fewer items than requested."""
     fallback: Strategy = field(default_factory=Entropy)
+    """The strategy that chooses the rest."""
 
     def wrapped(self) -> tuple[Strategy, ...]:
-        """Both."""
+        """`strategy` and `fallback`."""
         return self.strategy, self.fallback
 
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
-        """The strategy's query, filled up."""
-        found = self.strategy.query(passes, budget, rng)
-        if len(found) >= budget:
-            return found
-        rest = self.fallback.query(passes.without(found.items.ids.tolist()), budget - len(found), rng)
-        return Query.concatenate([found, rest])
+        """The query of `strategy`, filled up to `budget` by `fallback`."""
+        query = self.strategy.query(passes, budget, rng)
+        if len(query) >= budget:
+            return query
+        rest = self.fallback.query(passes.without(query.items.ids.tolist()), budget - len(query), rng)
+        return Query.concatenate([query, rest])

@@ -15,6 +15,6 @@ class LeastConfidence(Strategy, name="least_confidence"):
     """Query the items whose predicted class has the lowest probability."""
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
-        """(b,) 1 - the largest probability."""
+        """(b,) 1 minus the largest probability."""
         scores: Scores = 1.0 - probabilities_of(evidence).max(axis=1).astype(np.float64)
         return scores

@@ -1,13 +1,13 @@
-"""A query strategy is a plan of pure functions; the engine decides where they run.
+"""A query strategy consists of pure functions; the engine decides where they run.
 
-    summarize(evidence, last) -> arrays  on shards    added up over the pool, as often as `n_summaries` says
-    prepare(labelled, ...)    -> state   coordinator  what the shards must know: one vector, not a dataset
-    score(evidence, state)    -> scores  on shards    one float64 an item
-    select(shortlist, state)  -> items   coordinator  of the best-scored items, with their evidence if asked for
+    summarize(evidence, last) -> arrays  on shards    summed over the pool, in `n_summaries` passes
+    prepare(labelled, ...)    -> state   coordinator  what the shards need to score: one vector, not a dataset
+    score(evidence, state)    -> scores  on shards    one float64 per item
+    select(shortlist, state)  -> items   coordinator  chosen from the best-scored items, with evidence if needed
 
-Most strategies are `score` alone. Choosing candidates, thresholds, falling back and schedules are strategies of their
-own that wrap any other (`candidates`, `threshold`, `fallback`, `schedule`); they override `query`, which says what is
-asked of the engine and in which order.
+Most strategies only implement `score`. Candidates, thresholds, fallbacks and schedules are separate strategies that
+wrap any other one (`candidates`, `threshold`, `fallback`, `schedule`). They override `query`, which runs passes of the
+engine.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ from xal.types import Evidence, Floats, Labelled, Query, Rows, Scored
 
 Scores = npt.NDArray[np.float64]
 Summary = dict[str, Any]
-"""Arrays by name, added up over the pool."""
+"""Arrays by name, summed over the pool."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Which of a round's queried items its training sees a second time, with all but the top feature blurred."""
+    """Which queried items are added to the round's training as copies with all but the top feature blurred."""
 
     limit: int | None
-    """At most so many, best first; None: all that the strategy itself chose, not its fallback."""
+    """Maximum number of copies, of the best items; None: of all items that the strategy chose, not its fallback."""
     explained: Literal["prediction", "label"]
-    """The class of interest whose top feature is kept."""
+    """The class whose top feature stays visible."""
 
 
 class Passes(Protocol):
-    """What a strategy may ask of the engine: passes over the unlabelled pool."""
+    """The engine as a strategy sees it: passes over the unlabelled pool."""
 
     @property
     def round(self) -> int:
-        """Of the campaign, from 1."""
+        """The current round of the campaign, from 1."""
         ...
 
     @property
     def n_rounds(self) -> int:
-        """Of the campaign, after round 0."""
+        """Number of rounds of the campaign, not counting round 0."""
         ...
 
     def prepare(self, strategy: Strategy, budget: int, rng: HashRng) -> Any:
-        """The strategy's state, by its `summarize` and `prepare`."""
+        """The strategy's state, computed by its `summarize` and `prepare`."""
         ...
 
     def top(self, strategy: Strategy, n: int, rng: HashRng, state: Any = None, stage: str = "score") -> Scored:
-        """The n items that the strategy's `score` puts first, with the evidence it looked at."""
+        """The n items with the highest scores, with the evidence that `score` read."""
         ...
 
     def with_evidence(self, items: Scored, strategy: Strategy) -> Scored:
-        """The items with what the strategy's `select_needs` names."""
+        """The items with the evidence that the strategy's `select_needs` names."""
         ...
 
     def among(self, rows: Rows) -> Self:
-        """The same, of these rows of the pool alone (ascending)."""
+        """The same passes, restricted to these rows of the pool (ascending)."""
         ...
 
     def without(self, ids: Sequence[str]) -> Self:
-        """The same, of the pool without these items."""
+        """The same passes, without these items."""
         ...
 
 
@@ -78,27 +78,27 @@ class Strategy(Component, ABC, family="strategy"):
     """Base of all query strategies; larger scores are queried first, ties by id."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
-    """What `score` looks at: probabilities, embeddings, explanations and, without a model, interpretable_input."""
+    """Evidence that `score` reads: probabilities, embeddings, explanations, or interpretable_input (needs no model)."""
     prepare_needs: ClassVar[frozenset[str]] = frozenset()
-    """The same for `prepare`; empty: nothing is prepared. label_explanations: of labelled items, for their labels."""
+    """Evidence that `prepare` reads; empty: nothing is prepared. label_explanations: explanations of the labels."""
     summary_needs: ClassVar[frozenset[str] | None] = None
-    """The same for `summarize`; None: the pool is not summed up."""
+    """Evidence that `summarize` reads; None: there is no summary."""
     select_needs: ClassVar[frozenset[str]] = frozenset()
-    """The same for `select`, which then finds it in `shortlist.evidence`."""
+    """Evidence that `select` reads, in `shortlist.evidence`."""
     n_summaries: ClassVar[int] = 1
-    """Passes of `summarize`, each of which is given what the last one came to."""
+    """Passes of `summarize`; each receives the result of the previous one."""
     spaces: ClassVar[frozenset[str]] = frozenset({"shared", "per_item", "ebano"})
-    """Explanations it can read, by their explainer's `space`."""
+    """Explanations that it can read, by the `space` of their explainer."""
     learns_from_labelled: ClassVar[bool] = False
-    """Whether `prepare` looks at the labelled items."""
+    """Whether `prepare` reads the labelled items."""
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """Synthetic copies that join the round's training and count as no labels; None: there are none."""
+        """Synthetic copies that are added to the round's training without counting as labels; None: there are none."""
         return None
 
     def parts(self) -> tuple[Strategy, ...]:
-        """The strategy, and those that it wraps: what a recipe checks."""
+        """This strategy and all that it wraps; a recipe checks each of them."""
         return (self,)
 
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
@@ -110,16 +110,16 @@ class Strategy(Component, ABC, family="strategy"):
         return Query.of(self.select(shortlist, state, budget), self.name)
 
     def n_sample(self, budget: int) -> int:
-        """How many pool items, drawn at random, `prepare` sees besides the labelled ones."""
+        """Number of pool items, drawn at random, that `prepare` receives besides the labelled ones."""
         return 0
 
     def n_shortlist(self, budget: int) -> int:
-        """How many of the best-scored items `select` must see to spend `budget`."""
+        """Number of best-scored items from which `select` chooses `budget` items."""
         return budget
 
     def summarize(self, evidence: Evidence, last: Summary | None) -> Summary:
-        """Arrays that are added up over the pool, such as moments; `last`: what the pass before came to."""
-        raise NotImplementedError(f"{self.name} does not sum the pool up")
+        """Arrays to sum over the pool, such as moments; `last`: the sums of the previous pass, None in the first."""
+        raise NotImplementedError(f"{self.name} does not implement summarize")
 
     def prepare(self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None) -> Any:
         """A small picklable state for `score`, from labelled items, a random sample, and the pool's summary."""
@@ -130,42 +130,42 @@ class Strategy(Component, ABC, family="strategy"):
         """(b,) scores."""
 
     def select(self, shortlist: Scored, state: Any, budget: int) -> Scored:
-        """At most `budget` of the shortlist, best first."""
+        """At most `budget` items of the shortlist, best first."""
         return shortlist.top(budget)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wrapper(Strategy):
-    """Base of the strategies that run others."""
+    """Base of the strategies that run other strategies."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def wrapped(self) -> tuple[Strategy, ...]:
-        """The strategies that it runs."""
+        """The strategies that this one runs."""
 
     def parts(self) -> tuple[Strategy, ...]:
-        """Itself, and all parts of those that it runs."""
+        """This strategy and the parts of all that it runs."""
         return (self, *(part for strategy in self.wrapped() for part in strategy.parts()))
 
     @abstractmethod
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
-        """What it makes of the others' queries."""
+        """The query, made from the queries of the wrapped strategies."""
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
-        """Never called: those that it runs score."""
+        """Never called; the wrapped strategies score."""
         raise TypeError(f"'{self.name}' does not score; it runs other strategies")
 
 
 def probabilities_of(evidence: Evidence) -> Floats:
-    """(b, c) class probabilities; a strategy that reads them lists them in `needs`."""
+    """(b, c) class probabilities; raises TypeError if the strategy does not list them in `needs`."""
     if evidence.probabilities is None:
         raise TypeError("this evidence holds no probabilities: list them in the strategy's `needs`")
     return evidence.probabilities
 
 
 def embeddings_of(evidence: Evidence) -> Floats:
-    """(b, d) embeddings; a strategy that reads them lists them in `needs`."""
+    """(b, d) embeddings; raises TypeError if the strategy does not list them in `needs`."""
     if evidence.embeddings is None:
         raise TypeError("this evidence holds no embeddings: list them in the strategy's `needs`")
     return evidence.embeddings

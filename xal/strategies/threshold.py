@@ -1,4 +1,4 @@
-"""Query only what scores above a threshold."""
+"""Query only items that score above a threshold."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,18 +12,20 @@ from xal.types import Query
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold(Wrapper, name="threshold"):
-    """Of the query of `strategy`, the items that score above `above`; often fewer than asked for: see `fallback`."""
+    """The items of the query of `strategy` that score above `above`; `fallback` can fill the rest of the batch."""
 
     strategy: Strategy
+    """The strategy that scores the items."""
     above: float
+    """Items that score this or less are not queried."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """At most so many items a round; null: the whole batch."""
+    """Maximum number of items in a round; null: the whole batch."""
 
     def wrapped(self) -> tuple[Strategy, ...]:
-        """The strategy."""
+        """`strategy`."""
         return (self.strategy,)
 
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
-        """The strategy's query without what scores too low."""
-        found = self.strategy.query(passes, budget if self.limit is None else min(budget, self.limit), rng)
-        return found.take(found.items.scores > self.above)
+        """The query of `strategy`, without items that score too low."""
+        query = self.strategy.query(passes, budget if self.limit is None else min(budget, self.limit), rng)
+        return query.take(query.items.scores > self.above)

@@ -1,9 +1,10 @@
-"""The nested search (Nguyen & Ghose, section 3.2): outside, the settings of explainer and strategy (theta) by Bayesian
-optimisation on Ray Tune; inside, the model's own hyperparameters (psi) by cross-validation.
+"""The nested search (Nguyen & Ghose, section 3.2). The outer loop searches the settings of explainer and strategy
+(theta) by Bayesian optimisation on Ray Tune; the inner loop chooses the model's hyperparameters (psi) by
+cross-validation.
 
-A trial is a small campaign in one process, in a directory named by its settings: what a killed search has begun, its
-next start continues, and no settings are computed twice. Its value is the validation metric, the mean over the rounds
-after round 0.
+A trial is a small campaign in one process. Its directory is named by a hash of its settings, so that a restarted search
+continues started trials and computes no settings twice. Its value is the mean validation metric over the rounds after
+round 0.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ DATA, TRIALS = "data", "trials"
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What trials compute: small and picklable."""
+    """The value of a trial's settings; picklable, for the workers of Ray Tune."""
 
     recipe: Recipe
     search: Search
     directory: Path
 
     def rounds(self, settings: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
-        """(round, mean value so far) of a trial, as they come; raises what its campaign raises."""
+        """Run a trial; yields (round, mean value of the rounds so far). Raises what its campaign raises."""
         recipe = with_settings(self.recipe, settings)
         name = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]
         folder = self.directory / TRIALS / name
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # the same settings may be drawn again while they run
+        with FileLock(folder / ".lock"):  # the search may draw the same settings again while they run
             (folder / "settings.json").write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf-8")
             pools = checked_pools(recipe)
             specs = [
@@ -74,28 +75,28 @@ class Objective:
 
 
 def checked_search(recipe: Recipe) -> Search:
-    """The recipe's search; ConfigError where it names nothing, or no setting that exists, or values that are none."""
+    """The recipe's search; ConfigError for an empty space, unknown settings, or values outside their range."""
     search = recipe.search
     if search is None or not search.space:
         raise ConfigError(["search.space: names no parameter; give at least one, e.g. explainer.max_evals"])
     if recipe.arms is not None:
-        raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in their place"])
+        raise ConfigError(["arms: xal tune searches the settings of one strategy; give `strategy` in place of `arms`"])
     problems: list[str] = []
-    if recipe.feedback is not None and (search.mode == "replay" or not recipe.annotator.knows_relevance):
-        problems.append("feedback: trials have nobody to correct them; take mode: oracle with annotator: simulated")
+    if recipe.feedback is not None and (search.mode == "replay" or not recipe.annotator.uses_relevance):
+        problems.append("feedback: trials cannot ask people to correct; use mode: oracle with annotator: simulated")
     for path, span in search.space.items():
         for value in span.ends:
             try:
                 with_settings(replace(recipe, search=None), {path: value})
             except ConfigError as error:
-                problems += [each for each in error.problems if each not in problems]
+                problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise ConfigError(problems, "search.space")
     return search
 
 
 def plain_space(recipe: Recipe, search: Search) -> dict[str, list[Any] | tuple[float, float, bool, bool]]:
-    """By path a list of choices, or (low, high, log, whole: the setting takes no other numbers)."""
+    """By dotted path, a list of choices or (low, high, log, integer: whether the setting takes only integers)."""
     spans: dict[str, list[Any] | tuple[float, float, bool, bool]] = {}
     for path, span in search.space.items():
         if span.choices is not None:
@@ -103,20 +104,20 @@ def plain_space(recipe: Recipe, search: Search) -> dict[str, list[Any] | tuple[f
             continue
         try:
             with_settings(replace(recipe, search=None), {path: span.between})
-            whole = False
+            integer = False
         except ConfigError:
-            whole = True
-        spans[path] = (*span.ends, span.log, whole)
+            integer = True
+        spans[path] = (*span.ends, span.log, integer)
     return spans
 
 
 def simulation(recipe: Recipe) -> Recipe:
-    """The recipe with somebody to label who does not keep a search waiting."""
+    """The recipe with an annotator that answers at once: its own if simulated, else the oracle."""
     return recipe if recipe.annotator.simulated else replace(recipe, annotator=Oracle())
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe with settings replaced; ConfigError where they are none."""
+    """The recipe with settings replaced, by dotted path; ConfigError for unknown settings or wrong values."""
     mapping = unparse(recipe)
     override(mapping, [f"{path}={json.dumps(value)}" for path, value in settings.items()])
     changed: Recipe = parse(Recipe, mapping, "search.space")
@@ -126,50 +127,51 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 def prepared(
     recipe: Recipe, directory: Path, source: Path | None, claim: Callable[[], None] = lambda: None
 ) -> Objective:
-    """Check the search, and write the pools of its trials to `directory`, unless they are there.
+    """Check the search, and write the pools of its trials to `directory` unless they exist.
 
-    source: the run whose labels are replayed; claim: called when all is right and nothing is written yet. Raises
-    ConfigError, RunError, DataError.
+    source: the run whose labels are replayed; None: mode: oracle; claim: called after the checks, before anything is
+    written. Raises ConfigError for a search that cannot run, RunError for a `source` on another pool or with too few
+    labels, DataError for a pool without labels.
     """
     search = checked_search(recipe)
     if (search.mode == "replay") != (source is not None):
-        raise ConfigError(
-            ["search.mode: replay wants the labels of a run, --from RUN; oracle takes none (--set search.mode=replay)"]
-        )
-    directory = directory.resolve()  # trials run in folders of Ray's own
+        raise ConfigError(["search.mode: replay needs the labels of a run, --from RUN; oracle takes no --from"])
+    directory = directory.resolve()  # trials run in Ray's own working folders
     recipe = replace(recipe, search=None)
     pools = checked_pools(recipe)
     pool, classes = pools.pool, pools.label_space.classes
-    table = _replayed(source, pool) if source is not None else _drawn(pool, search)
-    held = max(1, round(search.validation * len(table)))
-    size = len(table) - held
+    table = _replayed_items(source, pool) if source is not None else _sampled_items(pool, search)
+    n_validation = max(1, round(search.validation * len(table)))
+    size = len(table) - n_validation
     fifth = max(2, size // 5)
-    given = (recipe.budget.initial, recipe.budget.per_round) if search.mode == "oracle" else (fifth, fifth)
-    initial, per_round = search.initial or given[0], search.per_round or given[1]
+    default = (recipe.budget.initial, recipe.budget.per_round) if search.mode == "oracle" else (fifth, fifth)
+    initial, per_round = search.initial or default[0], search.per_round or default[1]
     budget = Budget(initial=initial, balanced=recipe.budget.balanced, per_round=per_round, rounds=search.rounds)
     if budget.total > size:
         raise ConfigError(
             [
-                f"search: {initial} + {search.rounds} x {per_round} = {budget.total} labels, but what plays the pool "
+                f"search: {initial} + {search.rounds} x {per_round} = {budget.total} labels, but the trials' pool "
                 f"has {size} items; lower search.initial, per_round or rounds, or raise search.items"
             ]
         )
     claim()
     folder = directory / DATA
-    if not (folder / "validation.parquet").exists():
+    if not (folder / "validation.parquet").exists():  # written last
         folder.mkdir(parents=True, exist_ok=True)
         draws = (
             HashRng(search.seed).child("validation").uniform(table["id"].to_numpy(zero_copy_only=False).astype(object))
         )
         order = np.argsort(draws, kind="stable")
-        for name, rows in (("pool", order[held:]), ("validation", order[:held])):  # the last says that both are there
+        for name, rows in (("pool", order[n_validation:]), ("validation", order[:n_validation])):
             metadata = {
                 METADATA_KEY: json.dumps({"classes": list(classes), "channels": pool.channels, "names": pool.names})
             }
             part = table.take(pa.array(np.sort(rows))).replace_schema_metadata(metadata)
             pq.write_table(part, folder / f"{name}.parquet")
-    own = recipe.engine
-    engine = SerialEngine(batch=own.batch, threads=1, precision=own.precision, compiled=own.compiled, device="cpu")
+    original = recipe.engine
+    engine = SerialEngine(
+        batch=original.batch, threads=1, precision=original.precision, compiled=original.compiled, device="cpu"
+    )
     section = PoolSection(
         source=str(folder / "pool.parquet"),
         test=str(folder / "validation.parquet"),
@@ -183,21 +185,23 @@ def prepared(
     )
 
 
-def _drawn(pool: Pool, search: Search) -> pa.Table:
+def _sampled_items(pool: Pool, search: Search) -> pa.Table:
+    """Random items of the pool with their labels; DataError for a pool without labels."""
     if not pool.has_labels:
-        raise DataError("search.mode: oracle asks the pool's own labels, and it has no `label` column; use replay")
+        raise DataError("search.mode: oracle needs a pool with a `label` column; use replay with the labels of a run")
     size = min(search.items, len(pool))
     rows = np.sort(np.random.default_rng(search.seed).choice(len(pool), size, replace=False))
     return pool.read(rows, list(pool.columns))
 
 
-def _replayed(source: Path, pool: Pool) -> pa.Table:
+def _replayed_items(source: Path, pool: Pool) -> pa.Table:
+    """The items that a run has labelled, with those labels; RunError for another pool or fewer than 20 labels."""
     run = read_run(source)
     if run.pool != pool.fingerprint:
-        raise RunError(f"{source} labelled another pool than {pool.folder}; replay wants the recipe of that run")
+        raise RunError(f"{source} labelled another pool than {pool.folder}; use the recipe of that run")
     labels = {item.row: item.label for item in run.queried if item.label is not None}
     if len(labels) < 20:
-        raise RunError(f"{source} has {len(labels)} labels; replay wants 20 at least, to split them")
+        raise RunError(f"{source} has {len(labels)} labels; replay needs at least 20, to split them")
     rows = np.array(sorted(labels), np.int64)
     table = pool.read(rows, [name for name in pool.columns if name != "label"])
     return table.append_column("label", pa.array([labels[int(row)] for row in rows], pa.string()))
@@ -211,22 +215,25 @@ def bought(
     metric: str,
     say: Callable[[str], None],
 ) -> dict[str, list[float]]:
-    """The held-out metric of the recipe as it is and with settings, by seed, of whole campaigns on its own pools."""
+    """Run whole campaigns, with the recipe's own settings and with `settings`, on the recipe's pools.
+
+    Returns the test metric, its mean over the rounds after round 0, one value per seed: {"default": ..., "best": ...}.
+    """
     values: dict[str, list[float]] = {}
-    for name, chosen in (("default", recipe), ("best", with_settings(recipe, settings))):
+    for name, variant in (("default", recipe), ("best", with_settings(recipe, settings))):
         values[name] = []
-        pools = checked_pools(chosen)
+        pools = checked_pools(variant)
         for seed in seeds:
             spec = RunSpec(
-                recipe=chosen,
+                recipe=variant,
                 pools=pools,
-                arm=next(iter(chosen.strategies)),
+                arm=next(iter(variant.strategies)),
                 seed=seed,
                 directory=directory / f"{name}-seed{seed}",
             )
-            with chosen.engine.open() as session:
+            with variant.engine.open() as session:
                 run_campaign(spec, session, Reporter(quiet=True))
-            measure = read_run(spec.directory).curve(metric)[1][1:]
-            values[name].append(float(np.mean(measure)))
+            curve = read_run(spec.directory).curve(metric)[1][1:]
+            values[name].append(float(np.mean(curve)))
             say(f"{name}, seed {seed}: mean {metric} over rounds {values[name][-1]:.4f}")
     return values

@@ -1,4 +1,4 @@
-"""The page of a search: the best settings, importance, slices, what they buy against the default."""
+"""The report of a search: best settings, importance of parameters, slices, and the gain over the default."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ Trial = Mapping[str, Any]
 
 
 def importance(trials: Sequence[Trial], distributions: Mapping[str, Any], rounds: int) -> dict[str, float]:
-    """Shares of the variance by parameter, over trials that ran to the end; empty where there are fewer than four.
+    """fANOVA importance by parameter, shares that sum to 1, over the trials that ran all `rounds`.
 
-    In whatever order trials come, as those of a search that went on: the forest behind it draws by position.
+    {} for fewer than four such trials, or if all have the same value. Trials are sorted first: the random forest of
+    fANOVA depends on their order, which differs in a continued search.
     """
     optuna = require("optuna", "ray", "xal tune")
 
-    ended = [trial for trial in trials if trial["value"] is not None and trial["round"] == rounds]
-    whole = sorted(ended, key=lambda trial: (json.dumps(trial["settings"], sort_keys=True), trial["value"]))
-    values = {trial["value"] for trial in whole}
-    if len(whole) < 4 or len(values) < 2:
+    complete = [trial for trial in trials if trial["value"] is not None and trial["round"] == rounds]
+    complete.sort(key=lambda trial: (json.dumps(trial["settings"], sort_keys=True), trial["value"]))
+    values = {trial["value"] for trial in complete}
+    if len(complete) < 4 or len(values) < 2:
         return {}
     study = optuna.create_study(direction="maximize")
-    for trial in whole:
+    for trial in complete:
         study.add_trial(
             optuna.trial.create_trial(
                 params=dict(trial["settings"]), distributions=dict(distributions), value=float(trial["value"])
@@ -54,17 +55,21 @@ def write_search(
     rounds: int,
     log: Mapping[str, bool],
 ) -> Path:
-    """Write report.html and search.json; returns the page."""
-    good = [trial for trial in trials if trial["value"] is not None]
+    """Write report.html and search.json; returns the path of the report.
+
+    shares: importance by parameter; values: test metric by seed of "default" and "best", {} if not measured; log:
+    whether each parameter was searched on a logarithmic scale.
+    """
+    succeeded = [trial for trial in trials if trial["value"] is not None]
     difference = paired(values["best"], values["default"]) if values else None
-    told = {
+    content = {
         "best": None if best is None else dict(best),
         "importance": dict(shares),
         "bought": None if difference is None else {"mean": difference.mean, "half": difference.half},
-        "held_out": {name: list(each) for name, each in values.items()},
+        "held_out": {name: list(by_seed) for name, by_seed in values.items()},
         "trials": list(trials),
     }
-    (directory / "search.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (directory / "search.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     page = render(
         "search.html",
         trials=trials,
@@ -76,7 +81,7 @@ def write_search(
         best=best,
         bought=_bought(values, difference),
         shares=shares,
-        slices=_slices(good, rounds, log),
+        slices=_slices(succeeded, rounds, log),
     )
     path = directory / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -84,7 +89,7 @@ def write_search(
 
 
 def _bought(values: Mapping[str, Sequence[float]], difference: Interval | None) -> dict[str, Any] | None:
-    """What the best settings bring on held-out data; None: it was not measured."""
+    """Test metric of the best settings and of the default, and their difference; None: not measured."""
     if difference is None:
         return None
     return {
@@ -97,17 +102,17 @@ def _bought(values: Mapping[str, Sequence[float]], difference: Interval | None) 
 
 
 def _slices(trials: Sequence[Trial], rounds: int, log: Mapping[str, bool]) -> str:
+    """A base64 PNG with one scatter plot of trial values per parameter; trials that were stopped early are hollow."""
     names = list(log)
     figure = Figure(figsize=(3.2 * max(len(names), 1), 2.8), dpi=110, layout="constrained")
     for number, name in enumerate(names):
         axis = figure.add_subplot(1, len(names), number + 1)
-        for whole in (True, False):
-            some = [trial for trial in trials if (trial["round"] == rounds) == whole]
-            x = [trial["settings"][name] for trial in some]
-            x = x if all(isinstance(each, int | float) for each in x) else [str(each) for each in x]
-            axis.scatter(
-                x, [t["value"] for t in some], s=22, facecolors="#2563eb" if whole else "none", edgecolors="#2563eb"
-            )
+        for complete in (True, False):
+            points = [trial for trial in trials if (trial["round"] == rounds) == complete]
+            x = [trial["settings"][name] for trial in points]
+            x = x if all(isinstance(value, int | float) for value in x) else [str(value) for value in x]
+            y = [trial["value"] for trial in points]
+            axis.scatter(x, y, s=22, facecolors="#2563eb" if complete else "none", edgecolors="#2563eb")
         if log[name] and trials:
             axis.set_xscale("log")
         axis.set_xlabel(name, fontsize=9)

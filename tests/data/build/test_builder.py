@@ -50,7 +50,7 @@ def test_image_folder(photos, tmp_path):
     assert [identity for identity, _ in report.unreadable] == ["cat/cut.png"]
     assert report.unreadable[0][1]
     assert report.duplicates == (("dog/b.png", "cat/copy.png"),)
-    assert report.notes == ("1 hidden files were passed over", "1 images lie in no subfolder and have no label")
+    assert report.notes == ("1 hidden files were skipped", "1 images are in no subfolder and have no label")
     assert whole(tmp_path / "pool", "id", "label", "image") == [
         ("cat/copy.png", "cat", png(1)),
         ("cat/deep/c.jpeg", "deep", png(3)),
@@ -125,7 +125,7 @@ def test_damaged_idx_files(idx, tmp_path):
     folder, _, labels = idx
     path, beside = next(folder.glob("*images*")), next(folder.glob("*labels*"))
     write_idx(beside, labels[:-1])
-    with pytest.raises(DataError, match="150 images but the label file beside it 149"):
+    with pytest.raises(DataError, match="150 images, but the label file beside it holds 149"):
         build(folder, tmp_path / "pool")
     write_idx(beside, labels)
     path.write_bytes(path.read_bytes()[:-40])
@@ -287,7 +287,7 @@ def test_destinations(photos, tmp_path):
     with pytest.raises(DataError, match="exists; remove it"):
         build(photos, tmp_path / "pool")
     for destination, files in (("new.parquet", 2), ("new", 0)):
-        with pytest.raises(DataError, match=f"{files} files asked for"):
+        with pytest.raises(DataError, match=f"requested {files} files for"):
             build(photos, tmp_path / destination, files=files)
     build(photos, tmp_path / "deep" / "new" / "pool")
     assert len(Pool.open(tmp_path / "deep" / "new" / "pool")) == 4

@@ -62,7 +62,7 @@ def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jsonl").write_text('{"id": "a", "text": "b"}\n')
     with pytest.raises(DataError, match="classes can be chosen from a folder"):
         build(tmp_path / "text.jsonl", tmp_path / "pool", subset=Subset(per_class=1))
-    for text, problem in [("# nothing\n", "got 0"), ("1, 2, 1", "got 3 of which 2 differ")]:
+    for text, problem in [("# nothing\n", "got 0"), ("1, 2, 1", "got 3 entries, 2 distinct")]:
         (tmp_path / "list").write_text(text)
         with pytest.raises(DataError, match=problem):
             read_classes(tmp_path / "list")

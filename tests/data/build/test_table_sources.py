@@ -29,7 +29,7 @@ def test_what_matters_is_taken_by_name(tmp_path) -> None:
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     report = build(tmp_path / "a.jsonl", tmp_path / "texts")
-    assert [reason for _, reason in report.unreadable] == ["what matters names no words of it: elsewhere"]
+    assert [reason for _, reason in report.unreadable] == ["relevance of words that are not there: elsewhere"]
     found = Pool.open(tmp_path / "texts").read_span(0, 3, ["relevant"])["relevant"].to_pylist()
     good, bad, very = (hashed_words.column(word) for word in ("good", "bad", "very"))
     assert found == [[good], sorted([bad, very]), []]
@@ -43,7 +43,7 @@ def test_what_matters_is_taken_by_name(tmp_path) -> None:
     report = build(tmp_path / "c.csv", tmp_path / "table", label_column=None)
     pool = Pool.open(tmp_path / "table")
     assert pool.names == ("x", "y", "z") and pool.read_span(0, 2, ["relevant"])["relevant"].to_pylist() == [[0, 2], [1]]
-    assert [reason for _, reason in report.unreadable] == ["what matters names no columns of the table: w"]
+    assert [reason for _, reason in report.unreadable] == ["relevance of columns that are not there: w"]
     (tmp_path / "d.csv").write_text("x,relevant\n1,2\n3,4\n")  # a number is a feature, whatever it is called
     build(tmp_path / "d.csv", tmp_path / "plain")
     assert Pool.open(tmp_path / "plain").names == ("x", "relevant")

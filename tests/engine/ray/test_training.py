@@ -33,7 +33,7 @@ def job(folder: Path) -> TrainJob:
         model=Convnet(filters=4, hidden=8),
         shape=(1, 12, 12),
         n_classes=3,
-        payloads=(folder / "items.parquet",),
+        item_files=(folder / "items.parquet",),
         labels={item: CLASSES.index(label) for item, label in labels},
         holdout=frozenset(f"item-{i:04d}" for i in range(0, 64, 4)),
         settings=TrainSettings(epochs=3, batch_size=16, optimizer="sgd", lr=0.05, threads=1),

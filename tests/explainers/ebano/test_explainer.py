@@ -301,7 +301,7 @@ def test_mistakes_are_named() -> None:
         Ebano().explain(classifier, images[0])
     with pytest.raises(XalError, match="shape"):
         Ebano().explain(classifier, images[:0])
-    with pytest.raises((XalError, TypeCheckError), match="expected 2 classes|'target'"):
+    with pytest.raises((XalError, TypeCheckError), match="expected 2 targets|'target'"):
         Ebano().explain(classifier, images, torch.tensor([0, 1, 2]))
     with pytest.raises(XalError, match=r"0..4, got 1 outside"):
         Ebano().explain(classifier, images, torch.tensor([0, 5]))
@@ -317,11 +317,11 @@ def test_check_finds_a_tampered_explanation() -> None:
     npir[1, 0], npirp[2, 1], segments[0, 0, 0] = 1.5, np.nan, 200
     lost = np.where(good.segments == 0, 1, good.segments).astype(np.uint8)
     for tampered, problem in [
-        (replace(good, attributions=npir), "of 3 explanations 1 have nPIR outside"),
-        (replace(good, npirp=npirp), "1 have other features in nPIR than in nPIRP"),
-        (replace(good, segments=segments), "1 have pixels of no feature"),
-        (replace(good, segments=lost), "3 have nPIR of a feature without pixels"),
-        (replace(good, attributions=np.nan_to_num(good.npir)), "other features"),
+        (replace(good, attributions=npir), "among 3 explanations: 1 have nPIR outside"),
+        (replace(good, npirp=npirp), "1 have different features in nPIR and nPIRP"),
+        (replace(good, segments=segments), "1 have pixels that belong to no feature"),
+        (replace(good, segments=lost), "3 have nonzero nPIR for a feature without pixels"),
+        (replace(good, attributions=np.nan_to_num(good.npir)), "different features"),
         (replace(good, attributions=good.npir[:, :1]), "3 have k outside 2..5"),
         (replace(good, probability=good.probability + 2), "3 have a probability"),
     ]:

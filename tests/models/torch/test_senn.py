@@ -72,6 +72,6 @@ def test_the_explanation_makes_the_logits(classes: int, phi: str) -> None:
 def test_what_cannot_be_phi() -> None:
     with pytest.raises(ConfigError, match="senn explains grey pixels"):
         Senn(of="image").input_shape((3, 8, 8))
-    for phi, problem in [("nothing", "no ':' in it"), ("math:sqrt", "gave float, not a torch module")]:
+    for phi, problem in [("nothing", "no ':' in it"), ("math:sqrt", "returned float, expected a torch.nn.Module")]:
         with pytest.raises(XalError, match=problem):
             Senn(phi=phi).input_shape((4,))

@@ -1,6 +1,6 @@
-"""Build a pool: items of a source, each checked, written to Parquet row group by row group.
+"""Build a pool: check every item of a source and write it to Parquet, row group by row group.
 
-Only ids and hashes are held in memory. What is left out is counted and listed with the reason.
+Only ids and hashes are held in memory. Items that are left out are counted and listed with the reason.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ ACCEPTED = (
     "a folder of images (png, jpg, bmp, webp, gif, tif), idx files (*-images-idx3-ubyte[.gz]), "
     "a .csv or .jsonl (also .gz) with text, a .csv or .parquet with columns of numbers, or the trees of SST (.txt[.gz])"
 )
-_CHUNK = 64  # items prepared at once: bounds the payloads in flight
+_CHUNK = 64  # items prepared at a time, which bounds the payloads in memory
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What went into a pool and what did not."""
+    """How many items were written to a pool, and which were left out."""
 
     written: int
-    unreadable: tuple[tuple[str, str], ...]  # (id, why)
-    duplicates: tuple[tuple[str, str], ...]  # (id, the id kept); the two are equal where the id itself came twice
+    unreadable: tuple[tuple[str, str], ...]  # (id, reason)
+    duplicates: tuple[tuple[str, str], ...]  # (id, id of the item that was kept); equal if the id itself occurred twice
     notes: tuple[str, ...]
 
 
@@ -54,17 +54,19 @@ def build(
     sample: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BuildReport:
-    """Build the pool `destination`, a folder of `files` Parquet files, or one file if it is called `*.parquet`.
+    """Build the pool `destination`: a folder of `files` Parquet files, or a single file if it is named `*.parquet`.
 
-    sample: so many items of the source drawn at random, always the same. `progress` is given the items done and their
-    number. Nothing is left at `destination` if anything is raised.
+    sample: number of items of the source to draw at random, always the same ones. `progress` is called with (items
+    done, total items). If an error is raised, nothing is left at `destination`.
     """
     source, destination = Path(source), Path(destination)
     single = destination.suffix == ".parquet"
     if destination.exists():
         raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
     if files < 1 or (single and files > 1):
-        raise DataError(f"{files} files asked for {destination}; at least 1, and exactly 1 where it ends in .parquet")
+        raise DataError(
+            f"requested {files} files for {destination}; expected at least 1, and exactly 1 for a name *.parquet"
+        )
     opened = open_source(source, id_column, label_column, text_column, subset, where)
     if sample is not None:
         opened = _sampled(opened, sample)
@@ -72,7 +74,7 @@ def build(
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
         folder = staging / "pool"
-        folder.mkdir()  # unlike the temporary one, open to whom the umask lets in
+        folder.mkdir()  # with the permissions of the umask, unlike the temporary folder
         report = _write(opened, folder, files, progress or (lambda done, total: None))
         if not report.written:
             reasons = "; ".join(f"{identity}: {reason}" for identity, reason in report.unreadable[:3]) or "it is empty"
@@ -91,14 +93,15 @@ def open_source(
     subset: Subset | None = None,
     where: dict[str, str] | None = None,
 ) -> Source:
-    """Find out what `source` is; `label_column` None leaves all labels out.
+    """Open a source, whose form is recognised by its name and content; `label_column` None ignores all labels.
 
-    subset: of image folders; where: only the records of JSON lines with these values.
+    subset: which images to take from a folder. where: take only the records of JSON lines that have these values.
+    Raises DataError if the form is not recognised or does not support an option.
     """
     if not source.exists():
         raise DataError(f"nothing at {source}; a pool is built from {ACCEPTED}")
     if subset is not None and (not source.is_dir() or label_column is None):
-        raise DataError(f"classes can be chosen from a folder of class folders, with labels; {source} is none")
+        raise DataError(f"classes can be chosen from a folder of class folders, with labels; {source} is not one")
     if source.is_dir():
         idx = sorted(file for file in source.iterdir() if IDX.fullmatch(file.name))
         if len(idx) > 1:
@@ -112,7 +115,7 @@ def open_source(
     if name.endswith((".jsonl", ".ndjson")):
         return json_lines(source, id_column, label_column, text_column, where or {})
     if where:
-        raise DataError(f"records can be chosen (--where) from JSON lines; {source} is none")
+        raise DataError(f"records can be chosen (--where) from JSON lines; {source} is something else")
     if name.endswith(".txt") and is_treebank(source):
         return treebank(source, label_column is not None)
     if name.endswith(".csv"):
@@ -124,7 +127,7 @@ def open_source(
 
 def _sampled(source: Source, number: int) -> Source:
     if number > source.total:
-        raise DataError(f"{number:,} items cannot be drawn (--sample) from {source.total:,}")
+        raise DataError(f"{number:,} items cannot be drawn (--sample) from {source.total:,}; lower --sample")
     chosen = np.zeros(source.total, bool)
     chosen[np.random.default_rng(0).permutation(source.total)[:number]] = True
     return replace(source, items=itertools.compress(source.items, chosen.tolist()), total=number)
@@ -132,7 +135,7 @@ def _sampled(source: Source, number: int) -> Source:
 
 def _write(source: Source, folder: Path, files: int, progress: Callable[[int, int | None], None]) -> BuildReport:
     ids: set[str] = set()
-    payloads: dict[bytes, str] = {}  # sha256 to the id kept
+    payloads: dict[bytes, str] = {}  # sha256 -> id of the item that was kept
     labels: set[str] = set()
     unreadable: list[tuple[str, str]] = []
     duplicates: list[tuple[str, str]] = []
@@ -145,9 +148,9 @@ def _write(source: Source, folder: Path, files: int, progress: Callable[[int, in
                 unreadable.append((item.id, reason))
                 continue
             digest = hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).digest()
-            same = item.id if item.id in ids else payloads.setdefault(digest, item.id)
-            if item.id in ids or same != item.id:
-                duplicates.append((item.id, same))
+            original = item.id if item.id in ids else payloads.setdefault(digest, item.id)
+            if item.id in ids or original != item.id:
+                duplicates.append((item.id, original))
                 continue
             ids.add(item.id)
             label = item.label if item.label and item.label.strip() else None
@@ -161,7 +164,7 @@ def _write(source: Source, folder: Path, files: int, progress: Callable[[int, in
                 )
             writers[part].add(item.id, payload, label, item.relevance if source.relevance else None)
         progress(source.total, source.total)
-    finally:  # the classes are known only now, so all files stay open till here
+    finally:  # all files stay open until the classes are known
         classes = sorted(labels) if source.classes is None else source.classes
         for writer in writers.values():
             writer.close(classes, source.channels, source.names)

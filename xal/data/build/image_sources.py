@@ -1,4 +1,4 @@
-"""Images to build a pool from: a folder of image files, or MNIST-style idx files."""
+"""Image sources of a pool: a folder of image files, or MNIST-style idx files."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ IDX = re.compile(r"(?P<split>.+)-images[.-]idx3-ubyte(\.gz)?")
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """Some classes of an image folder and, in an order that is random but always the same, some items of each."""
+    """Some classes of an image folder, and some items of each class, in an order that is random but always the same."""
 
     classes: tuple[str, ...] | None = None
-    """Names of class folders, or their positions (0..) among all of them, sorted; None: all."""
+    """Class folders, by name or by index (from 0) among all class folders, sorted; None: all."""
     per_class: int | None = None
-    """At most so many of each class; None: all."""
+    """Number of items of each class; None: all."""
     skip: int = 0
-    """Of each class, leave out the first so many: what another pool has taken."""
+    """Number of items of each class to leave out first, because another pool has them."""
 
     def of(self, parents: dict[str, str]) -> list[str]:
-        """The chosen of the names (keys), given the class folder of each (values)."""
-        known = sorted({parent for parent in parents.values() if parent})
-        chosen = set(known) if self.classes is None else {self._named(each, known) for each in self.classes}
+        """The selected names (keys of `parents`), sorted; `parents` has the class folder of each name."""
+        folders = sorted({parent for parent in parents.values() if parent})
+        chosen = set(folders) if self.classes is None else {self._folder(entry, folders) for entry in self.classes}
         members: dict[str, list[str]] = {name: [] for name in sorted(chosen)}
         for name in sorted(parents, key=lambda name: hashlib.sha256(os.fsencode(name)).digest()):
             if parents[name] in chosen:
@@ -46,33 +46,35 @@ class Subset:
         if few:
             name, count = next(iter(few.items()))
             raise DataError(
-                f"{len(few)} classes have too few images, first '{name}': {count} of {stop or self.skip + 1}"
+                f"{len(few)} classes have too few images, first '{name}': {count} of {stop or self.skip + 1}; "
+                "take fewer images of each class"
             )
         return sorted(name for names in members.values() for name in names[self.skip : stop])
 
     @staticmethod
-    def _named(each: str, known: list[str]) -> str:
-        if each in known:
-            return each
-        if each.isdecimal() and int(each) < len(known):
-            return known[int(each)]
-        raise DataError(f"no class folder '{each}' among {len(known)}{nearest(each, known)}")
+    def _folder(entry: str, folders: list[str]) -> str:
+        if entry in folders:
+            return entry
+        if entry.isdecimal() and int(entry) < len(folders):
+            return folders[int(entry)]
+        raise DataError(f"no class folder '{entry}' among {len(folders)}{nearest(entry, folders)}")
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """The entries of a class list: separated by commas or line ends, `#` begins a comment."""
+    """The entries of a class list, separated by commas or line breaks; `#` starts a comment."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     entries = [entry.strip() for line in lines for entry in line.partition("#")[0].split(",")]
-    found = tuple(entry for entry in entries if entry)
-    if not found or len(set(found)) < len(found):
-        raise DataError(f"{path}: expected distinct classes, got {len(found)} of which {len(set(found))} differ")
-    return found
+    classes = tuple(entry for entry in entries if entry)
+    if not classes or len(set(classes)) < len(classes):
+        raise DataError(f"{path}: expected distinct classes, got {len(classes)} entries, {len(set(classes))} distinct")
+    return classes
 
 
 def image_folder(source: Path, labelled: bool, subset: Subset | None = None) -> Source:
+    """The images under a folder; ids are relative paths, labels the names of the parent folders."""
     relative = sorted(
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
@@ -86,9 +88,9 @@ def image_folder(source: Path, labelled: bool, subset: Subset | None = None) -> 
     if subset is not None:
         names = subset.of(parents)
     hidden = len(relative) - len(parents)
-    notes = [f"{hidden} hidden files were passed over"] if hidden else []
+    notes = [f"{hidden} hidden files were skipped"] if hidden else []
     if labelled and not all(parents.values()):
-        notes.append(f"{list(parents.values()).count('')} images lie in no subfolder and have no label")
+        notes.append(f"{list(parents.values()).count('')} images are in no subfolder and have no label")
 
     def prepare(name: str) -> bytes:
         try:
@@ -100,7 +102,7 @@ def image_folder(source: Path, labelled: bool, subset: Subset | None = None) -> 
 
     def items() -> Iterator[Item]:
         for name in names:
-            identity = os.fsencode(name).decode("utf-8", "backslashreplace")  # a file name need not be UTF-8
+            identity = os.fsencode(name).decode("utf-8", "backslashreplace")  # file names need not be UTF-8
             yield Item(identity, name, (parents[name] or None) if labelled else None)
 
     return Source(
@@ -131,24 +133,25 @@ def read_idx_labels(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def read_idx_images(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    """(1, h, w) each image of an idx3 file, one after another."""
+    """Yield each image (1, h, w) of an idx3 file."""
     try:
         with binary(path) as stream:
             count, height, width = _idx_header(stream, path, 3)
             for index in range(count):
                 pixels = stream.read(height * width)
                 if len(pixels) < height * width:
-                    raise DataError(f"{path} should hold {count} images, but ends in number {index}; is it truncated?")
+                    raise DataError(f"{path} should hold {count} images, but ends in image {index}; is it truncated?")
                 yield np.frombuffer(pixels, np.uint8).reshape(1, height, width)
     except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _smaller(pixels: npt.NDArray[np.uint8]) -> bytes:
+def _smallest_encoding(pixels: npt.NDArray[np.uint8]) -> bytes:
     return min(images.encode_png(pixels), images.encode_webp(pixels), key=len)
 
 
 def idx_files(path: Path, labelled: bool) -> Source:
+    """The images of an idx3 file, with the labels of the idx1 file beside it if there is one."""
     match = IDX.fullmatch(path.name)
     split = match["split"] if match else path.stem
     try:
@@ -157,10 +160,10 @@ def idx_files(path: Path, labelled: bool) -> Source:
     except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
     stem = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
-    beside = next((path.with_name(name) for name in (stem, f"{stem}.gz") if path.with_name(name).is_file()), None)
-    labels = read_idx_labels(beside) if labelled and beside else None
+    label_file = next((path.with_name(name) for name in (stem, f"{stem}.gz") if path.with_name(name).is_file()), None)
+    labels = read_idx_labels(label_file) if labelled and label_file else None
     if labels is not None and len(labels) != total:
-        raise DataError(f"{path.name} holds {total} images but the label file beside it {len(labels)} labels")
+        raise DataError(f"{path.name} holds {total} images, but the label file beside it holds {len(labels)} labels")
 
     def items() -> Iterator[Item]:
         for index, pixels in enumerate(read_idx_images(path)):
@@ -169,11 +172,11 @@ def idx_files(path: Path, labelled: bool) -> Source:
     return Source(
         kind="image",
         items=items(),
-        prepare=_smaller,
+        prepare=_smallest_encoding,
         labelled=labels is not None,
         total=total,
         classes=None if labels is None else tuple(map(str, range(max(10, int(labels.max(initial=0)) + 1)))),
         channels=1,
         slow=True,
-        notes=[f"no label file beside {path.name}"] if labelled and beside is None else [],
+        notes=[f"no label file beside {path.name}"] if labelled and label_file is None else [],
     )

@@ -1,4 +1,4 @@
-"""A pool of one file that is whole or not there."""
+"""Write a pool of one file atomically."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from xal.errors import DataError
 
 
 class PoolFile:
-    """A pool of one file that is whole or not there."""
+    """A pool of one file, written in a context; it appears at its destination only if `finish` was called."""
 
     def __init__(self, destination: Path, kind: Any, relevance: Any, width: int = 0) -> None:
         if destination.exists():
             raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
-        self.destination, self.aside = destination, destination.with_name(f".{destination.name}-aside")
+        self.destination, self.staging = destination, destination.with_name(f".{destination.name}-aside")
         self._options = {"kind": kind, "relevance": relevance, "width": width}
         self._closed = False
 
     def __enter__(self) -> PoolFile:
-        self.aside.mkdir(parents=True, exist_ok=True)
-        self._file = PoolWriter(self.aside / "part-00000.parquet", labelled=True, **self._options)
+        self.staging.mkdir(parents=True, exist_ok=True)
+        self._file = PoolWriter(self.staging / "part-00000.parquet", labelled=True, **self._options)
         return self
 
     def add(self, identity: str, payload: bytes | str, label: str, relevance: Sequence[int]) -> None:
@@ -31,13 +31,13 @@ class PoolFile:
         self._file.add(identity, payload, label, relevance)
 
     def finish(self, classes: Sequence[str], channels: int | None = None, names: Sequence[str] = ()) -> None:
-        """All is there."""
+        """Write the classes into the footer and mark the pool as complete."""
         self._file.close(classes, channels, names)
         self._closed = True
 
     def __exit__(self, *_: object) -> None:
         if self._closed:
-            self.aside.rename(self.destination)
+            self.staging.rename(self.destination)
         else:
             self._file.close(())
-        shutil.rmtree(self.aside, ignore_errors=True)
+        shutil.rmtree(self.staging, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Tables to build a pool from: CSV or Parquet with a text or with columns of numbers, JSON lines with a text."""
+"""Table sources of a pool: CSV or Parquet with a text or with columns of numbers, JSON lines with a text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from xal.data.build.source import UNREADABLE, Item, Source, binary
 from xal.data.pool import RELEVANCE_COLUMNS
 from xal.errors import DataError
 
-_BLOCK = 1 << 24  # bytes of CSV whose values decide a column's type; also the longest row
+_BLOCK = 1 << 24  # bytes of CSV from which column types are inferred; also the maximum length of a row
 
 
 @dataclass(frozen=True)
 class _Roles:
-    """Which column is what; no id: the row number is the id."""
+    """The role of each column; id None: the row number is the id."""
 
     id: str | None
     label: str | None
@@ -54,11 +54,11 @@ def _roles(
         if rest:
             notes.append(f"columns left out: {', '.join(rest)}")
         return _Roles(identity, label, text, relevance=relevance)
-    odd = [name for name in rest if not _is_number(types[name])]
-    if odd or not rest:
+    not_numbers = [name for name in rest if not _is_number(types[name])]
+    if not_numbers or not rest:
         raise DataError(
-            f"{path}: expected a `text` column or nothing but numbers beside id and label, got "
-            f"{', '.join(f'{name} ({types[name]})' for name in odd) or 'no other column'}; "
+            f"{path}: expected a `text` column, or only numbers besides id and label, got "
+            f"{', '.join(f'{name} ({types[name]})' for name in not_numbers) or 'no other column'}; "
             "drop such columns or name the text with --text-column"
         )
     return _Roles(identity, label, None, tuple(rest), relevance)
@@ -71,20 +71,24 @@ def _is_number(kind: Any) -> bool:
 
 
 def _components(raw: Any, text: Any, names: Sequence[str]) -> tuple[int, ...]:
-    """Of names of words or columns, a list or with `;` between them; DataError where the item has no such."""
-    listed = raw if isinstance(raw, list) else str("" if raw is None else raw).split(";")
-    wanted = [str(name).strip() for name in listed if str(name).strip()]
-    there = {word: hashed_words.column(word) for word in hashed_words.tokens(str(text))} if not names else {}
-    there |= {name: number for number, name in enumerate(names)}
-    strange = [name for name in wanted if name not in there and name.lower() not in there]
-    if strange:
-        what = f"no columns of the table: {', '.join(strange)}" if names else f"no words of it: {', '.join(strange)}"
-        raise DataError(f"what matters names {what}")
-    return tuple(sorted({there.get(name, there.get(name.lower(), 0)) for name in wanted}))
+    """Components of the named words of `text`, or of the named columns if there are `names`.
+
+    raw: a list of names, or names separated by `;`. Raises DataError for a name that is not there.
+    """
+    parts = raw if isinstance(raw, list) else str("" if raw is None else raw).split(";")
+    relevant = [str(name).strip() for name in parts if str(name).strip()]
+    if names:
+        index_of = {name: index for index, name in enumerate(names)}
+    else:
+        index_of = {word: hashed_words.column(word) for word in hashed_words.tokens(str(text))}
+    unknown = [name for name in relevant if name not in index_of and name.lower() not in index_of]
+    if unknown:
+        raise DataError(f"relevance of {'columns' if names else 'words'} that are not there: {', '.join(unknown)}")
+    return tuple(sorted({index_of.get(name, index_of.get(name.lower(), 0)) for name in relevant}))
 
 
-def _told(item: Item, raw: Any, roles: _Roles) -> Item:
-    """The item with what matters in it, if the source says so."""
+def _with_relevance(item: Item, raw: Any, roles: _Roles) -> Item:
+    """The item with its relevant or irrelevant components, if the source lists them."""
     if roles.relevance is None:
         return item
     try:
@@ -108,7 +112,7 @@ def _finite(raw: bytes) -> bytes:
 
 
 def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: _Roles, notes: list[str]) -> Source:
-    """A source of record batches; besides them the iterator may yield Items that could not be parsed."""
+    """A source of record batches; `batches` may also yield Items for rows that could not be parsed."""
 
     def items() -> Iterator[Item]:
         row, digits = 0, len(str(max(total - 1, 0)))
@@ -116,8 +120,7 @@ def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: 
             if isinstance(batch, Item):
                 yield batch
                 continue
-            count = batch.num_rows
-            nones = [None] * count
+            nones = [None] * batch.num_rows
             ids = batch.column(roles.id).cast(pa.string()).to_pylist() if roles.id else nones
             labels = batch.column(roles.label).cast(pa.string()).to_pylist() if roles.label else nones
             if roles.text:
@@ -126,17 +129,19 @@ def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: 
                 numbers = [batch.column(name).cast(pa.float32(), safe=False) for name in roles.numbers]
                 matrix = np.column_stack([column.to_numpy(zero_copy_only=False) for column in numbers])
                 raws = [values.tobytes() for values in matrix]
-            read_relevance = batch.column(roles.relevance).to_pylist() if roles.relevance else nones
-            for identity, raw, label, relevance in zip(ids, raws, labels, read_relevance, strict=True):
+            relevances = batch.column(roles.relevance).to_pylist() if roles.relevance else nones
+            for identity, raw, label, relevance in zip(ids, raws, labels, relevances, strict=True):
                 name = f"{row:0{digits}d}" if roles.id is None else identity
                 row += 1
                 yield (
-                    _told(Item(name, raw, label), relevance, roles) if name else Item(f"row {row - 1}", reason="no id")
+                    _with_relevance(Item(name, raw, label), relevance, roles)
+                    if name
+                    else Item(f"row {row - 1}", reason="no id")
                 )
 
     return Source(
         kind="text" if roles.text else "features",
-        items=_reported(path, items()),
+        items=_checked(path, items()),
         prepare=_text if roles.text else _finite,
         labelled=roles.label is not None,
         total=total,
@@ -147,7 +152,8 @@ def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: 
     )
 
 
-def _reported(path: Path, items: Iterator[Item]) -> Iterator[Item]:
+def _checked(path: Path, items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items; raises DataError if the file cannot be read to its end."""
     try:
         yield from items
     except (pa.ArrowException, *UNREADABLE) as error:
@@ -155,11 +161,12 @@ def _reported(path: Path, items: Iterator[Item]) -> Iterator[Item]:
 
 
 def csv_table(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
-    broken: list[Any] = []
+    """The rows of a CSV file (UTF-8, with a header line, also gzip)."""
+    invalid_rows: list[Any] = []
 
-    def opened(types: dict[str, Any], include: Sequence[str] = ()) -> Any:
+    def open_csv(types: dict[str, Any], include: Sequence[str] = ()) -> Any:
         def skip(row: Any) -> str:
-            broken.append(row)
+            invalid_rows.append(row)
             return "skip"
 
         return pc.open_csv(
@@ -171,41 +178,42 @@ def csv_table(path: Path, id_column: str, label_column: str | None, text_column:
 
     notes: list[str] = []
     try:
-        schema = opened({}).schema
+        schema = open_csv({}).schema
         types = {column.name: column.type for column in schema}
         if len(types) < len(schema):
             raise DataError(f"{path} names a column twice: {schema.names}")
         roles = _roles(path, types, id_column, label_column, text_column, notes)
         first = schema.names[0]
-        broken.clear()
-        total = sum(batch.num_rows for batch in opened({first: pa.string()}, [first])) + len(broken)
+        invalid_rows.clear()
+        total = sum(batch.num_rows for batch in open_csv({first: pa.string()}, [first])) + len(invalid_rows)
     except (pa.ArrowException, *UNREADABLE) as error:
         raise DataError(f"cannot read {path} as CSV in UTF-8 with a header line: {error}") from error
-    # strings stay as they are written ("007"), and a column that starts with whole numbers may go on with others
-    wanted = {name: pa.string() for name in (roles.id, roles.label, roles.text, roles.relevance) if name}
-    wanted |= {name: pa.float64() for name in roles.numbers}
+    # strings stay as written ("007"), and a column that starts with integers may continue with other numbers
+    column_types = {name: pa.string() for name in (roles.id, roles.label, roles.text, roles.relevance) if name}
+    column_types |= {name: pa.float64() for name in roles.numbers}
 
     def batches() -> Iterator[Any]:
-        broken.clear()
-        for batch in opened(wanted, list(wanted)):
+        invalid_rows.clear()
+        for batch in open_csv(column_types, list(column_types)):
             yield batch
-            yield from _broken_rows(broken)
-        yield from _broken_rows(broken)
+            yield from _invalid_items(invalid_rows)
+        yield from _invalid_items(invalid_rows)
 
     return _table(path, batches, total, roles, notes)
 
 
-def _broken_rows(broken: list[Any]) -> list[Item]:
-    # the parser counts records, the header as 1: the line in the file unless a quoted value spans lines
+def _invalid_items(invalid_rows: list[Any]) -> list[Item]:
+    # the parser numbers records, the header is 1: this is the line in the file unless a quoted value spans lines
     items = [
         Item(f"line {row.number}", reason=f"{row.actual_columns} values, expected {row.expected_columns}")
-        for row in broken
+        for row in invalid_rows
     ]
-    broken.clear()
+    invalid_rows.clear()
     return items
 
 
 def parquet_table(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
+    """The rows of a Parquet file."""
     notes: list[str] = []
     try:
         with pq.ParquetFile(path) as parquet:
@@ -215,9 +223,9 @@ def parquet_table(path: Path, id_column: str, label_column: str | None, text_col
     roles = _roles(path, types, id_column, label_column, text_column, notes)
 
     def batches() -> Iterator[Any]:
-        wanted = [name for name in (roles.id, roles.label, roles.text, roles.relevance, *roles.numbers) if name]
+        columns = [name for name in (roles.id, roles.label, roles.text, roles.relevance, *roles.numbers) if name]
         with pq.ParquetFile(path) as parquet:
-            yield from parquet.iter_batches(columns=wanted)
+            yield from parquet.iter_batches(columns=columns)
 
     return _table(path, batches, total, roles, notes)
 
@@ -225,6 +233,8 @@ def parquet_table(path: Path, id_column: str, label_column: str | None, text_col
 def json_lines(
     path: Path, id_column: str, label_column: str | None, text_column: str | None, where: dict[str, str]
 ) -> Source:
+    """The records of JSON lines, also gzip, that have the values of `where`."""
+
     def records() -> Iterator[tuple[int, dict[str, Any] | str]]:
         with binary(path) as stream:
             for number, line in enumerate(stream, start=1):
@@ -232,7 +242,9 @@ def json_lines(
                     try:
                         record = json.loads(line)
                         if b"\\u" in line:
-                            json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
+                            json.dumps(
+                                record, ensure_ascii=False
+                            ).encode()  # raises ValueError for half a surrogate pair
                     except ValueError as error:
                         record = f"not JSON: {error}"
                     if not isinstance(record, dict) or all(str(record.get(k)) == v for k, v in where.items()):
@@ -245,10 +257,10 @@ def json_lines(
     except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if first is None:
-        raise DataError(f"{path} holds no JSON object{f' where {where}' if where else ''}; expected one a line")
+        raise DataError(f"{path} holds no JSON object{f' where {where}' if where else ''}; expected one per line")
     if (text_column or "text") not in first:
         raise DataError(
-            f"{path} has no `{text_column or 'text'}`; it has {list(first)}; name the text with --text-column"
+            f"{path} has no `{text_column or 'text'}`; it has {list(first)}; name the text column with --text-column"
         )
     roles = _roles(path, dict.fromkeys(first), id_column, label_column, text_column, notes)
 
@@ -263,11 +275,11 @@ def json_lines(
                 yield Item(f"line {number}", reason="no id")
             else:
                 item = Item(str(identity), record.get(roles.text or "text"), None if label is None else str(label))
-                yield _told(item, record.get(roles.relevance) if roles.relevance else None, roles)
+                yield _with_relevance(item, record.get(roles.relevance) if roles.relevance else None, roles)
 
     return Source(
         kind="text",
-        items=_reported(path, items()),
+        items=_checked(path, items()),
         prepare=_text,
         labelled=roles.label is not None,
         total=total,

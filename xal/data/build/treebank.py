@@ -1,4 +1,4 @@
-"""The Stanford Sentiment Treebank: one tree a line, `(3 (2 It) (4 's good))`; the root's label is the sentence's.
+"""The Stanford Sentiment Treebank: one tree per line, `(3 (2 It) (4 's good))`. A sentence has the label of the root.
 
 R. Socher et al., "Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank", EMNLP 2013.
 """
@@ -19,7 +19,7 @@ _BRACKETS = {"-LRB-": "(", "-RRB-": ")"}
 
 
 def treebank(path: Path, labelled: bool) -> Source:
-    """Sentences as their words with spaces between; ids are line numbers."""
+    """The sentences, as words joined by spaces; ids have the line number, from 0."""
     try:
         with binary(path) as stream:
             total = sum(1 for _ in stream)
@@ -42,7 +42,7 @@ def treebank(path: Path, labelled: bool) -> Source:
 
 
 def is_treebank(path: Path) -> bool:
-    """Whether the first line begins as a tree does."""
+    """Whether the first line starts like a tree."""
     try:
         with binary(path) as stream:
             return _ROOT.match(stream.readline(200).decode("utf-8", "replace")) is not None

@@ -15,13 +15,13 @@ from xal.core.hashed_words import presence
 from xal.data.pool import METADATA_KEY, WORDS
 from xal.types import Kind
 
-GROUP_BYTES, FEWEST, MOST, LARGEST = 2**15, 16, 2048, 2**26
-"""A row group is what one random read costs: it ends at 32 KiB of payload, but holds 16 to 2048 rows, or footers would
-grow without need; at 64 MiB it ends in any case."""
+GROUP_BYTES, MIN_ROWS, MAX_ROWS, MAX_BYTES = 2**15, 16, 2048, 2**26
+"""Size of a row group, which a random read loads as a whole: 32 KiB of payload, but 16 to 2048 rows so that footers
+stay small, and never beyond 64 MiB, whatever the number of rows."""
 
 
 class PoolWriter:
-    """One Parquet file of a pool; the classes go into its footer on closing, when they are known."""
+    """Writes one Parquet file of a pool; `close` writes the classes, which are known only then, into the footer."""
 
     def __init__(self, path: Path, kind: Kind, *, labelled: bool, width: int = 0, relevance: str | None = None) -> None:
         payload = {"image": pa.binary(), "text": pa.string(), "features": pa.list_(pa.float32(), width)}[kind]
@@ -35,7 +35,7 @@ class PoolWriter:
             self.schema,
             compression="zstd",
             use_dictionary=["label"] if labelled else False,
-            write_statistics=["id"],  # those of payloads would fill the footer with pieces of them
+            write_statistics=["id"],  # statistics of payloads would only bloat the footer
         )
         self._labelled = labelled
         self._rows: list[tuple[Any, ...]] = []
@@ -44,16 +44,17 @@ class PoolWriter:
     def add(
         self, identity: str, payload: bytes | str, label: str | None = None, relevance: Sequence[int] | None = None
     ) -> None:
-        """Append one item; relevance: the components that matter, or do not, where the pool says so."""
-        given = (label,) if self._labelled else ()
-        self._rows.append((identity, payload, *given) if relevance is None else (identity, payload, *given, relevance))
+        """Append one item; relevance: components that matter, or that do not, in a pool with such a column."""
+        labels = (label,) if self._labelled else ()
+        relevances = () if relevance is None else (relevance,)
+        self._rows.append((identity, payload, *labels, *relevances))
         self._bytes += len(payload)
-        fewest = 1 if self._bytes >= LARGEST else FEWEST if self._bytes >= GROUP_BYTES else MOST
-        if len(self._rows) >= fewest:
+        enough = 1 if self._bytes >= MAX_BYTES else MIN_ROWS if self._bytes >= GROUP_BYTES else MAX_ROWS
+        if len(self._rows) >= enough:
             self._flush()
 
     def close(self, classes: Sequence[str], channels: int | None = None, names: Sequence[str] = ()) -> None:
-        """Write what is left and the footer."""
+        """Write the remaining rows and the footer."""
         self._flush()
         metadata: dict[str, Any] = {"classes": list(classes)}
         metadata |= ({} if channels is None else {"channels": channels}) | ({"names": list(names)} if names else {})
@@ -64,9 +65,9 @@ class PoolWriter:
         if not self._rows:
             return
         columns: list[Any] = list(zip(*self._rows, strict=True))
-        if self._words:  # once here, and never again in a pass
-            found = presence(columns[1])
-            columns.append(pa.ListArray.from_arrays(pa.array(found.indptr, pa.int32()), pa.array(found.indices)))
+        if self._words:  # computed once here rather than in every pass
+            bags = presence(columns[1])
+            columns.append(pa.ListArray.from_arrays(pa.array(bags.indptr, pa.int32()), pa.array(bags.indices)))
         if pa.types.is_fixed_size_list(self.schema.types[1]):
             values = pa.array(np.frombuffer(b"".join(columns[1]), np.float32))
             columns[1] = pa.FixedSizeListArray.from_arrays(values, type=self.schema.types[1])

@@ -1,1 +1,1 @@
-"""The Ray engine: the only place in xal that imports ray."""
+"""The Ray engine. Only this package imports ray."""

@@ -1,8 +1,8 @@
-"""Calls to the scoring actors, which may die under them.
+"""A pool of scoring actors that survives the death of its actors.
 
-An actor's death is blamed on the call it was working on. The call is given out again; after DEATHS of them in two
-halves (of whole batches, where it holds more than one), and so on until a single item is left, which is set aside. So
-a killed process or node costs time, and an item that no actor survives, for want of memory or otherwise, costs itself.
+The death of an actor is blamed on the call it was running. The call is submitted again; after DEATHS deaths it is split
+in two (between batches, if it has more than one), and so on down to a single item, which is reported as failed. So a
+killed process or node only costs time, and an item that kills every actor, such as by its memory, is left out.
 """
 
 from __future__ import annotations
@@ -31,17 +31,20 @@ from xal.engine.ray.private import block_columns
 from xal.engine.tasks import ShardResult, ShardTask, check_failures
 from xal.errors import ResourceError, XalError
 
-IN_FLIGHT = 2  # calls queued at an actor besides the one it works on
-DEATHS = 3  # of actors on one call, before it is cut in two
-SILENCE_S = 1800  # seconds without an answer from any actor
-LOST = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)  # with the actor
-LOSSES = 10  # of a block or an answer, before we give up
-PROBE_S = 0.5  # between two looks whether a lost actor is there again
+IN_FLIGHT = 2  # calls queued at an actor, besides the one it runs
+DEATHS = 3  # deaths of actors on one call before it is split
+SILENCE_S = 1800  # seconds without an answer from any actor before the pass fails
+LOST = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)  # errors that mean the actor died
+LOSSES = 10  # times that a block or an answer may be lost before the pass fails
+PROBE_S = 0.5  # seconds between liveness probes of a dead actor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Rows start..stop-1 of a block (None: to its end), how many actors died on them, how often the answer was lost."""
+    """A call on rows start..stop-1 of a block (stop None: to its end).
+
+    deaths: actors that died on it; losses: times that its block or answer was lost.
+    """
 
     block: Any
     start: int = 0
@@ -51,114 +54,117 @@ class Call:
 
 
 class ActorPool:
-    """Gives blocks to the actor with the fewest calls, and yields what comes back."""
+    """Submits blocks to the actor with the fewest calls and yields the results in any order."""
 
     def __init__(self, actors: Sequence[Any], task: ShardTask) -> None:
-        self._actors, self._work, self._shared = actors, task, ray.put(task)
+        self._actors, self._task, self._shared_task = actors, task, ray.put(task)
         self._running: list[deque[tuple[Any, Call]]] = [deque() for _ in actors]
-        self._again: deque[Call] = deque()
-        self._lost: dict[int, float] = {}  # actors, and when to ask next whether they are there again
-        self._asked: dict[Any, int] = {}  # such questions
-        self._heard = time.monotonic()
+        self._pending: deque[Call] = deque()
+        self._dead: dict[int, float] = {}  # time of the next probe, by index of the dead actor
+        self._probes: dict[Any, int] = {}  # index of the probed actor, by reference
+        self._last_answer = time.monotonic()
         self._failed: list[tuple[str, str]] = []
 
     def give(self, block: Any) -> Iterator[ShardResult]:
-        """Hand out a block, once there is room for it."""
-        self._again.append(Call(block=block))
-        yield from self._until(room=True)
+        """Submit a block, after waiting until an actor has room for it; yields results that arrive meanwhile."""
+        self._pending.append(Call(block=block))
+        yield from self._wait(for_answers=False)
 
     def finish(self) -> Iterator[ShardResult]:
-        """What is still out."""
-        yield from self._until(room=False)
+        """Wait for all calls; yields their results."""
+        yield from self._wait(for_answers=True)
 
-    def _until(self, *, room: bool) -> Iterator[ShardResult]:
-        """Wait until all calls are handed out, and, without `room`, answered."""
-        while self._again or (not room and any(self._running)):
-            alive = [number for number in range(len(self._actors)) if number not in self._lost]
-            free = min(alive, key=lambda number: len(self._running[number]), default=None)
-            if self._again and free is not None and len(self._running[free]) <= IN_FLIGHT:
-                call = self._again.popleft()
-                reference = self._actors[free].run.remote(self._shared, call.block, call.start, call.stop)
+    def _wait(self, *, for_answers: bool) -> Iterator[ShardResult]:
+        """Wait until all calls are submitted and, with `for_answers`, answered."""
+        while self._pending or (for_answers and any(self._running)):
+            alive = [actor for actor in range(len(self._actors)) if actor not in self._dead]
+            free = min(alive, key=lambda actor: len(self._running[actor]), default=None)
+            if self._pending and free is not None and len(self._running[free]) <= IN_FLIGHT:
+                call = self._pending.popleft()
+                reference = self._actors[free].run.remote(self._shared_task, call.block, call.start, call.stop)
                 self._running[free].append((reference, call))
             else:
-                yield from self._next()
+                yield from self._wait_for_one()
 
-    def _next(self) -> Iterator[ShardResult]:
-        """What comes of the first call that ends."""
+    def _wait_for_one(self) -> Iterator[ShardResult]:
+        """Wait for the first call or probe that ends, for a limited time, and handle it."""
         now = time.monotonic()
-        for number, due in self._lost.items():
-            if due <= now and number not in self._asked.values():
-                self._asked[self._actors[number].ready.remote()] = number
-        owners = {reference: number for number, calls in enumerate(self._running) for reference, _ in calls}
-        patience = min([SILENCE_S, *(max(due - now, PROBE_S) for due in self._lost.values())])
-        waiting = [*owners, *self._asked]
+        for actor, due in self._dead.items():
+            if due <= now and actor not in self._probes.values():
+                self._probes[self._actors[actor].ready.remote()] = actor
+        owners = {reference: actor for actor, calls in enumerate(self._running) for reference, _ in calls}
+        timeout = min([SILENCE_S, *(max(due - now, PROBE_S) for due in self._dead.values())])
+        waiting = [*owners, *self._probes]
         if not waiting:
             self._check_silence()
-            time.sleep(patience)
+            time.sleep(timeout)
             return
-        done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
+        done, _ = ray.wait(waiting, num_returns=1, timeout=timeout)
         if not done:
             self._check_silence()
             return
-        if done[0] in self._asked:
-            self._back(self._asked.pop(done[0]), done[0])
+        ended = done[0]
+        if ended in self._probes:
+            self._handle_probe(self._probes.pop(ended), ended)
             return
-        calls = self._running[owners[done[0]]]
-        place = next(place for place, each in enumerate(calls) if each[0] == done[0])
+        calls = self._running[owners[ended]]
+        index = next(index for index, (reference, _) in enumerate(calls) if reference == ended)
         try:
-            result = _get(done[0])
-        except ObjectLostError as error:  # the answer, or the block, went with a node; the actor did not
-            call = replace(calls[place][1], losses=calls[place][1].losses + 1)
+            result = _get(ended)
+        except ObjectLostError as error:  # the answer or the block was lost with a node, but the actor is alive
+            call = replace(calls[index][1], losses=calls[index][1].losses + 1)
             if call.losses > LOSSES:
                 raise ResourceError(f"a block of the pool was lost {LOSSES} times; run again ({error})") from error
-            self._again.append(call)
-            del calls[place]
+            self._pending.append(call)
+            del calls[index]
         except LOST:
-            yield from self._died(owners[done[0]])
+            yield from self._handle_death(owners[ended])
         else:
-            self._heard = time.monotonic()
-            del calls[place]
+            self._last_answer = time.monotonic()
+            del calls[index]
             yield result
 
     def _check_silence(self) -> None:
-        if time.monotonic() - self._heard > SILENCE_S:
+        if time.monotonic() - self._last_answer > SILENCE_S:
             raise ResourceError(
-                f"no scoring actor has answered for {SILENCE_S // 60} minutes; does the cluster still have the CPUs, "
-                "GPUs and memory that the engine asks for?"
+                f"no scoring actor has answered for {SILENCE_S // 60} minutes; check that the cluster still has the "
+                "CPUs, GPUs and memory that the engine's settings require"
             )
 
-    def _died(self, number: int) -> Iterator[ShardResult]:
-        """Give out again what a dead actor had; the first of its calls that did not end is to blame."""
+    def _handle_death(self, actor: int) -> Iterator[ShardResult]:
+        """Submit the calls of a dead actor again; the first that did not end is blamed for the death."""
         blamed = False
-        lost = [*self._running[number]]
-        self._running[number].clear()
-        self._lost[number] = time.monotonic()
-        for reference, call in lost:
+        calls = [*self._running[actor]]
+        self._running[actor].clear()
+        self._dead[actor] = time.monotonic()
+        for reference, call in calls:
             try:
                 result = _get(reference)
             except (ObjectLostError, *LOST) as error:
-                self._again.extend([call] if blamed else self._blame(call, error))
+                self._pending.extend([call] if blamed else self._blame(call, error))
                 blamed = True
             else:
                 yield result
         if self._failed:
             failed, self._failed = tuple(self._failed), []
-            yield ShardResult(value=self._work.join([]), items=len(failed), unreadable=failed)
+            yield ShardResult(value=self._task.join([]), items=len(failed), unreadable=failed)
 
-    def _back(self, number: int, reference: Any) -> None:
-        """Whether a lost actor is there again: a call to one that still starts fails at once, and would be blamed."""
+    def _handle_probe(self, actor: int, reference: Any) -> None:
+        """Mark a dead actor as alive if its probe succeeded. Without probes, calls to an actor that still restarts
+        would fail at once and be blamed."""
         try:
             _get(reference)
         except (ObjectLostError, *LOST) as error:
             if isinstance(error, ActorDiedError) and "creation task" in str(error):
                 reason = str(error).strip().splitlines()[-1]
                 raise ResourceError(f"a scoring actor cannot start: {reason}") from error
-            self._lost[number] = time.monotonic() + PROBE_S
+            self._dead[actor] = time.monotonic() + PROBE_S
         else:
-            self._heard = time.monotonic()
-            del self._lost[number]
+            self._last_answer = time.monotonic()
+            del self._dead[actor]
 
     def _blame(self, call: Call, error: Exception) -> list[Call]:
+        """The calls to submit in place of one that an actor died on: itself, its halves, or none."""
         call = replace(call, deaths=call.deaths + 1)
         if call.deaths < DEATHS:
             return [call]
@@ -170,7 +176,7 @@ class ActorPool:
         if stop - call.start <= 1:
             reason = f"{DEATHS} scoring actors died on it ({type(error).__name__})"
             self._failed.append((str(columns["id"][call.start]), reason))
-            check_failures(self._failed, self._work.max_failures)
+            check_failures(self._failed, self._task.max_failures)
             return []
         middle = _middle(columns["batch"], call.start, stop)
         return [_half(call, call.start, middle), _half(call, middle, stop)]
@@ -178,47 +184,46 @@ class ActorPool:
 
 @dataclass(frozen=True)
 class UnreadBlock:
-    """A block to be read: that of one unit of a plan."""
+    """The block of one shard of a plan, not read yet."""
 
     shared: Any
-    """Reference to (reader, plan): a process fetches it once, not with every unit."""
+    """Reference to (reader, plan), which a process fetches once for all shards."""
     number: int
 
     def read(self) -> Block:
-        """Read it, in this process."""
+        """Read the block, in this process."""
         reader, plan = fetched(self.shared)
         block: Block = reader(plan[self.number])
         return block
 
 
 def unread_blocks(reader: Reader, plan: Sequence[Shard]) -> Iterator[UnreadBlock]:
-    """The blocks of the plan's units."""
+    """One unread block for each shard of the plan."""
     shared = ray.put((reader, plan))
     yield from (UnreadBlock(shared, number) for number in range(len(plan)))
 
 
 @lru_cache(maxsize=1)
 def fetched(reference: Any) -> tuple[Any, ...]:
-    """What is behind a reference, kept until another is asked for."""
-    found: tuple[Any, ...] = ray.get(reference)
-    return found
+    """The object of a reference; the last one is cached."""
+    content: tuple[Any, ...] = ray.get(reference)
+    return content
 
 
 def columns_of(block: Any) -> Block:
-    """The columns of a block of Ray Data, or of a reference to it, or of one that is read here and now."""
+    """The columns of a Ray Data block, of a reference to one, or of an unread block, which is read now."""
     if isinstance(block, UnreadBlock):
         return block.read()
-    found = ray.get(block) if isinstance(block, ray.ObjectRef) else block
-    return block_columns(found)
+    return block_columns(ray.get(block) if isinstance(block, ray.ObjectRef) else block)
 
 
 def _half(call: Call, start: int, stop: int) -> Call:
-    """Cut again at the next death, but a single item has DEATHS chances: others may have killed its actor."""
+    """Half of a call. The next death splits it again, but a single item is tried DEATHS times before it is blamed."""
     return replace(call, start=start, stop=stop, deaths=0 if stop - start == 1 else DEATHS - 1)
 
 
 def _middle(batches: Any, start: int, stop: int) -> int:
-    """Where to cut rows start..stop-1: between batches where there are several, so that the others stay as they are."""
+    """Where to split rows start..stop-1: between batches if there are several, so that batches stay the same."""
     edges = start + 1 + np.flatnonzero(np.diff(batches[start:stop]))
     middle = (start + stop) // 2
     return int(edges[np.abs(edges - middle).argmin()]) if len(edges) else middle
@@ -230,20 +235,20 @@ def _get(reference: Any) -> Any:
 
 
 class plain_errors:
-    """An XalError raised on the cluster is raised here as itself, without the cluster's traceback."""
+    """Context manager that raises an XalError from the cluster as itself, without the cluster's traceback."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        seen: BaseException | None = error
-        while seen is not None:
-            cause = seen.cause if isinstance(seen, RayTaskError) else None
+        current: BaseException | None = error
+        while current is not None:
+            cause = current.cause if isinstance(current, RayTaskError) else None
             if isinstance(cause, XalError):
                 raise cause from None
-            seen = cause or seen.__cause__
-            failures = getattr(seen, "worker_failures", None)
+            current = cause or current.__cause__
+            failures = getattr(current, "worker_failures", None)
             if failures:
-                seen = next(iter(failures.values()))
-            if isinstance(seen, XalError) and not isinstance(seen, RayTaskError):
-                raise seen from None
+                current = next(iter(failures.values()))
+            if isinstance(current, XalError) and not isinstance(current, RayTaskError):
+                raise current from None

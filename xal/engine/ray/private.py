@@ -1,5 +1,6 @@
-"""What is private in ray, and used all the same: here alone. `pyproject.toml` bounds ray's version from above, and
-tests/engine/ray/test_private_api.py fails when it changes.
+"""All uses of ray's private API.
+
+`pyproject.toml` bounds ray's version from above, since these calls may break with any release of ray.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ def block_columns(block: Any) -> dict[str, Any]:
 
 
 def set_callbacks(tuner: Any, callbacks: list[Any]) -> None:
-    """Give a restored Tuner the callbacks that it does not restore."""
+    """Set the callbacks of a restored Tuner, which does not restore them."""
     tuner._local_tuner._run_config.callbacks = callbacks
 
 
 def trials_of(results: Any) -> list[Any]:
-    """The trials behind a ResultGrid, which know settings and state that results of failed trials forget."""
+    """The trials of a ResultGrid; the results of failed trials lack their settings and state."""
     trials: list[Any] = results._experiment_analysis.trials
     return trials

@@ -1,9 +1,9 @@
-"""A Ray session: Ray Data reads and decodes units in tasks, long-lived actors do the work on the blocks.
+"""A Ray session: Ray Data reads and decodes shards, and long-lived actors run the tasks on the resulting blocks.
 
-A few picked items are read by the actors themselves, before Ray Data would have started; what needs no model is done
-where it is read. The blocks' references go from Ray Data straight to the actors; only partial results come here. A lost
-block is read again by Ray; a lost actor is started again by Ray, and what it had in hand is given out again by us
-(`calls.py`).
+The references of blocks go from Ray Data straight to the actors; the driver only receives shard results. There are two
+shortcuts: actors read a few selected rows themselves, which takes less time than Ray Data needs to start, and tasks
+that need no model run where the shard is read. Ray reads lost blocks again and restarts lost actors; their calls are
+submitted again (`actor_pool.py`).
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from xal.engine.worker import Worker
 from xal.errors import ResourceError, XalError
 
 S = TypeVar("S")
-FEW_BYTES = 16 * 2**20  # decoded, of items picked out of a pool
-TEXT_BYTES = 1024  # of a text, about
-DRIVER_IDS = 2**20  # a pass over the ids alone of at most so many items is no work to hand out
+FEW_BYTES = 16 * 2**20  # decoded bytes of selected rows, up to which the actors read them themselves
+TEXT_BYTES = 1024  # estimated size of a text
+DRIVER_IDS = 2**20  # up to this many ids, score in the driver
 
 
 class RaySession(Session):
-    """Joins or starts Ray; keeps the scoring actors through all passes."""
+    """Joins or starts Ray, and keeps the scoring actors through all passes."""
 
     def __init__(self, engine: RaySettings) -> None:
         self.engine: RaySettings = engine
-        self._ours = not ray.is_initialized()
-        if self._ours:
+        self._started_ray = not ray.is_initialized()
+        if self._started_ray:
             _init(engine)
         try:
             self._check()
@@ -63,7 +63,7 @@ class RaySession(Session):
             self.close()
             raise
         context = ray.data.DataContext.get_current()
-        context.target_max_block_size = None  # a block is a unit; a split one would cut batches elsewhere
+        context.target_max_block_size = None  # one block per shard; splitting a block would change its batches
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -76,39 +76,39 @@ class RaySession(Session):
 
     @property
     def parallel_slots(self) -> int:
-        """Campaigns that fit side by side, each with a CPU of its own, its actors, and a CPU to read with."""
-        have, engine = ray.cluster_resources(), self.engine
+        """Number of campaigns that fit on the cluster; each needs its actors, and two CPUs to run and to read."""
+        resources, engine = ray.cluster_resources(), self.engine
         cpus = 2 + engine.actors * engine.actor_cpus + engine.train_workers * engine.train_cpus
-        slots = int(have.get("CPU", 0) // cpus)
+        slots = int(resources.get("CPU", 0) // cpus)
         gpus = engine.actors * engine.actor_gpus + max(engine.train_workers, 1) * engine.train_gpus
         if gpus:
-            slots = min(slots, int(have.get("GPU", 0) // gpus))
+            slots = min(slots, int(resources.get("GPU", 0) // gpus))
         return max(1, min(slots, engine.parallel_runs or slots))
 
     def execute(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
-        """Units in the order in which they finish."""
+        """Run the task on all shards; yields the results as they finish."""
         if not plan:
             return
         if task.without_model:
             yield from self._execute_in_tasks(reader, task, plan)
             return
         self.warm()
-        calls = ActorPool(self._actors, task)
-        for block in unread_blocks(reader, plan) if _few(reader, plan) else _blocks(reader, plan):
-            yield from calls.give(block)
-        yield from calls.finish()
+        pool = ActorPool(self._actors, task)
+        for block in unread_blocks(reader, plan) if _is_small(reader, plan) else _blocks(reader, plan):
+            yield from pool.give(block)
+        yield from pool.finish()
 
     def _execute_in_tasks(self, reader: Reader, task: ShardTask, plan: list[Shard]) -> Iterator[ShardResult]:
-        """Where no model is asked: each unit by the task that reads it, or here where it is no work to hand out."""
+        """Without a model: run each shard in the Ray task that reads it, or in the driver if there are few ids."""
         if not task.needs and sum(shard.stop - shard.start for shard in plan) <= DRIVER_IDS:
-            here = Worker("cpu", self.engine.threads)
-            yield from (here.run(task, reader(shard)) for shard in plan)
+            worker = Worker("cpu", self.engine.threads)
+            yield from (worker.run(task, reader(shard)) for shard in plan)
             return
         shared, threads = ray.put((reader, task, plan)), self.engine.threads
 
         def score(index: int) -> ShardResult:
-            read, wanted, shards = fetched(shared)
-            return Worker("cpu", threads).run(wanted, read(shards[index]))
+            read, shard_task, shards = fetched(shared)
+            return Worker("cpu", threads).run(shard_task, read(shards[index]))
 
         for _, result in _in_tasks(score, range(len(plan)), int(ray.cluster_resources()["CPU"]), cpus=0.5):
             if isinstance(result, XalError):
@@ -116,11 +116,11 @@ class RaySession(Session):
             yield result
 
     def train(self, job: TrainJob, weights: Path, advance: Advance = silent) -> dict[str, Any]:
-        """By Ray Train, in this process or on workers."""
+        """Train with Ray Train, in this process or on workers; raises ResourceError if workers keep failing."""
         engine = self.engine
-        wanted = engine.actors * engine.actor_gpus + max(engine.train_workers, 1) * engine.train_gpus
-        if engine.train_gpus and wanted > ray.cluster_resources().get("GPU", 0):
-            self._stop_actors()  # they would keep the GPUs that training waits for
+        gpus = engine.actors * engine.actor_gpus + max(engine.train_workers, 1) * engine.train_gpus
+        if engine.train_gpus and gpus > ray.cluster_resources().get("GPU", 0):
+            self._stop_actors()  # training would wait for their GPUs
         with tempfile.TemporaryDirectory() as scratch:
             storage = weights.parent if engine.train_workers else Path(scratch)
             try:
@@ -129,17 +129,17 @@ class RaySession(Session):
             except WorkerGroupError as error:
                 if not engine.train_workers:
                     raise
-                reason = "; ".join(str(each).strip().splitlines()[-1] for each in error.worker_failures.values())
+                reason = "; ".join(str(failure).strip().splitlines()[-1] for failure in error.worker_failures.values())
                 raise ResourceError(f"training failed {1 + RETRIES} times, last: {reason}") from error
 
     def parallel(self, function: Callable[[S], Any], specs: Sequence[S]) -> Iterator[tuple[S, Any]]:
-        """Each spec in a process of its own on the cluster."""
+        """Apply `function` to each spec in a Ray task; yields (spec, result or XalError) as they finish."""
         yield from _in_tasks(function, specs, self.parallel_slots)
 
     def close(self) -> None:
-        """Stop the actors, and Ray if we started it."""
+        """Stop the actors, and Ray if this session started it."""
         self._stop_actors()
-        if self._ours and ray.is_initialized():
+        if self._started_ray and ray.is_initialized():
             ray.shutdown()
 
     def _stop_actors(self) -> None:
@@ -148,44 +148,45 @@ class RaySession(Session):
         self._actors = []
 
     def _check(self) -> None:
-        """Refuse what would wait for ever; an autoscaling cluster is asked, and given time, to grow."""
-        problem = _lacks(self.engine, ray.cluster_resources())
+        """Raise ResourceError if the cluster is too small, after waiting `wait_s` seconds for it to grow."""
+        problem = _shortage(self.engine, ray.cluster_resources())
         if problem and self.engine.wait_s:
-            until = time.monotonic() + self.engine.wait_s
+            deadline = time.monotonic() + self.engine.wait_s
             try:
-                while problem and time.monotonic() < until:
-                    request_resources(bundles=_bundles(self.engine))  # each time: the order is one for the cluster
+                while problem and time.monotonic() < deadline:
+                    # repeated, since a cluster has one request, which other drivers overwrite
+                    request_resources(bundles=_bundles(self.engine))
                     time.sleep(1)
-                    problem = _lacks(self.engine, ray.cluster_resources())
+                    problem = _shortage(self.engine, ray.cluster_resources())
             finally:
-                request_resources(bundles=[])  # from now on what runs on the nodes keeps them
+                request_resources(bundles=[])  # from now on, running actors and workers keep the nodes
         if problem:
             raise ResourceError(f"engine: {problem}")
 
     def warm(self) -> None:
-        """Start the actors; they load while the caller goes on."""
+        """Start the actors in the background."""
         if self._actors:
             return
         engine = self.engine
         remote = ray.remote(num_cpus=engine.actor_cpus, num_gpus=engine.actor_gpus)(_Actor)
-        options = remote.options(max_restarts=-1, max_task_retries=0)  # `Calls` retries, and knows when to stop
+        options = remote.options(max_restarts=-1, max_task_retries=0)  # ActorPool retries, and knows when to stop
         device = "cuda" if engine.actor_gpus else "cpu"
         settings = (device, engine.threads, engine.precision, engine.compiled)
         self._actors = [options.remote(*settings) for _ in range(engine.actors)]
 
 
 class _Actor:
-    """A worker that Ray restarts where it must."""
+    """A worker in an actor, which Ray restarts when it dies."""
 
     def __init__(self, *settings: Any) -> None:
         keep_freed_memory()
         self.worker = Worker(*settings)
 
     def ready(self) -> None:
-        """Answers once the actor has started."""
+        """Return once the actor has started."""
 
     def run(self, task: ShardTask, block: Any, start: int, stop: int | None) -> ShardResult:
-        """Do the work on some rows of a block."""
+        """Run the task on rows start..stop-1 of a block."""
         columns = columns_of(block)
         _raise_error(columns)
         if start or stop is not None:
@@ -196,14 +197,14 @@ class _Actor:
 def _in_tasks(
     function: Callable[[S], Any], specs: Iterable[S], at_once: int, cpus: float = 1
 ) -> Iterator[tuple[S, Any]]:
-    """(spec, what the function returns or the XalError it raises), each in a task, as they end."""
-    task = ray.remote(num_cpus=cpus, max_retries=RETRIES)(function)  # where its process died
+    """Apply the function to each spec in a Ray task; yields (spec, result or XalError) as they finish."""
+    task = ray.remote(num_cpus=cpus, max_retries=RETRIES)(function)  # retried if its process dies
     todo = iter(specs)
     running = {task.remote(spec): spec for spec in islice(todo, at_once)}
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
         spec = running.pop(done)
-        running |= {task.remote(following): following for following in islice(todo, 1)}
+        running |= {task.remote(next_spec): next_spec for next_spec in islice(todo, 1)}
         try:
             result = ray.get(done)
         except RayTaskError as error:
@@ -212,34 +213,34 @@ def _in_tasks(
             result = error.cause
         except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
             result = ResourceError(
-                f"the process died {RETRIES + 1} times in the same place ({type(error).__name__}); run again"
+                f"the process died {RETRIES + 1} times on the same task ({type(error).__name__}); run again"
             )
         yield spec, result
 
 
 def _raise_error(columns: Block) -> None:
-    """What a read task could not do."""
+    """Raise the error that a read task put into its block."""
     if "error" in columns:
         kind, message = columns["error"]
         raise getattr(errors, str(kind))(str(message))
 
 
-def _few(reader: Reader, plan: list[Shard]) -> bool:
-    """Whether picked items are read sooner than Ray Data starts: then its start is most of what they cost."""
-    picked = sum(0 if shard.rows is None else len(shard.rows) for shard in plan)
-    item = math.prod(reader.shape or (TEXT_BYTES,))
-    return 0 < picked * item <= FEW_BYTES and not remote(reader.pool.folder)
+def _is_small(reader: Reader, plan: list[Shard]) -> bool:
+    """Whether the plan selects so few rows that the actors read them sooner than Ray Data starts."""
+    n_rows = sum(0 if shard.rows is None else len(shard.rows) for shard in plan)
+    item_bytes = math.prod(reader.shape or (TEXT_BYTES,))
+    return 0 < n_rows * item_bytes <= FEW_BYTES and not remote(reader.pool.folder)
 
 
 def _blocks(reader: Reader, plan: list[Shard]) -> Iterator[Any]:
-    """References to the blocks of the plan's units, read by Ray Data with backpressure."""
+    """References to the blocks of the plan's shards, read by Ray Data with backpressure."""
     shared = ray.put((reader, plan))
 
     def read(indices: Block) -> Block:
         (index,) = indices["id"]
         try:
             return UnreadBlock(shared, int(index)).read()
-        except XalError as error:  # Ray Data would print it with all its tracebacks; the actor raises it plainly
+        except XalError as error:  # raised by the actor instead, since Ray Data prints all tracebacks
             return {"error": np.array([type(error).__name__, str(error)], object)}
 
     dataset = ray.data.range(len(plan), override_num_blocks=len(plan)).map_batches(
@@ -250,13 +251,13 @@ def _blocks(reader: Reader, plan: list[Shard]) -> Iterator[Any]:
             yield from bundle.block_refs
 
 
-def _lacks(engine: RaySettings, have: dict[str, float]) -> str:
-    """What the cluster cannot hold: actors must leave a whole CPU to read with."""
-    cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
+def _shortage(engine: RaySettings, resources: dict[str, float]) -> str:
+    """What the cluster has too little of, "" if it is large enough; actors must leave one CPU for reading."""
+    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
     needed = engine.actors * engine.actor_cpus + 1
     if needed > cpus:
         return (
-            f"{engine.actors} actors of {engine.actor_cpus:g} CPUs and one CPU to read with need "
+            f"{engine.actors} actors of {engine.actor_cpus:g} CPUs and one CPU for reading need "
             f"{needed:g} CPUs, the cluster has {cpus:g}; lower engine.actors or engine.actor_cpus"
         )
     training = engine.actors * engine.actor_cpus + engine.train_workers * engine.train_cpus
@@ -265,17 +266,17 @@ def _lacks(engine: RaySettings, have: dict[str, float]) -> str:
             f"{engine.train_workers} training workers of {engine.train_cpus:g} CPUs beside the actors need "
             f"{training:g} CPUs, the cluster has {cpus:g}; lower engine.train_workers or engine.train_cpus"
         )
-    wanted = max(engine.actors * engine.actor_gpus, max(engine.train_workers, 1) * engine.train_gpus)
-    if wanted > gpus:
+    needed = max(engine.actors * engine.actor_gpus, max(engine.train_workers, 1) * engine.train_gpus)
+    if needed > gpus:
         return (
-            f"{wanted:g} GPUs are asked for, the cluster has {gpus:g}; "
+            f"{needed:g} GPUs are asked for, the cluster has {gpus:g}; "
             "set engine.actor_gpus and engine.train_gpus to 0 to run on CPUs"
         )
     return ""
 
 
 def _bundles(engine: RaySettings) -> list[dict[str, float]]:
-    """What the autoscaler is asked for: a CPU to read with, actors, training workers, GPUs where these want more."""
+    """The autoscaler's request: a CPU for reading, actors, training workers, and GPUs that training needs besides."""
     actor = {"CPU": engine.actor_cpus, "GPU": engine.actor_gpus}
     more = max(engine.train_workers, 1) * engine.train_gpus - engine.actors * engine.actor_gpus
     gpus = [{"GPU": 1.0}] * math.ceil(max(more, 0))

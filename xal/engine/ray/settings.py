@@ -1,4 +1,4 @@
-"""The settings of the Ray engine, without the engine: what its session and its training read."""
+"""The settings of the Ray engine, apart from the engine so that session and training can import them."""
 
 from __future__ import annotations
 
@@ -15,40 +15,42 @@ from xal.engine.engine import Engine
 
 @dataclass(frozen=True, kw_only=True)
 class RaySettings(Engine):
-    """Ray Data shards the pool, actors hold the model, Ray Train trains."""
+    """Fields of the Ray engine."""
 
     address: str | None = None
-    """A cluster to join ("auto", or host:port); null: a local Ray, started and stopped by us."""
+    """Cluster to join ("auto", or host:port); null: start a local Ray, and stop it at the end."""
     cpus: Annotated[int, Field(ge=1)] | None = None
-    """CPUs of a local Ray; null: the machine's, at least 2."""
+    """CPUs of a local Ray; null: those of the machine, at least 2."""
     object_store_mb: Annotated[int, Field(ge=80)] = 512
     """Object store of a local Ray, MiB."""
     actors: Annotated[int, Field(ge=1)] = 2
     """Scoring actors, each with a copy of the model and explainer."""
     actor_cpus: Annotated[float, Field(ge=0)] = 0.5
+    """CPUs of each scoring actor."""
     actor_gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs of each scoring actor; fractions share a card."""
+    """GPUs of each scoring actor; a fraction shares a GPU between actors."""
     train_workers: Annotated[int, Field(ge=0)] = 0
-    """0: train in the campaign's process; more: Ray Train workers with DDP."""
+    """Number of Ray Train workers (DDP); 0: train in the campaign's process."""
     train_cpus: Annotated[float, Field(gt=0)] = 0.5
+    """CPUs of each training worker."""
     train_gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs of each training worker, or of in-process training (whole ones)."""
+    """GPUs of each training worker, or of in-process training (a whole number)."""
     wait_s: Annotated[float, Field(ge=0)] = 0
-    """Seconds to wait for an autoscaling cluster to grow to what is asked for; 0: it is there, or an error."""
+    """Seconds to wait for an autoscaling cluster to grow to these settings; 0: fail at once if it is too small."""
     parallel_runs: Annotated[int, Field(ge=1)] | None = None
-    """Campaigns (arms x seeds) side by side; null: as many as the cluster's CPUs and GPUs hold."""
+    """Campaigns (arms x seeds) that run at once; null: as many as fit on the cluster's CPUs and GPUs."""
 
     @property
     def local_cpus(self) -> int:
-        """CPUs that a local Ray is started with."""
+        """Number of CPUs of a local Ray."""
         return self.cpus or max(2, os.cpu_count() or 2)
 
 
 def keep_private() -> None:
-    """Before ray is first imported: a Ray that this process starts listens on loopback alone and wants a token.
+    """Make a local Ray listen on loopback only and require a token. Call this before ray is imported.
 
-    The first is what Ray does by default on systems other than Linux, under a variable that is named after them. Ray
-    reads both when it is imported: a program that has done that already has decided for itself.
+    Ray reads both variables on import, so nothing is changed if ray is imported already. Loopback is Ray's default on
+    Windows and macOS, and the variable is named after them.
     """
     if "ray" in sys.modules:
         return

@@ -1,6 +1,6 @@
-"""Ray Jobs: hand a folder to a cluster, and follow what the job in it says.
+"""Ray Jobs: submit a folder to a cluster as a job, and follow the job's log.
 
-The command that the cluster's shell runs is a constant; all that a user chose travels in files.
+The cluster's shell runs a constant command; everything that a user chose travels in files.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from xal.errors import ResourceError
 
 ENTRYPOINT = "python -m xal.cli job"
-AGENT_S = 20  # seconds that a head may take to start its agent
-RECONNECT = 60  # times, a second apart
+AGENT_S = 20  # seconds that the head node may take to start its agent
+RECONNECT = 60  # attempts to reconnect, one per second
 
 
 def submit(folder: Path, address: str, cpus: float = 0) -> str:
     """Upload `folder` as the working directory of a new job; returns its id.
 
-    cpus: held by the job's own process, on any node; 0: it runs on the head. Raises ResourceError where no Jobs
-    server answers, or it wants another token.
+    cpus: CPUs of the job's process, on any node; 0: it runs on the head node. Raises ResourceError if no Jobs server
+    answers, or it refuses the token.
     """
     client = _client(address)
     identity = f"xal-{uuid.uuid4().hex[:12]}"
@@ -37,22 +37,25 @@ def submit(folder: Path, address: str, cpus: float = 0) -> str:
         try:
             client.submit_job(**job, entrypoint_num_cpus=cpus or None)
             break
-        except Exception as error:  # the client raises RuntimeError for whatever the server answers
-            if "No available agent" not in str(error) or attempt == AGENT_S - 1:  # else a head that still starts
-                raise _refused(address, error) from error
+        except Exception as error:  # the client raises RuntimeError for every refusal
+            if "No available agent" not in str(error) or attempt == AGENT_S - 1:  # the head node may still be starting
+                raise _unreachable(address, error) from error
             time.sleep(1)
     return identity
 
 
 def follow(identity: str, address: str, write: Callable[[str], Any]) -> bool:
-    """Pass the job's log on until it ends; whether it succeeded. A lost connection is made again."""
+    """Write the job's log with `write` until the job ends; returns whether it succeeded.
+
+    Reconnects if the connection is lost; raises ResourceError after RECONNECT failures in a row.
+    """
     client = _client(address)
     written = failures = 0
 
     async def tail() -> None:
         nonlocal written
         seen = 0
-        async for lines in client.tail_job_logs(identity):  # from the start, each time
+        async for lines in client.tail_job_logs(identity):  # every connection starts at the beginning of the log
             write(lines[max(written - seen, 0) :])
             seen += len(lines)
             written = max(written, seen)
@@ -65,7 +68,7 @@ def follow(identity: str, address: str, write: Callable[[str], Any]) -> bool:
         except Exception as error:  # whatever http and websockets raise
             failures += 1
             if failures > RECONNECT:
-                raise _refused(address, error) from error
+                raise _unreachable(address, error) from error
         else:
             if status.is_terminal():
                 return bool(status == JobStatus.SUCCEEDED)
@@ -75,11 +78,11 @@ def follow(identity: str, address: str, write: Callable[[str], Any]) -> bool:
 def _client(address: str) -> Any:
     try:
         return JobSubmissionClient(address)
-    except Exception as error:  # ConnectionError, RuntimeError, ValueError, by what is wrong
-        raise _refused(address, error) from error
+    except Exception as error:  # ConnectionError, RuntimeError, ValueError
+        raise _unreachable(address, error) from error
 
 
-def _refused(address: str, error: Exception) -> ResourceError:
+def _unreachable(address: str, error: Exception) -> ResourceError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ResourceError(
         f"the Ray Jobs server at {address}: {reason}. Expected the dashboard's address, http://HOST:8265, and the "

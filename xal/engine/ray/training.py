@@ -1,4 +1,4 @@
-"""Training by Ray Train: in this process with no workers, else on workers with DDP. One function for both."""
+"""Training with Ray Train: in this process, or on workers with DDP."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from xal.engine.ray.settings import RaySettings
 from xal.engine.training_job import TrainJob
 
 __all__ = ["RETRIES", "WorkerGroupError", "train"]
-RETRIES = 3  # of a training whose worker died or raised
+RETRIES = 3  # of a training whose worker died or raised an error
 
 
 def train(engine: RaySettings, job: TrainJob, weights: Path, storage: Path, advance: Advance) -> dict[str, Any]:
-    """Run the job and return its figures; worker 0 writes them and the weights, to storage that all nodes see."""
+    """Run the job and return its metrics; worker 0 writes weights and metrics to storage that all nodes see."""
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     workers = engine.train_workers
     scaling = ScalingConfig(
@@ -36,15 +36,15 @@ def train(engine: RaySettings, job: TrainJob, weights: Path, storage: Path, adva
     config: dict[str, Any] = {"job": job, "weights": weights, "workers": workers}
     if not workers:
         config["advance"] = advance
-    place, filesystem = arrow(storage.resolve())
-    name = f"xal-{uuid.uuid4().hex}"  # a name used twice would silently resume
+    storage_path, filesystem = arrow(storage.resolve())
+    name = f"xal-{uuid.uuid4().hex}"  # unique, since Ray Train would silently resume a name used before
     trainer = TorchTrainer(
         _loop,
         train_loop_config=config,
         scaling_config=scaling,
         run_config=RunConfig(
             name=name,
-            storage_path=place,
+            storage_path=storage_path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=RETRIES if workers else 0),
         ),
@@ -52,12 +52,10 @@ def train(engine: RaySettings, job: TrainJob, weights: Path, storage: Path, adva
     try:
         trainer.fit()
     finally:
-        remove(storage / name)  # Ray's own notes
-    written = _metrics_file(
-        weights
-    )  # beside the weights: a result's metrics are kept only with a checkpoint of Ray's own
-    metrics: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
-    written.unlink()
+        remove(storage / name)  # files of Ray Train
+    file = _metrics_file(weights)  # Ray Train would return metrics only with a checkpoint of its own
+    metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()
     return metrics
 
 

@@ -1,4 +1,4 @@
-"""Search on Ray Tune with Optuna's TPE: trials side by side on the cluster, kept in a folder, continued when killed."""
+"""Search with Ray Tune and Optuna's TPE: trials run in parallel on the cluster, and an interrupted search resumes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ NAME = "tune"
 
 
 class Objective(Protocol):
-    """What a trial computes."""
+    """What a trial evaluates."""
 
     def rounds(self, settings: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
-        """(round, value so far)."""
+        """Yield (round, value so far) after each round; larger values are better."""
         ...
 
 
@@ -47,25 +47,25 @@ def search(
     seed: int,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Every trial: settings, value (None: it failed), round reached, and why it failed; larger values are better.
+    """Run the trials; returns for each its settings, value (None if it failed), last round, and reason of failure.
 
-    space: by path a list of choices, or (low, high, log, whole). A folder that holds a search is continued. Raises
-    KeyboardInterrupt where SIGINT or SIGTERM ended it before all trials had, which Ray Tune itself takes for an end.
+    space: by path a list of choices, or (low, high, log, whole). A search in `directory` is resumed. Raises
+    KeyboardInterrupt if SIGINT or SIGTERM stopped the search, where Ray Tune itself would return normally.
     """
     for name in ("ray.tune", "ray.train", "ray.air"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told in one line each
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failed trials are reported in one line each
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", "The reported value is ignored")  # of a trial that goes on: Tune tells it again
+    warnings.filterwarnings("ignore", "The reported value is ignored")  # of rounds that a resumed trial repeats
     session = RaySession(engine)
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if main else None
+    old_handler = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if main else None
     try:
         at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
         trainable = tune.with_resources(_trial(objective), {"cpu": 1})
         storage = str(directory.resolve() / NAME)
         progress = _Progress(trials, rounds, say)
         if tune.Tuner.can_restore(storage):
-            say("the search goes on where it stood")
+            say("resuming the search")
             tuner = tune.Tuner.restore(storage, trainable, resume_unfinished=True)
             set_callbacks(tuner, [progress])
         else:
@@ -81,22 +81,22 @@ def search(
                     search_alg=ConcurrencyLimiter(algorithm, max_concurrent=at_once),
                     scheduler=scheduler,
                     num_samples=trials,
-                    reuse_actors=True,  # a process that has imported torch once is kept
+                    reuse_actors=True,  # reuses processes that have imported torch
                 ),
                 run_config=tune.RunConfig(
                     name=NAME, storage_path=str(directory.resolve()), verbose=0, callbacks=[progress]
                 ),
             )
         results = tuner.fit()
-        ended = trials_of(results)
-        if len(ended) < trials or not all(trial.is_finished() for trial in ended):
+        started = trials_of(results)
+        if len(started) < trials or not all(trial.is_finished() for trial in started):
             raise KeyboardInterrupt
-        # a restored result forgets the settings of a trial that failed before it reported; the trial does not
-        return [_told(result, trial) for result, trial in zip(results, ended, strict=True)]
+        # settings come from the trial: a restored result lacks them if the trial failed before its first report
+        return [_outcome(result, trial) for result, trial in zip(results, started, strict=True)]
     finally:
         session.close()
         if main:
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not from Python
+            signal.signal(signal.SIGTERM, old_handler or signal.SIG_DFL)  # None: not installed from Python
 
 
 def _trial(objective: Objective) -> Callable[[dict[str, Any]], None]:
@@ -108,7 +108,7 @@ def _trial(objective: Objective) -> Callable[[dict[str, Any]], None]:
 
 
 def distribution(span: Any) -> Any:
-    """Optuna's, of a list of choices or of (low, high, log, whole)."""
+    """Optuna's distribution for a list of choices or for (low, high, log, whole)."""
     if isinstance(span, list):
         return optuna.distributions.CategoricalDistribution(span)
     low, high, log, whole = span
@@ -116,7 +116,7 @@ def distribution(span: Any) -> Any:
     return kind(low, high, log=log)
 
 
-def _told(result: Any, trial: Any) -> dict[str, Any]:
+def _outcome(result: Any, trial: Any) -> dict[str, Any]:
     metrics = result.metrics or {}
     reason = None if result.error is None else str(result.error).strip().splitlines()[-1]
     value = None if reason else metrics.get("value")
@@ -124,27 +124,28 @@ def _told(result: Any, trial: Any) -> dict[str, Any]:
 
 
 class _Progress(tune.Callback):  # type: ignore[misc]
-    """A table with a row for each trial that ends."""
+    """Prints a table with one row for each finished trial."""
 
     def __init__(self, trials: int, rounds: int, say: Callable[[str], None]) -> None:
         self.trials, self.rounds, self.say, self.headed = trials, rounds, say, False
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Settings, value, the round reached, and the best of all trials so far."""
+        """Print settings, value, the best value so far, and the last round."""
         result = trial.last_result
         if "value" not in result:
             return
-        ended = [each.last_result for each in trials if each.status == each.TERMINATED and "value" in each.last_result]
-        best = max([*ended, result], key=lambda each: (each["round"], each["value"]))["value"]
+        finished = [other.last_result for other in trials if other.status == other.TERMINATED]
+        finished = [last for last in finished if "value" in last]
+        best = max([*finished, result], key=lambda last: (last["round"], last["value"]))["value"]
         early = ", stopped early" if result["round"] < self.rounds else ""
         self._row(trials, trial, [f"{result['value']:.4f}", f"{best:.4f}", f"{result['round']}{early}"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Settings, and that it failed."""
-        self._row(trials, trial, ["failed", "", "the search goes on"])
+        """Print settings, and that the trial failed."""
+        self._row(trials, trial, ["failed", "", "the search continues"])
 
     def _row(self, trials: list[Any], trial: Any, cells: list[str]) -> None:
-        done = sum(each is trial or each.is_finished() for each in trials)  # its own status comes later
+        done = sum(other is trial or other.is_finished() for other in trials)  # the trial's own status is set later
         settings = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.config.values()]
         rows = [[f"{done} of {self.trials}", *settings, *cells]]
         names = ["trial", *trial.config, "value", "best", "round"]

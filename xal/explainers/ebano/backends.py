@@ -1,7 +1,7 @@
-"""Which k-means clusters an image's pixels: ours on the model's device, or an outside library's on the CPU.
+"""K-means implementations that cluster an image's pixels: ours on the model's device, or Faiss or scikit-learn.
 
-Faiss is what the thesis runs (section 3.2: 100 iterations, one run), scikit-learn what EBAnO-Express runs (10 restarts,
-300 iterations). Both take one image and one k at a time.
+The thesis uses Faiss (section 3.2: 100 iterations, one run), EBAnO-Express scikit-learn (10 restarts, 300 iterations).
+Both cluster one image with one k at a time; scikit-learn runs on the CPU, Faiss on GPUs too if its build supports them.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Fit = Callable[[Floats, int], tuple[Any, float]]  # points (p, r), k -> centres 
 def cluster(
     points: Float[Tensor, "b r p"], ks: Sequence[int], backend: Backend, restarts: int, iterations: int, seed: int
 ) -> list[Clustering]:
-    """`kmeans` by the back end asked for; ResourceError where its package is not installed."""
+    """`kmeans` by the given backend; one Clustering per k. Raises ResourceError if its package is not installed."""
     if backend == "torch":
         return kmeans(points, ks, restarts=restarts, iterations=iterations, seed=seed)
     fit = (_faiss if backend == "faiss" else _sklearn)(restarts, iterations, seed)
     images = points.mT.float().cpu().contiguous().numpy()
-    found = []
+    clusterings = []
     for k in ks:
         fitted = [fit(image, k) for image in images]
-        centres = torch.from_numpy(np.stack([np.asarray(centres, np.float32) for centres, _ in fitted]))
+        centres = torch.from_numpy(np.stack([np.asarray(centres_of_one, np.float32) for centres_of_one, _ in fitted]))
         inertia = torch.tensor([inertia for _, inertia in fitted], dtype=torch.float64)
-        found.append(Clustering(centres.to(points.device), inertia.to(points.device)))
-    return found
+        clusterings.append(Clustering(centres.to(points.device), inertia.to(points.device)))
+    return clusterings
 
 
 def _faiss(restarts: int, iterations: int, seed: int) -> Fit:
-    """On GPUs where faiss is its GPU build and sees one."""
+    """Faiss's k-means; on GPUs if faiss is its GPU build and finds any."""
     faiss = require("faiss", "faiss", "explainer.backend: faiss")
     gpu = getattr(faiss, "get_num_gpus", lambda: 0)() > 0
 
@@ -51,10 +51,10 @@ def _faiss(restarts: int, iterations: int, seed: int) -> Fit:
             k,
             niter=iterations,
             nredo=restarts,
-            seed=seed + 1,  # 0 would mean the default seed
+            seed=seed + 1,  # faiss replaces 0 with its default seed
             gpu=gpu,
             min_points_per_centroid=1,
-            max_points_per_centroid=len(points),  # else it would cluster a sample
+            max_points_per_centroid=len(points),  # otherwise faiss clusters a sample
         )
         trained.train(points)
         objective: Any = trained.obj

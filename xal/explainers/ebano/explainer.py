@@ -1,11 +1,11 @@
-"""EBAnO: which parts of an image raise or lower the probability of a class, found by blurring them.
+"""EBAnO: finds the parts of an image that raise or lower the probability of a class by blurring them.
 
-Reduced hypercolumns of the last layers are clustered into k interpretable features for every k in k_min..k_max; each
-feature is blurred in turn, and nPIR and nPIRP compare the probabilities before and after. The explanation is the k of
-largest informativeness max_f nPIR - min_f nPIR, the smallest such k where tied. 1 + sum(k) forwards an image.
+The reduced hypercolumns of the last layers are clustered into k interpretable features, for every k in k_min..k_max.
+Each feature is blurred in turn, and nPIR and nPIRP compare the probabilities before and after. The explanation uses
+the k of largest informativeness max_f nPIR - min_f nPIR (the smallest k if tied). 1 + sum(k) forward passes per image.
 
 Ventura, Cerquitelli, Giacalone 2018, doi 10.1007/978-3-030-00063-9_15; the thesis, sections 2.2.6 and 3.2 (BatchEBAnO,
-whose settings are the defaults). Departures: see `hypercolumns` (all rows, before resizing), `kmeans` (batched, on a
+with the default settings). Departures: see `hypercolumns` (all rows, before resizing), `kmeans` (batched, on a
 grid of pixels) and `perturbation` (each image blurred once).
 """
 
@@ -32,16 +32,16 @@ from xal.explainers.ebano.perturbation import blur, compose, default_sigma
 from xal.explainers.explainer import ConvClassifier, Explainer, explained_classes
 from xal.types import Explanations
 
-GRID = 64  # k-means fits on at most so many rows and columns, unless `stride` says otherwise
-CHUNK_PIXELS = {"cpu": 8 * 224**2, "cuda": 128 * 224**2}  # of the images that go through the network together
+GRID = 64  # most rows and columns that k-means is fitted on, unless `stride` is set
+CHUNK_PIXELS = {"cpu": 8 * 224**2, "cuda": 128 * 224**2}  # pixels of the images of one forward pass
 
 
 class Segmentation(NamedTuple):
-    """Images cut into k features for every k, and what that was made from."""
+    """The segmentations of images into k features for every k, with the arrays that they were computed from."""
 
     images: Float32[Tensor, "b ch h w"]
     original: Float[Tensor, "b c"]
-    """Probabilities."""
+    """Probabilities of the unperturbed images."""
     columns: Float32[Tensor, "b r h w"]
     """Reduced hypercolumns."""
     segments: UInt8[Tensor, "ks b h w"]
@@ -49,7 +49,7 @@ class Segmentation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Ebano(Explainer, name="ebano"):
-    """EBAnO with the settings of the thesis's BatchEBAnO.
+    """EBAnO with the settings of BatchEBAnO in the thesis.
 
     Invariant: the features partition the pixels; nPIR and nPIRP lie in [-1, 1]; a feature without pixels has both 0.
     """
@@ -58,38 +58,47 @@ class Ebano(Explainer, name="ebano"):
     space: ClassVar[Literal["shared", "per_item", "ebano"]] = "ebano"
 
     k_min: Annotated[int, Field(ge=2)] = 2
+    """Smallest number of features per image."""
     k_max: Annotated[int, Field(ge=2, le=255)] = 5
+    """Largest number of features per image; the explanation uses the k of largest informativeness."""
     layers: Annotated[int, Field(ge=1)] | tuple[str, ...] | Literal["log2"] = 3
-    """The last so many convolutions (all if fewer), their names, or log2: floor(log2 of how many there are)."""
+    """Convolutions to use: the number of last ones (all if fewer), their names, or log2: the last floor(log2(all))."""
     components: Annotated[int, Field(ge=1)] = 10
+    """Dimensions that the hypercolumns are reduced to."""
     reduction: Reduction = "svd"
+    """Method of reduction: svd, or pca, which subtracts the mean."""
     backend: Backend = "torch"
-    """What clusters: torch (on the model's device), or, an image at a time on the CPU, faiss or sklearn."""
+    """K-means implementation: torch (on the model's device), or, one image at a time, faiss or sklearn."""
     restarts: Annotated[int, Field(ge=1)] = 10
+    """Restarts of k-means; the best one is used."""
     iterations: Annotated[int, Field(ge=1)] = 60
-    """At most."""
+    """Largest number of k-means iterations."""
     stride: Annotated[int, Field(ge=1)] | None = None
-    """k-means fits on every n-th row and column, all pixels are assigned; null: 64 rows and columns at most."""
+    """k-means is fitted on every n-th row and column; null: at most 64 of each. All pixels are assigned."""
     other_classes: OtherClasses = "absolute"
+    """How other classes count in nPIRP: absolute (absolute influence), or positive (only positive influence)."""
     blur: Annotated[float, Field(ge=0.1)] | None = None
-    """Sigma in pixels; null: 10 at 224 px, in proportion."""
+    """Sigma of the blur in pixels; null: 10 for images of 224 px, proportional for other sizes."""
     micro_batch: Annotated[int, Field(ge=1)] | None = None
-    """Images a forward; null: 8 of 224 x 224 pixels on a CPU, 128 on a GPU, of smaller ones so many more."""
+    """Images per forward pass; null: 8 of 224 x 224 pixels on a CPU, 128 on a GPU, more of smaller ones."""
     seed: int = 0
+    """Seed of k-means."""
 
     def __post_init__(self) -> None:
         if self.k_max < self.k_min:
-            raise XalError(f"expected k_max of at least k_min = {self.k_min}, got {self.k_max}; raise k_max")
+            raise XalError(
+                f"expected k_max of at least k_min = {self.k_min}, got {self.k_max}; raise k_max or lower k_min"
+            )
         if not self.layers or (isinstance(self.layers, int) and self.layers < 0):
             raise XalError(f"expected at least one layer, got layers = {self.layers}; give a number or names")
 
     @property
     def ks(self) -> range:
-        """k_min..k_max."""
+        """The numbers of features k_min..k_max."""
         return range(self.k_min, self.k_max + 1)
 
     def sigma(self, height: int, width: int) -> float:
-        """The blur of images of that size, in pixels."""
+        """Sigma in pixels of the blur of images of that size."""
         return default_sigma(height, width) if self.blur is None else self.blur
 
     def explain(
@@ -99,21 +108,21 @@ class Ebano(Explainer, name="ebano"):
         target: Integer[Tensor, " b"] | None = None,
         baselines: Tensor | None = None,
     ) -> Explanations:
-        """The best explanation of each image; f = k_max."""
+        """Explain each image with its most informative k; f = k_max."""
         if inputs.ndim != 4 or not inputs.numel():
             raise XalError(f"expected images of shape (b, channels, h, w), got {tuple(inputs.shape)}")
         if target is not None and target.shape != inputs.shape[:1]:
-            raise XalError(f"expected {len(inputs)} targets, one an image, got shape {tuple(target.shape)}")
+            raise XalError(f"expected {len(inputs)} targets, one per image, got shape {tuple(target.shape)}")
         size = self.forward_size(inputs)
-        wanted = [None] * math.ceil(len(inputs) / size) if target is None else target.split(size)
-        parts = zip(inputs.split(size), wanted, strict=True)
+        targets = [None] * math.ceil(len(inputs) / size) if target is None else target.split(size)
+        batches = zip(inputs.split(size), targets, strict=True)
         return Explanations.concatenate(
-            [self.weigh(classifier, self.segment(classifier, part), of) for part, of in parts]
+            [self.weigh(classifier, self.segment(classifier, images), classes) for images, classes in batches]
         )
 
     @torch.inference_mode()
     def segment(self, classifier: ConvClassifier, images: Shaped[Tensor, "b ch h w"]) -> Segmentation:
-        """The features of images that go through the network together, for every k."""
+        """Find the features of one forward batch of images, for every k."""
         names = self._layer_names(classifier)
         images = images.to(torch.float32, memory_format=torch.channels_last)
         with record_function("ebano: forward"), captured(classifier.module, names) as activations:
@@ -124,18 +133,18 @@ class Ebano(Explainer, name="ebano"):
         stride = self.stride or math.ceil(max(columns.shape[2:]) / GRID)
         with record_function("ebano: k-means"):
             grid = columns[:, :, ::stride, ::stride].flatten(2)
-            found = cluster(grid, self.ks, self.backend, self.restarts, self.iterations, self.seed)
+            clusterings = cluster(grid, self.ks, self.backend, self.restarts, self.iterations, self.seed)
         with record_function("ebano: assign"):
             pixels = columns.flatten(2)
-            labels = torch.stack([assign(pixels, each.centres).to(torch.uint8) for each in found])
-            segments = labels.view(len(found), len(columns), *columns.shape[2:])
+            labels = torch.stack([assign(pixels, clustering.centres).to(torch.uint8) for clustering in clusterings])
+            segments = labels.view(len(clusterings), len(columns), *columns.shape[2:])
         return Segmentation(images, original, columns, segments)
 
     @torch.inference_mode()
     def weigh(
         self, classifier: ConvClassifier, segmentation: Segmentation, target: Integer[Tensor, " b"] | None = None
     ) -> Explanations:
-        """Blur each feature in turn, and keep the k of largest informativeness."""
+        """Blur each feature in turn, compute its indices, and use the k of largest informativeness."""
         images, original, _, segments = segmentation
         explained = explained_classes(original, target)
         with record_function("ebano: blur"):
@@ -148,36 +157,38 @@ class Ebano(Explainer, name="ebano"):
     def check(self, explanations: Explanations) -> None:
         """Raise NumericalError unless the invariant of the class holds."""
         k, f = explanations.n_features, explanations.npir.shape[1]
-        real = np.arange(f) < k[:, None]
+        exists = np.arange(f) < k[:, None]
         pixels = (explanations.segments[:, None] == np.arange(f)[:, None, None]).any((2, 3))
         broken = {
             f"have k outside {self.k_min}..{self.k_max}": (k < self.k_min) | (k > self.k_max),
-            "have pixels of no feature": explanations.segments.max((1, 2)) >= k,
+            "have pixels that belong to no feature": explanations.segments.max((1, 2)) >= k,
             "have a probability outside [0, 1]": ~(np.abs(explanations.probability - 0.5) <= 0.5 + 1e-3),
-            "have other features in nPIR than in nPIRP": k != (~np.isnan(explanations.npirp)).sum(1),
+            "have different features in nPIR and nPIRP": k != (~np.isnan(explanations.npirp)).sum(1),
         }
         for name, values in (("nPIR", explanations.npir), ("nPIRP", explanations.npirp[:, :f])):
-            broken[f"have {name} outside [-1, 1]"] = (real & ~(np.abs(values) <= 1)).any(1)
-            broken[f"have {name} of a feature without pixels"] = (real & ~pixels & (values != 0)).any(1)
-        found = [f"{int(rows.sum())} {problem}" for problem, rows in broken.items() if rows.any()]
-        if found:
-            raise NumericalError(f"of {len(explanations)} explanations {'; '.join(found)}; explain these images anew")
+            broken[f"have {name} outside [-1, 1]"] = (exists & ~(np.abs(values) <= 1)).any(1)
+            broken[f"have nonzero {name} for a feature without pixels"] = (exists & ~pixels & (values != 0)).any(1)
+        problems = [f"{int(rows.sum())} {problem}" for problem, rows in broken.items() if rows.any()]
+        if problems:
+            raise NumericalError(
+                f"invalid among {len(explanations)} explanations: {'; '.join(problems)}; explain these images again"
+            )
 
     def _layer_names(self, classifier: ConvClassifier) -> list[str]:
-        known = list(classifier.conv_layers())
-        if not known:
+        names = list(classifier.conv_layers())
+        if not names:
             raise XalError("expected a network with convolutional layers, got none; choose another model")
         if self.layers == "log2":
-            return known[-max(1, int(math.log2(len(known)))) :]
+            return names[-max(1, int(math.log2(len(names)))) :]
         if isinstance(self.layers, int):
-            return known[-self.layers :]
+            return names[-self.layers :]
         for name in self.layers:
-            if name not in known:
-                raise XalError(f"unknown convolutional layer '{name}'{nearest(name, known)}")
+            if name not in names:
+                raise XalError(f"unknown convolutional layer '{name}'{nearest(name, names)}")
         return list(self.layers)
 
     def forward_size(self, images: Tensor) -> int:
-        """Images a forward: what fits the caches of a CPU and fills a GPU, never so many that memory matters."""
+        """Images per forward pass: few enough for a CPU's caches, enough to fill a GPU."""
         if self.micro_batch is not None:
             return self.micro_batch
         pixels = CHUNK_PIXELS.get(images.device.type, CHUNK_PIXELS["cpu"])
@@ -191,14 +202,14 @@ class Ebano(Explainer, name="ebano"):
         original: Float[Tensor, "b c"],
         segments: UInt8[Tensor, "ks b h w"],
     ) -> Float[Tensor, "b f c"]:
-        """Probabilities with each feature blurred, the features of all k in turn; an empty one changes nothing."""
+        """Probabilities with each feature blurred, for the features of all k; an empty feature changes nothing."""
         with record_function("ebano: masks"):
             masks = torch.cat([_masks(labels, k) for labels, k in zip(segments, self.ks, strict=True)])
             present = masks.flatten(2).any(2).cpu()  # (f, b)
         result = original[:, None].repeat(1, len(masks), 1)
-        for column, (mask, some) in enumerate(zip(masks, present, strict=True)):  # a forward each
-            rows = slice(None) if some.all() else some.nonzero()[:, 0].to(images.device)
-            if some.any():
+        for column, (mask, nonempty) in enumerate(zip(masks, present, strict=True)):  # one forward pass each
+            rows = slice(None) if nonempty.all() else nonempty.nonzero()[:, 0].to(images.device)
+            if nonempty.any():
                 with record_function("ebano: compose"):
                     composed = compose(images[rows], blurred[rows], mask[rows])
                 with record_function("ebano: perturbed forwards"):
@@ -213,24 +224,24 @@ class Ebano(Explainer, name="ebano"):
         explained: Int64[Tensor, " b"],
         original: Float[Tensor, "b c"],
     ) -> Explanations:
-        """Keep the k of largest informativeness."""
+        """Explanations with the k of largest informativeness."""
         ks = np.arange(self.k_min, self.k_max + 1)
         starts = np.cumsum(ks) - ks
         indices_of_all = npir.cpu().numpy()
         spread = np.maximum.reduceat(indices_of_all, starts, axis=1) - np.minimum.reduceat(
             indices_of_all, starts, axis=1
         )
-        best = spread.argmax(1)  # the first, hence the smallest k, where tied
+        best = spread.argmax(1)  # the first of tied ones, which is the smallest k
         rows = np.arange(len(best))
         number = np.arange(self.k_max)
-        real = number < ks[best, None]
-        columns = np.where(real, starts[best, None] + number, 0)
+        exists = number < ks[best, None]
+        columns = np.where(exists, starts[best, None] + number, 0)
         chosen = torch.from_numpy(best).to(segments.device), torch.from_numpy(rows).to(segments.device)
         return Explanations(
             segments=segments[chosen].cpu().numpy(),
-            attributions=np.where(real, indices_of_all[rows[:, None], columns], np.nan),
-            interpretable_input=np.where(real, 1.0, np.nan),
-            npirp=np.where(real, npirp.cpu().numpy()[rows[:, None], columns], np.nan),
+            attributions=np.where(exists, indices_of_all[rows[:, None], columns], np.nan),
+            interpretable_input=np.where(exists, 1.0, np.nan),
+            npirp=np.where(exists, npirp.cpu().numpy()[rows[:, None], columns], np.nan),
             explained_class=explained.cpu().numpy(),
             probability=original.gather(1, explained[:, None])[:, 0].double().cpu().numpy(),
             feature_kind="segments",
@@ -240,9 +251,9 @@ class Ebano(Explainer, name="ebano"):
 
 @dataclass(frozen=True, kw_only=True)
 class EbanoExpress(Ebano, name="ebano_express"):
-    """EBAnO with the settings of EBAnO-Express: more layers, PCA of 30 components, all pixels, scikit-learn's k-means.
+    """EBAnO with the settings of EBAnO-Express: more layers, PCA to 30 components, all pixels, scikit-learn's k-means.
 
-    Slow, one image after another on the CPU; the reference that `ebano` is compared with.
+    It is slow, because it clusters one image at a time on the CPU; `ebano` is compared with it.
     """
 
     layers: Annotated[int, Field(ge=1)] | tuple[str, ...] | Literal["log2"] = "log2"
@@ -269,7 +280,7 @@ def _finite(probabilities: Float[Tensor, "*m c"], which: str) -> Float[Tensor, "
 
 
 def _feature_maps(activations: Mapping[str, Tensor], name: str, count: int) -> Float[Tensor, "b _ _ _"]:
-    """What the forward left for a layer: one map an image, else the network is not what it says."""
+    """The captured output of a layer, (b, channels, h, w); XalError if it has another shape."""
     shape = tuple(activations[name].shape) if name in activations else None
     if shape is None or len(shape) != 4 or shape[0] != count:
         raise XalError(

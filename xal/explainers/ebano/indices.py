@@ -1,14 +1,14 @@
-"""nPIR and nPIRP, the influence of an interpretable feature on one class and against all others.
+"""nPIR and nPIRP: the influence of a feature on a class, and its precision relative to the other classes.
 
-With o, t the probability of a class before and after the feature is blurred:
+With o and t the probability of a class before and after the feature is blurred, and ci the explained class:
 
     PIR  = t (1 - t/o) - o (1 - o/t) = (o - t)(o^2 + t^2) / (o t),    nPIR  = PIR / (1 + |PIR|)
     w_c  = o_c nPIR_c,   A = |w_ci|,   B = sum over c != ci of |w_c|   (or of max(0, w_c))
     PIRP = (A - B)(A^2 + B^2) / (A B),                                  nPIRP = PIRP / (1 + |PIRP|)
 
 Ventura, Cerquitelli, Giacalone 2018, doi 10.1007/978-3-030-00063-9_15; the thesis, sections 2.2.6 and 3.2 (its
-BatchEBAnO takes |w_c|, EBAnO-Express takes max(0, w_c)). Both indices are the same function of two numbers that are
-not negative, computed here without a division by zero; where both are zero the references give NaN and this gives 0.
+BatchEBAnO uses |w_c|, EBAnO-Express max(0, w_c)). Both indices are the same function of two non-negative numbers, which
+is computed here without division by zero. Departure: if both numbers are 0, the index is 0; the references give NaN.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ OtherClasses = Literal["absolute", "positive"]
 
 
 class Indices(NamedTuple):
-    """Both indices of every feature for the class of interest, each in [-1, 1]."""
+    """Both indices of every feature for the explained class, in [-1, 1]."""
 
     npir: Float64[Tensor, "b f"]
     npirp: Float64[Tensor, "b f"]
 
 
 def relation(x: Float[Tensor, "*#n"], y: Float[Tensor, "*#n"]) -> Float64[Tensor, "*n"]:
-    """softsign((x - y)(x^2 + y^2) / (x y)) for x, y >= 0 that broadcast: nPIR of (o, t), nPIRP of (A, B).
+    """softsign((x - y)(x^2 + y^2) / (x y)) for broadcastable x, y >= 0: nPIR of (o, t), nPIRP of (A, B).
 
-    1 where only y is 0, -1 where only x is 0, 0 where x = y, both zero included. With m = max(x, y), x' = x/m and
-    y' = y/m it is m N / (D + m |N|), N = (x' - y')(x'^2 + y'^2), D = x' y': N and D do not vanish together.
+    It is 1 if only y is 0, -1 if only x is 0, and 0 if x = y, also if both are 0. With m = max(x, y), x' = x/m and
+    y' = y/m, it is m N / (D + m |N|), N = (x' - y')(x'^2 + y'^2), D = x' y'; N and D are never both 0 for m > 0.
     """
     x, y = x.double(), y.double()
     scale = torch.maximum(x, y)
@@ -54,11 +54,11 @@ def indices(
 ) -> Indices:
     """nPIR and nPIRP of all images and features at once, in float64, on the tensors' device.
 
-    original, perturbed: probabilities; classes: the class of interest of each image.
-    other_classes: what B sums over the other classes, |w_c| ("absolute") or max(0, w_c) ("positive").
+    original, perturbed: probabilities without and with each feature blurred. classes: each image's explained class.
+    other_classes: B sums |w_c| ("absolute") or max(0, w_c) ("positive") over the other classes.
     """
     for name, values in (("original", original), ("perturbed", perturbed)):
-        wrong = int((~((values >= 0) & (values <= 1 + 1e-3))).sum())  # NaN fails both
+        wrong = int((~((values >= 0) & (values <= 1 + 1e-3))).sum())  # NaN satisfies neither
         if wrong:
             raise NumericalError(
                 f"{wrong} of {values.numel()} {name} probabilities are not in [0, 1]; "
@@ -68,7 +68,7 @@ def indices(
     npir = relation(before, perturbed)
     weighted = before * npir
     explained = classes[:, None, None].expand(-1, weighted.shape[1], 1)
-    of_interest = weighted.gather(2, explained)[..., 0]
+    influence = weighted.gather(2, explained)[..., 0]
     others = weighted.abs() if other_classes == "absolute" else weighted.clamp(min=0)
     total = others.scatter(2, explained, 0.0).sum(2)
-    return Indices(npir.gather(2, explained)[..., 0], relation(of_interest.abs(), total))
+    return Indices(npir.gather(2, explained)[..., 0], relation(influence.abs(), total))

@@ -1,1 +1,1 @@
-"""scikit-learn models, one a file."""
+"""scikit-learn models, one per file."""

@@ -1,12 +1,13 @@
-"""Classifiers of texts and tables: an encoder, a scikit-learn head, and one calibration for every arm.
+"""Classifiers of texts and tables: an encoder, a scikit-learn head, and Platt calibration.
 
-A head is fitted for each value of its grid (Psi) by stratified cross-validation on macro F1, the first best is fitted
-to all training items, and its outputs are calibrated by Platt's sigmoid on cross-validated outputs, each class
-against the rest, then normalised (scikit-learn's CalibratedClassifierCV with ensemble=False). The folds depend on the
-items alone, so no arm of a comparison is treated differently. Where a class has a single item there is nothing to
-cross-validate: the first value of the grid is taken, and probabilities are the softmax of the outputs.
+The hyperparameter of the head is chosen from a grid by stratified cross-validation on macro F1; the first value wins
+ties. The head is then fitted to all training items. Its outputs are calibrated by Platt's sigmoid, which is fitted to
+the cross-validated outputs of each class against the rest, and normalised (as by scikit-learn's CalibratedClassifierCV
+with ensemble=False). The folds depend on the items alone, so all arms of a comparison are treated alike. If a class has
+a single item, cross-validation is impossible: the first value of the grid is taken, and probabilities are the softmax
+of the outputs.
 
-What is learned is kept as plain arrays, so nothing is unpickled, and answers here need no scikit-learn.
+The fitted model is stored as plain arrays: nothing is unpickled, and predictions do not need scikit-learn.
 """
 
 from __future__ import annotations
@@ -34,67 +35,68 @@ from xal.types import Floats, Kind, Matrix, Outputs, Rows
 
 @dataclass(frozen=True, kw_only=True)
 class SklearnModel(Model):
-    """Base of the scikit-learn classifiers. With an encoder they take texts, without one a table's features."""
+    """Base of the scikit-learn classifiers. With an encoder they take texts, without one the features of a table."""
 
     needs_validation: ClassVar[bool] = False
 
     encoder: Encoder | None = None
-    """What turns texts into vectors; null: the pool holds features, which are standardised."""
+    """Encoder that turns texts into vectors; null: the pool holds features, which are standardised."""
     folds: Annotated[int, Field(ge=2)] = 3
-    """Of the cross-validation; fewer where a class has fewer items."""
+    """Folds of the cross-validation; fewer if a class has fewer items."""
     calibrate: bool = True
-    """Probabilities by Platt's sigmoid, cross-validated; false: by the softmax of the margins, as they are."""
+    """Whether margins are calibrated by Platt's sigmoid; false: probabilities are the softmax of the margins."""
 
     @property
     def kind(self) -> Kind:
-        """text or features."""
+        """`features` without an encoder, else the kind that the encoder takes."""
         return "features" if self.encoder is None else self.encoder.kind
 
     @property
     @abstractmethod
     def grid(self) -> Sequence[Any]:
-        """Psi: what is chosen by cross-validation."""
+        """Values of the hyperparameter, from which cross-validation chooses; the first wins ties."""
 
     @abstractmethod
     def head(self, hyperparameter: Any, seed: int) -> Any:
-        """A scikit-learn classifier."""
+        """A new, unfitted scikit-learn classifier."""
 
     @abstractmethod
     def learned(self, head: Any) -> State:
-        """The arrays that `outputs` needs."""
+        """The arrays of a fitted head that `outputs` needs."""
 
     @abstractmethod
     def outputs(self, vectors: Matrix, state: State) -> Outputs:
-        """(b, c) outputs before calibration, larger is likelier; of two classes as (-z, z)."""
+        """(b, c) outputs before calibration, larger is likelier; (-z, z) for two classes."""
 
     def linear(self, state: State) -> tuple[Outputs, Outputs] | None:
-        """((c, d) weights, (c,) intercepts) where outputs are linear in the vectors."""
+        """((c, d) weights, (c,) intercepts) if the outputs are linear in the vectors, else None."""
         return None
 
     def fit(self, data: TrainingData, context: TrainContext) -> Fitted:
-        """Choose by cross-validation, fit to all items, calibrate.
+        """Choose the hyperparameter by cross-validation, fit the head to all items, calibrate.
 
-        Heads learn from synthetic items, too, those of cross-validation from the ones made from items that they learn
-        from: or calibration would be that of another head. What is fitted and judged else are labels alone. Raises
-        XalError where all labels are the same.
+        Heads are also fitted to synthetic items. In cross-validation, these are only the synthetic items made from the
+        training items of the fold (or from items outside `data`), so that calibration applies to a head trained in the
+        same way. The encoder, the choice of the hyperparameter and the calibration use labelled items only. Raises
+        XalError if all labels are the same.
         """
         if context.workers > 1:
             raise XalError(f"engine.train_workers: model '{self.name}' is trained by one process; set it to 0 or 1")
         inputs, labels = data.inputs[: data.n_labelled], data.labels[: data.n_labelled]
-        present = np.unique(labels)
-        if len(present) < 2:
+        classes = np.unique(labels)
+        if len(classes) < 2:
             raise XalError(
                 f"model '{self.name}' cannot learn from {len(labels)} items of one class; label more "
-                "(budget.initial), or begin with some of each (budget.balanced)"
+                "(budget.initial), or start with items of every class (budget.balanced)"
             )
         state = dict(self.encoder.fit(inputs)) if self.encoder else _scaling(inputs)
         items = _Items(self.encoding(state), data)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of heads that stop before they converge: the grid judges them
+            warnings.simplefilter("ignore")  # such as those of heads that stop before they converge
             hyperparameter, calibration = self._choose(items, context.seed)
             head = items.fit(self.head(hyperparameter, context.seed), np.arange(len(labels)))
         state |= {f"head.{name}": values for name, values in self.learned(head).items()}
-        arrays = {**state, "classes": present.astype(np.int64), **calibration}
+        arrays = {**state, "classes": classes.astype(np.int64), **calibration}
         return Fitted(
             arrays={name: np.array(value, order="C") for name, value in arrays.items()},
             metrics={
@@ -112,35 +114,36 @@ class SklearnModel(Model):
         from sklearn.model_selection import StratifiedKFold
 
         labels = items.labels
-        present, counts = np.unique(labels, return_counts=True)
+        classes, counts = np.unique(labels, return_counts=True)
         folds = min(self.folds, int(counts.min()))
         if folds < 2 or (not self.calibrate and len(self.grid) == 1):
             return self.grid[0], {}
-        index = np.searchsorted(present, labels)
+        targets = np.searchsorted(classes, labels)
         splits = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
-        tried: list[tuple[float, Any, Outputs]] = []
+        results: list[tuple[float, Any, Outputs]] = []
         for hyperparameter in self.grid:
-            outputs = np.empty((len(labels), len(present)))
+            outputs = np.empty((len(labels), len(classes)))
             for train, test in splits:
                 head = items.fit(self.head(hyperparameter, seed), train)
                 outputs[test] = self.outputs(items.vectors[test], self.learned(head))
-            tried.append((float(f1_score(index, outputs.argmax(axis=1), average="macro")), hyperparameter, outputs))
-        _, hyperparameter, outputs = max(tried, key=lambda each: each[0])  # the first best
-        return hyperparameter, _platt(outputs, index) if self.calibrate else {}
+            score = float(f1_score(targets, outputs.argmax(axis=1), average="macro"))
+            results.append((score, hyperparameter, outputs))
+        _, hyperparameter, outputs = max(results, key=lambda result: result[0])  # the first wins ties
+        return hyperparameter, _platt(outputs, targets) if self.calibrate else {}
 
     def encoding(self, state: State) -> Encoding:
-        """The encoder with what it has learned, or the scaling of features."""
+        """The encoder with its fitted state, or the scaling of features."""
         if self.encoder is not None:
             return self.encoder.load(state)
         return Standardised(state["mean"], state["scale"])
 
     def classifier(self, weights: Weights, placement: Placement | None = None) -> SklearnClassifier:
-        """Ready to predict, always on the CPU."""
+        """The trained classifier, always on the CPU."""
         return SklearnClassifier(self, weights.arrays, weights.n_classes)
 
 
 class _Items:
-    """Labelled items as vectors, and what was made from them."""
+    """Labelled items and synthetic items as vectors."""
 
     def __init__(self, encoding: Encoding, data: TrainingData) -> None:
         n = data.n_labelled
@@ -151,25 +154,25 @@ class _Items:
         self.weights = np.ones(len(data) - n) if data.sample_weight is None else data.sample_weight[n:]
 
     def fit(self, head: Any, chosen: Rows) -> Any:
-        """The head, fitted to the chosen items and what was made from them, or from none of the items."""
+        """Fit `head` to the chosen items and the synthetic items made from them or from items outside the data."""
         vectors, labels = self.vectors[chosen], self.labels[chosen]
         if self.synthetic is None:
             return head.fit(vectors, labels)
-        also = np.isin(self.source, [*chosen, -1]) & np.isin(self.synthetic_labels, labels)
-        both = [vectors, self.synthetic[also]]
-        whole = np.concatenate(both) if isinstance(vectors, np.ndarray) else sparse.csr_array(sparse.vstack(both))
-        weights = np.concatenate([np.ones(len(chosen)), self.weights[also]])
-        return head.fit(whole, np.concatenate([labels, self.synthetic_labels[also]]), sample_weight=weights)
+        selected = np.isin(self.source, [*chosen, -1]) & np.isin(self.synthetic_labels, labels)
+        parts = [vectors, self.synthetic[selected]]
+        joined = np.concatenate(parts) if isinstance(vectors, np.ndarray) else sparse.csr_array(sparse.vstack(parts))
+        weights = np.concatenate([np.ones(len(chosen)), self.weights[selected]])
+        return head.fit(joined, np.concatenate([labels, self.synthetic_labels[selected]]), sample_weight=weights)
 
 
 class Standardised(Encoding):
-    """Features of mean 0 and variance 1 over the training items; a constant one is left at 0."""
+    """Scales features to mean 0 and variance 1 over the training items; constant features are only centred."""
 
     def __init__(self, mean: Floats, scale: Floats) -> None:
         self.mean, self.scale = mean, scale
 
     def encode(self, texts: Any) -> Matrix:
-        """(b, d) from features (b, d)."""
+        """(b, d) scaled features."""
         return (np.asarray(texts, np.float64) - self.mean) / self.scale
 
 
@@ -179,8 +182,8 @@ def _scaling(features: Any) -> dict[str, npt.NDArray[Any]]:
     return {"mean": values.mean(axis=0), "scale": np.where(scale > 0, scale, 1.0)}
 
 
-def _platt(outputs: Outputs, index: npt.NDArray[np.int64]) -> State:
-    """(c,) slopes a and offsets b of 1 / (1 + exp(a z + b)) by scikit-learn, with Platt's priors."""
+def _platt(outputs: Outputs, targets: npt.NDArray[np.int64]) -> State:
+    """(c,) slopes a and offsets b of 1 / (1 + exp(a z + b)), with Platt's priors; one of each for two classes."""
     classes = range(1, 2) if outputs.shape[1] == 2 else range(outputs.shape[1])
-    a, b = zip(*(private.platt_sigmoid(outputs[:, c], index == c) for c in classes), strict=True)
+    a, b = zip(*(private.platt_sigmoid(outputs[:, c], targets == c) for c in classes), strict=True)
     return {"platt.a": np.array(a), "platt.b": np.array(b)}

@@ -1,6 +1,6 @@
-"""Any scikit-learn classifier, pipelines too: `{name: sklearn, estimator: "sklearn.ensemble:RandomForestClassifier"}`.
+"""Any scikit-learn classifier or pipeline: `{name: sklearn, estimator: "sklearn.ensemble:RandomForestClassifier"}`.
 
-The fitted estimator is kept by skops, which loads known types alone and never unpickles.
+The fitted estimator is stored by skops, which loads trusted types only and never unpickles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import skops.io
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -33,61 +32,63 @@ SKOPS = ".skops"
 
 @dataclass(frozen=True, kw_only=True)
 class Estimator(Model, name="sklearn"):
-    """A scikit-learn classifier with `predict_proba`, cloned and fitted anew each round."""
+    """A scikit-learn classifier with `predict_proba`, cloned and fitted again in each round."""
 
     needs_validation: ClassVar[bool] = False
     distributed: ClassVar[bool] = False
 
     estimator: str
-    """`module:Class`, or a .skops file that holds an estimator, fitted or not."""
+    """`module:Class`, or the path of a .skops file with an estimator, fitted or not."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Arguments of the class, as plain numbers and strings."""
     of: Kind = "features"
-    """What its pools hold: features (b, d); image, as pixels (b, c h w) in 0-1; text, as a sequence of str, which
-    wants a pipeline that begins with a vectorizer."""
+    """Kind of item that the pool holds: features (b, d); image, as pixels (b, c h w) in 0-1; or text, as a sequence of
+    str, for a pipeline that begins with a vectorizer."""
     trusted: tuple[str, ...] = ()
-    """Types of your own, `module.Class`, that skops may load."""
+    """Your own types, as `module.Class`, that skops may load."""
 
     def __post_init__(self) -> None:
-        self.unfitted()  # or a mistake would be found out in the first round
+        self.unfitted()  # reports mistakes now rather than in the first round
 
     @property
     def kind(self) -> Kind:
-        """`of`."""
+        """The kind given by `of`."""
         return self.of
 
     def unfitted(self) -> Any:
-        """A new estimator; XalError where there is none, or it has no predict_proba."""
-        made = self._loaded() if self.estimator.endswith(SKOPS) else self._made()
-        check_predicts_probabilities(made)
+        """A new, unfitted estimator; raises XalError if it cannot be made or has no predict_proba."""
+        estimator = self._read_skops() if self.estimator.endswith(SKOPS) else self._construct()
+        check_predicts_probabilities(estimator)
         from sklearn.base import clone
 
-        return clone(made)
+        return clone(estimator)
 
     def fit(self, data: TrainingData, context: TrainContext) -> Fitted:
-        """Fit a clone; XalError for what scikit-learn refuses, and for what skops could not load again."""
+        """Fit a clone; raises XalError if scikit-learn refuses the items or skops could not load the result again."""
         if context.workers > 1:
             raise XalError("engine.train_workers: a scikit-learn model is trained by one process; set it to 0 or 1")
         if len(np.unique(data.labels)) < 2:
             raise XalError(
                 f"model 'sklearn' cannot learn from {len(data)} items of one class; label more (budget.initial), or "
-                "begin with some of each (budget.balanced)"
+                "start with items of every class (budget.balanced)"
             )
         estimator = self.unfitted()
         if "random_state" in estimator.get_params() and estimator.get_params()["random_state"] is None:
             estimator.set_params(random_state=context.seed)
-        weighted: dict[str, Any] = {}
+        fit_args: dict[str, Any] = {}
         if data.sample_weight is not None and "sample_weight" in inspect.signature(estimator.fit).parameters:
-            weighted["sample_weight"] = data.sample_weight
+            fit_args["sample_weight"] = data.sample_weight
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of estimators that stop before they converge
-                estimator.fit(_inputs(data.inputs, self.of), data.labels, **weighted)
+                warnings.simplefilter("ignore")  # such as those of estimators that stop before they converge
+                estimator.fit(_inputs(data.inputs, self.of), data.labels, **fit_args)
         except (ValueError, TypeError) as error:
             raise XalError(
                 f"model 'sklearn': {type(estimator).__name__} refuses the training items: {error}"
             ) from error
-        stored = skops.io.dumps(estimator)
+        from skops.io import dumps
+
+        stored = dumps(estimator)
         self._load(stored)
         return Fitted(
             arrays={"skops": np.frombuffer(stored, np.uint8).copy()},
@@ -100,10 +101,10 @@ class Estimator(Model, name="sklearn"):
         )
 
     def classifier(self, weights: Weights, placement: Placement | None = None) -> EstimatorClassifier:
-        """Ready to predict, always on the CPU."""
+        """The trained classifier, always on the CPU."""
         return EstimatorClassifier(self._load(weights.arrays["skops"].tobytes()), self.of, weights.n_classes)
 
-    def _made(self) -> Any:
+    def _construct(self) -> Any:
         module, colon, name = self.estimator.partition(":")
         try:
             if not colon:
@@ -112,26 +113,28 @@ class Estimator(Model, name="sklearn"):
         except Exception as error:  # a user's module may raise anything
             raise XalError(f"estimator '{self.estimator}' cannot be made: {error}") from error
 
-    def _loaded(self) -> Any:
+    def _read_skops(self) -> Any:
         try:
             return self._load(Path(self.estimator).read_bytes())
         except OSError as error:
             raise DataError(f"estimator: no file '{self.estimator}' ({error.strerror})") from error
 
     def _load(self, stored: bytes) -> Any:
-        io = skops.io
-        known = {name for name in io.get_untrusted_types(data=stored) if name.startswith("sklearn.")}  # its trees, say
-        unknown = sorted(set(io.get_untrusted_types(data=stored)) - known - set(self.trusted))
+        from skops import io  # it imports all of scikit-learn, which a bare GPU machine may lack
+
+        untrusted = set(io.get_untrusted_types(data=stored))
+        sklearn_types = {name for name in untrusted if name.startswith("sklearn.")}  # such as scikit-learn's trees
+        unknown = sorted(untrusted - sklearn_types - set(self.trusted))
         if unknown:
             raise XalError(
-                f"the estimator holds types that skops does not know: {', '.join(unknown)}; if they are your own, name "
-                "them in `trusted`"
+                f"the estimator holds types that skops does not trust: {', '.join(unknown)}; if they are your own, "
+                "list them in `trusted`"
             )
-        return io.loads(stored, trusted=[*known, *self.trusted])
+        return io.loads(stored, trusted=[*sklearn_types, *self.trusted])
 
 
 def check_predicts_probabilities(estimator: Any) -> None:
-    """Raise XalError for an object that is no classifier, or has no predict_proba, with what to do."""
+    """Raise XalError if `estimator` is not a scikit-learn classifier or has no predict_proba."""
     name = type(estimator).__name__
     if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
         raise XalError(f"expected a scikit-learn classifier, got {name}")
@@ -150,44 +153,44 @@ class EstimatorClassifier:
 
     def __init__(self, estimator: Any, kind: Kind, n_classes: int) -> None:
         self.estimator, self.kind, self.n_classes = estimator, kind, n_classes
-        self._present = np.asarray(estimator.classes_, np.int64)
+        self._trained_classes = np.asarray(estimator.classes_, np.int64)
 
     def probabilities(self, inputs: Any) -> Tensor:
-        """(b, c) float64, rows sum to 1; 0 for classes of which no item was labelled."""
+        """(b, c) float64, rows sum to 1; 0 for classes without labelled items."""
         return torch.from_numpy(self._predict(_inputs(inputs, self.kind)))
 
     def outputs(self, inputs: Any, output: str) -> Outputs:
-        """(b, c) probabilities, or as margins their logarithms, at least -30."""
+        """(b, c) probabilities; as margins, their logarithms, at least -30."""
         return self._output(self._predict(_inputs(inputs, self.kind)), output)
 
     def embed(self, inputs: Any) -> tuple[Tensor, Tensor]:
-        """((b, c) probabilities, (b, d) what the last step of a pipeline sees; else the inputs)."""
+        """((b, c) probabilities, (b, d) inputs of the last step of a pipeline, or the inputs of another estimator)."""
         plain = _inputs(inputs, self.kind)
         steps = getattr(self.estimator, "steps", None)
         vectors = self.estimator[:-1].transform(plain) if steps and len(steps) > 1 else plain
         if not sparse.issparse(vectors):
             vectors = np.asarray(vectors)
             if vectors.ndim != 2:
-                raise XalError("no embedding is defined for this model of texts: make it a pipeline")
+                raise XalError("this model of texts has no embedding; make it a pipeline that begins with a vectorizer")
         return torch.from_numpy(self._predict(plain)), dense_embedding(vectors)
 
     def masked_outputs(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
-        """Answers for texts of which only some words are left: (items (n,), masks (n, m)) -> (n, c)."""
+        """A function (items (n,), masks (n, m)) -> (n, c) outputs of texts with only the words that the masks keep."""
 
-        def answer(items: Rows, masks: Masks) -> Outputs:
-            left = list(texts.left(items, masks))
-            distinct = {text: number for number, text in enumerate(dict.fromkeys(left))}
-            return self._output(self._predict(list(distinct)), output)[[distinct[text] for text in left]]
+        def masked(items: Rows, masks: Masks) -> Outputs:
+            masked_texts = list(texts.left(items, masks))
+            index_of = {text: index for index, text in enumerate(dict.fromkeys(masked_texts))}
+            return self._output(self._predict(list(index_of)), output)[[index_of[text] for text in masked_texts]]
 
-        return answer
+        return masked
 
     def _predict(self, inputs: Any) -> Outputs:
-        found = np.asarray(self.estimator.predict_proba(inputs), np.float64)
-        if len(self._present) == self.n_classes:
-            return found
-        whole = np.zeros((len(found), self.n_classes))
-        whole[:, self._present] = found
-        return whole
+        probabilities = np.asarray(self.estimator.predict_proba(inputs), np.float64)
+        if len(self._trained_classes) == self.n_classes:
+            return probabilities
+        padded = np.zeros((len(probabilities), self.n_classes))
+        padded[:, self._trained_classes] = probabilities
+        return padded
 
     @staticmethod
     def _output(probabilities: Outputs, output: str) -> Outputs:
@@ -195,9 +198,14 @@ class EstimatorClassifier:
 
 
 def _inputs(inputs: Any, kind: Kind) -> Any:
-    """What scikit-learn takes: (b, d) float64, or a list of str."""
+    """The inputs as scikit-learn takes them: (b, d) float64, or a list of str."""
     if kind == "text":
         return list(inputs)
     values = np.asarray(inputs.cpu() if isinstance(inputs, Tensor) else inputs, np.float64)
     flat: npt.NDArray[np.float64] = values.reshape(len(values), -1)
     return flat / 255 if kind == "image" else flat
+
+
+def _skops() -> Any:
+    """skops.io; it takes seconds to import, so only where estimators are kept."""
+    return importlib.import_module("skops.io")

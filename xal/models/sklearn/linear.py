@@ -1,8 +1,7 @@
-"""Base of the scikit-learn models with one weight vector a class."""
+"""Base of the scikit-learn models with one weight vector per class."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,34 +18,30 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, kw_only=True)
 class LinearModel(SklearnModel):
-    """Weights and an intercept for each class."""
+    """Base of the linear models: a weight vector and an intercept for each class."""
 
     C: tuple[Positive, ...] = (0.01, 0.1, 1.0, 10.0)
-    """Psi: inverse strengths of the L2 penalty to choose from."""
+    """Inverse strengths of the penalty, from which cross-validation chooses."""
 
     @property
     def provides(self) -> frozenset[str]:
-        """Margins that are linear in features, or in words."""
+        """`linear`, if the margins are linear in features or words."""
         return frozenset({"linear"} if self.encoder is None or self.encoder.bag else ())
 
     @property
     def grid(self) -> Sequence[float]:
-        """C."""
+        """The values of `C`."""
         return self.C
 
-    @abstractmethod
-    def head(self, hyperparameter: Any, seed: int) -> Any:
-        """A scikit-learn classifier."""
-
     def learned(self, head: Any) -> State:
-        """Its coefficients, of two classes as (-w, w)."""
+        """(c, d) weights w and (c,) intercepts b; of two classes as (-w, w) and (-b, b)."""
         w, b = np.asarray(head.coef_, np.float64), np.asarray(head.intercept_, np.float64)
         return {"w": np.concatenate([-w, w]), "b": np.concatenate([-b, b])} if len(w) == 1 else {"w": w, "b": b}
 
     def outputs(self, vectors: Matrix, state: State) -> Outputs:
-        """w x + b."""
+        """(b, c) margins w x + b."""
         return np.asarray(vectors @ state["w"].T + state["b"])
 
     def linear(self, state: State) -> tuple[Outputs, Outputs]:
-        """As they are."""
+        """((c, d) weights, (c,) intercepts) of the margins."""
         return state["w"], state["b"]

@@ -1,4 +1,4 @@
-"""Linear SVM, logistic regression and a multilayer perceptron on encoded texts or on a table's features."""
+"""Linear SVM on encoded texts or on the features of a table."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ class LinearSvm(LinearModel, name="linear_svm"):
     """Linear support vector machine, one class against the rest."""
 
     penalty: Literal["l1", "l2"] = "l2"
+    """Norm of the weights."""
     loss: Literal["squared_hinge", "hinge"] = "squared_hinge"
-    """The hinge itself goes with the L2 penalty alone."""
+    """hinge requires the L2 penalty."""
     max_iter: Annotated[int, Field(ge=1)] = 2000
+    """Iterations of liblinear, at most."""
 
     def __post_init__(self) -> None:
         if self.penalty == "l1" and self.loss == "hinge":
-            raise XalError("loss: an L1 penalty goes with squared_hinge alone")
+            raise XalError("loss: penalty l1 requires squared_hinge, got hinge; set loss: squared_hinge or penalty: l2")
 
     def head(self, hyperparameter: float, seed: int) -> Any:
-        """liblinear's primal or dual, whichever is smaller."""
+        """A LinearSVC; liblinear solves the primal or the dual problem, whichever is smaller."""
         from sklearn.svm import LinearSVC
 
         return LinearSVC(

@@ -1,4 +1,4 @@
-"""Logistic regression on encoded texts or on a table's features."""
+"""Logistic regression on encoded texts or on the features of a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LogisticRegression(LinearModel, name="logistic_regression"):
     """Multinomial logistic regression."""
 
     def head(self, hyperparameter: float, seed: int) -> Any:
-        """By L-BFGS."""
+        """A LogisticRegression, fitted by L-BFGS."""
         from sklearn import linear_model
 
         return linear_model.LogisticRegression(C=hyperparameter, max_iter=1000)

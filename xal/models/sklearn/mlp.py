@@ -1,4 +1,4 @@
-"""Multilayer perceptron on encoded texts or on a table's features."""
+"""Multilayer perceptron on encoded texts or on the features of a table."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Mlp(SklearnModel, name="mlp"):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (100,)
     """Units of each hidden layer."""
     alpha: tuple[Positive, ...] = (1e-4, 1e-2, 1.0)
-    """Psi: strengths of the L2 penalty to choose from."""
+    """Strengths of the L2 penalty, from which cross-validation chooses."""
     epochs: Annotated[int, Field(ge=1)] = 200
-    """At most."""
+    """Maximum number of epochs."""
 
     @property
     def grid(self) -> Sequence[float]:
-        """alpha."""
+        """The values of `alpha`."""
         return self.alpha
 
     def head(self, hyperparameter: float, seed: int) -> Any:
-        """scikit-learn's."""
+        """An MLPClassifier, trained by Adam."""
         from sklearn.neural_network import MLPClassifier
 
         return MLPClassifier(self.hidden, alpha=hyperparameter, random_state=seed, max_iter=self.epochs)
@@ -43,7 +43,7 @@ class Mlp(SklearnModel, name="mlp"):
         return {name: values for i, (w, b) in pairs for name, values in ((f"w{i}", w), (f"b{i}", b))}
 
     def outputs(self, vectors: Matrix, state: State) -> Outputs:
-        """Logits."""
+        """(b, c) logits; (-z, z) for two classes."""
         layers = len(self.hidden) + 1
         for i in range(layers):
             vectors = np.asarray(vectors @ state[f"w{i}"] + state[f"b{i}"])

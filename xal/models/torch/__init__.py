@@ -1,1 +1,1 @@
-"""Torch models, one a file."""
+"""Torch models, one per file."""

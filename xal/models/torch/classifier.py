@@ -14,27 +14,27 @@ from xal.types import Kind, Output
 
 
 class Preprocessing(Protocol):
-    """What a classifier needs of its model."""
+    """What a classifier needs from its model."""
 
     @property
     def kind(self) -> Kind:
-        """What its pools hold."""
+        """Kind of item that the model takes."""
         ...
 
     @property
     def provides(self) -> frozenset[str]:
-        """What it offers to explainers."""
+        """Capabilities besides predictions; see `Classifier`."""
         ...
 
     def preprocess(self, inputs: Tensor) -> Tensor:
-        """Inputs as they come -> what the module takes."""
+        """Raw inputs -> inputs of the module."""
         ...
 
 
 class TorchClassifier:
-    """A module with weights on a device, in evaluation mode.
+    """A trained module on a device, in evaluation mode.
 
-    Weights lie channels last, which saves convolutions on a CPU time and changes nothing but rounding.
+    Weights are stored channels last, which makes convolutions on a CPU faster and only changes rounding.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TorchClassifier:
         )
 
     def preprocess(self, inputs: Tensor) -> Tensor:
-        """Inputs as they come -> what `module` takes."""
+        """Raw inputs -> inputs of `module`."""
         return self.model.preprocess(inputs)
 
     def conv_layers(self) -> Sequence[str]:
@@ -63,42 +63,42 @@ class TorchClassifier:
         return [name for name, layer in self.module.named_modules() if isinstance(layer, nn.Conv2d)]
 
     def probabilities(self, inputs: Tensor) -> Tensor:
-        """(b, c) softmax probabilities of images (b, c, h, w), 0-255, or of features (b, d)."""
+        """(b, c) softmax probabilities of images (b, c, h, w) in 0-255, or of features (b, d)."""
         return torch.softmax(self.logits(inputs), dim=1)
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """(b, c) before the softmax; differentiable, unless the model is compiled and no layer is hooked."""
+        """(b, c) logits; a compiled module runs eagerly if a layer has hooks or the inputs require gradients."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             forward = self.module if self._hooked() or inputs.requires_grad else self._forward
             logits = forward(self.preprocess(inputs))
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def outputs(self, inputs: Tensor, output: Output) -> Tensor:
-        """(b, c) what an explainer explains."""
+        """(b, c) probabilities, or the logits as margins."""
         return self.probabilities(inputs) if output == "probability" else self.logits(inputs)
 
     def self_explanation(self, inputs: Tensor) -> Any:
-        """What a self-explaining module says of its logits; XalError for any other."""
+        """The `SelfExplanation` of a self-explaining module; raises XalError for other modules."""
         if "self_explaining" not in self.provides:
-            raise XalError("self_explaining explains the model senn; choose another explainer for this one")
+            raise XalError("self_explaining only explains the model senn; choose another explainer for this model")
         module: Any = self.module
         return module.explanation(self.preprocess(inputs))
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """((b, c) probabilities, (b, d) inputs of the last linear layer) in one forward."""
+        """((b, c) probabilities, (b, d) inputs of the last linear layer), computed in one forward pass."""
         linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
         if not linear:
-            raise XalError("this model has no linear layer, so no embedding is defined for it")
-        seen: list[Tensor] = []
-        hook = linear[-1].register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].flatten(1)))
+            raise XalError("this model has no linear layer, so it has no embedding; choose a strategy that needs none")
+        embeddings: list[Tensor] = []
+        hook = linear[-1].register_forward_pre_hook(lambda _layer, inputs: embeddings.append(inputs[0].flatten(1)))
         try:
             probabilities = self.probabilities(inputs)
         finally:
             hook.remove()
-        return probabilities, seen[-1]
+        return probabilities, embeddings[-1]
 
     def _hooked(self) -> bool:
-        """Whether somebody listens to a layer: a compiled graph would not call them."""
+        """Whether a layer has hooks, which a compiled graph would not call."""
         return self._forward is not self.module and any(
             layer._forward_hooks or layer._forward_pre_hooks for layer in self.module.modules()
         )

@@ -1,4 +1,4 @@
-"""The convnet of ALEX (Mondal & Ganguly): conv 3x3 with 32 filters, dense 128, both ReLU, and a linear layer."""
+"""The convnet of ALEX (Mondal & Ganguly): 3x3 convolution with 32 filters, 128 dense units, a linear layer; ReLU."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ class Convnet(TorchModel, name="convnet"):
     default_strategy: ClassVar[str] = "ebano_uncertainty"
 
     filters: Annotated[int, Field(ge=1)] = 32
+    """Of the convolution."""
     hidden: Annotated[int, Field(ge=1)] = 128
+    """Units of the dense layer."""
 
     @property
     def default_explainer(self) -> str:
-        """EBAnO reads its convolutions."""
+        """EBAnO, which reads the convolutions."""
         return "ebano"
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:

@@ -12,13 +12,13 @@ from xal.types import Kind, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(TorchModel, name="linear"):
-    """Logits W x + b of a pool's feature vectors, taken as they are."""
+    """Logits W x + b of feature vectors, which are not scaled."""
 
     @property
     def kind(self) -> Kind:
-        """Features."""
+        """`features`."""
         return "features"
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
-        """One layer."""
+        """A single linear layer."""
         return nn.Sequential(nn.Linear(shape[0], n_classes))

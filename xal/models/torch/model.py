@@ -1,4 +1,4 @@
-"""Base of the torch models: a user's own needs `build` alone.
+"""Base of the torch models. Your own model only needs `build`:
 
 @dataclass(frozen=True, kw_only=True)
 class Mine(TorchModel):
@@ -27,21 +27,21 @@ from xal.types import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class TorchModel(Model):
-    """Base of the models that are a torch module."""
+    """Base of the torch models."""
 
     size: Annotated[int, Field(ge=8)] | None = None
-    """Images are resized to size x size pixels; null: as the pool's first image."""
+    """Images are resized to size x size pixels; null: to the size of the pool's first image."""
     channels: Literal[1, 3] | None = None
-    """1 grey, 3 RGB; null: as the pool's first image."""
+    """1 for grey, 3 for RGB; null: the channels of the pool's first image."""
 
     @property
     def provides(self) -> frozenset[str]:
-        """Gradients and, of images, layers of convolutions."""
+        """`gradients` and, for images, `conv_layers`."""
         return frozenset({"gradients", "conv_layers"} if self.kind == "image" else {"gradients"})
 
     @property
     def fixed_shape(self) -> Shape | None:
-        """(c, h, w) where size and channels are given."""
+        """(c, h, w) if `size` and `channels` are set, else None."""
         return (self.channels, self.size, self.size) if self.kind == "image" and self.size and self.channels else None
 
     def input_shape(self, pool: Shape) -> Shape:
@@ -61,29 +61,29 @@ class TorchModel(Model):
         return inputs / 255 if self.kind == "image" else inputs
 
     def regularizer(self, module: Any, inputs: Tensor, labels: Tensor) -> Tensor | None:
-        """A term of the training loss of the model's own; None: it has none."""
+        """An additional term of the training loss; None: the model has none."""
         return None
 
     def untrained(self) -> TorchModel:
-        """The same module without its pretrained weights: for those who load others over them."""
+        """The same model without pretrained weights, for callers that load other weights anyway."""
         return self
 
     def create(self, shape: Shape, n_classes: int, seed: int) -> nn.Module:
-        """`build` with its random weights drawn from `seed`; the global generator is left as it was."""
+        """`build` with random weights drawn from `seed`; the state of the global generator does not change."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return self.build(shape, n_classes)
 
     def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
-        """conv_layers: whether the built module has a convolution."""
+        """For `conv_layers`, checks that the built module has a convolution."""
         if requirement != "conv_layers":
             return None
         module = self.untrained().create(shape, n_classes, seed=0)
-        found = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
-        return None if found else f"model '{self.name}' has no convolutions"
+        has_convolution = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
+        return None if has_convolution else f"model '{self.name}' has no convolutions"
 
     def fit(self, data: TrainingData, context: TrainContext) -> Fitted:
-        """Gradient descent on the cross-entropy in nats; see `training`."""
+        """Minimise the cross-entropy (nats) by gradient descent; see `training`."""
         model = self if context.start is None else self.untrained()
         module = model.create(data.shape, data.n_classes, context.seed)
         if context.start is not None:
@@ -105,13 +105,13 @@ class TorchModel(Model):
             correction_loss=context.correction_loss,
         )
         module.load_state_dict(result.state)
-        right = evaluate_hits(self, module, examples, data.n_labelled)
+        n_correct = evaluate_hits(self, module, examples, data.n_labelled)
         return Fitted(
             arrays={name: tensor.numpy() for name, tensor in result.state.items()},
             metrics={
                 "train_items": data.n_labelled,
                 "synthetic_items": len(data) - data.n_labelled,
-                "train_accuracy": right / max(data.n_labelled, 1),
+                "train_accuracy": n_correct / max(data.n_labelled, 1),
                 "validation_items": len(validation),
                 "epochs": len(result.train_loss),
                 "best_epoch": result.best_epoch,

@@ -1,4 +1,4 @@
-"""A torch module of a user's own: `{name: torch, factory: "my_module:build"}`."""
+"""Your own torch module: `{name: torch, factory: "my_module:build"}`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _local: dict[str, Callable[..., Any]] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class TorchModule(TorchModel, name="torch"):
-    """The module that a function or class of yours makes."""
+    """A torch module that your own function or class makes."""
 
     local: ClassVar[str] = LOCAL
 
@@ -30,37 +30,39 @@ class TorchModule(TorchModel, name="torch"):
     settings: dict[str, Any] = field(default_factory=dict)
     """Further arguments, as plain numbers and strings."""
     of: Literal["image", "features"] = "image"
-    """What its pools hold."""
+    """Kind of item that the pool holds."""
     scale: Annotated[float, Field(gt=0)] | None = None
-    """Inputs are divided by it; null: 255 for images, 1 for features."""
+    """Inputs are divided by this number; null: 255 for images, 1 for features."""
 
     @property
     def kind(self) -> Kind:
-        """`of`."""
+        """The kind given by `of`."""
         return self.of
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
-        """Raises XalError for a factory that cannot be imported, fails, or gives something else than a module."""
-        made = self._factory()
+        """Call the factory; raises XalError if it cannot be imported, fails, or does not return a torch module."""
+        factory = self._factory()
         try:
-            module = made(shape, n_classes, **self.settings)
+            module = factory(shape, n_classes, **self.settings)
         except Exception as error:  # a user's code may raise anything
             raise XalError(
                 f"model.factory '{self.factory}' failed for shape {shape} and {n_classes} classes: {error}"
             ) from error
         if not isinstance(module, nn.Module):
-            raise XalError(f"model.factory '{self.factory}' gave {type(module).__name__}, not a torch module")
+            raise XalError(
+                f"model.factory '{self.factory}' returned {type(module).__name__}, expected a torch.nn.Module"
+            )
         return module
 
     def preprocess(self, inputs: Tensor) -> Tensor:
-        """Divided by `scale`."""
+        """Inputs as float32, divided by `scale`."""
         return super().preprocess(inputs) if self.scale is None else inputs.float() / self.scale
 
     def _factory(self) -> Callable[..., Any]:
         if self.factory.startswith(LOCAL):
             if self.factory not in _local:
                 raise XalError(
-                    f"model.factory '{self.factory}' was given in a notebook that is closed; open the run with "
+                    f"model.factory '{self.factory}' was defined in a notebook that is closed; open the run with "
                     "xal.Learner.open(directory, model=...), or put the factory into a module and name it module:name"
                 )
             return _local[self.factory]
@@ -68,13 +70,13 @@ class TorchModule(TorchModel, name="torch"):
         try:
             if not colon:
                 raise XalError("expected module:name")
-            found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+            factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
         except Exception as error:  # a user's module may raise anything while it is imported
             raise XalError(f"model.factory '{self.factory}' cannot be imported: {error}") from error
-        return found
+        return factory
 
 
 def remember(name: str, factory: Callable[..., Any]) -> str:
-    """Give this process a factory that no other can import; returns what a recipe calls it."""
+    """Register a factory that only this process has; returns its name for a recipe."""
     _local[LOCAL + name] = factory
     return LOCAL + name

@@ -1,4 +1,4 @@
-"""A multilayer perceptron in torch, on pixels or on a table's features: with gradients, unlike `mlp`."""
+"""A multilayer perceptron in torch, on pixels or on features of a table; unlike `mlp`, it has gradients."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Perceptron(TorchModel, name="perceptron"):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (50, 30)
     """Units of each hidden layer."""
     of: Literal["image", "features"] = "image"
-    """What its pools hold."""
+    """Kind of item that the pool holds."""
     scale: Annotated[float, Field(gt=0)] = 255.0
-    """The input is divided by it: 255 takes images as 0-1, 1 as 0-255, or features as they are."""
+    """Inputs are divided by this number: 255 scales images to 0-1, 1 leaves inputs unchanged."""
     init: Annotated[float, Field(gt=0)] | None = None
-    """Standard deviation of normal initial weights and biases; null: torch's own, uniform by the layer's width."""
+    """Standard deviation of normal initial weights and biases; null: torch's default, uniform by the layer's width."""
 
     @property
     def kind(self) -> Kind:
-        """`of`."""
+        """The kind given by `of`."""
         return self.of
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
-        """Flatten, then dense layers."""
+        """Flattens the input and applies the dense layers."""
         sizes = [int(torch.tensor(shape).prod()), *self.hidden, n_classes]
         layers: list[nn.Module] = [nn.Flatten()]
         for number, (before, after) in enumerate(itertools.pairwise(sizes)):
@@ -46,5 +46,5 @@ class Perceptron(TorchModel, name="perceptron"):
         return nn.Sequential(*layers)
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Divided by `scale`."""
+        """Inputs as float32, divided by `scale`."""
         return images.to(torch.float32) / self.scale

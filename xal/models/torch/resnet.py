@@ -14,7 +14,7 @@ from xal.types import Shape
 
 
 class _Block(nn.Module):
-    """conv-bn-relu-conv-bn plus a shortcut (1x1 convolution where the shape changes)."""
+    """conv-bn-relu-conv-bn plus a shortcut (a 1x1 convolution if the shape changes)."""
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -38,15 +38,17 @@ class ResNet(TorchModel, name="resnet"):
     default_strategy: ClassVar[str] = "ebano_uncertainty"
 
     width: Annotated[int, Field(ge=1)] = 16
+    """Channels of the first stage."""
     blocks: Annotated[int, Field(ge=1)] = 1
+    """Residual blocks of each stage."""
 
     @property
     def default_explainer(self) -> str:
-        """EBAnO reads its convolutions."""
+        """EBAnO, which reads the convolutions."""
         return "ebano"
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
-        """Widths width, 2 width, 4 width; the resolution is halved between stages."""
+        """Three stages of `width`, 2 `width` and 4 `width` channels; each halves the resolution of the one before."""
         layers: list[nn.Module] = [
             nn.Conv2d(shape[0], self.width, 3, padding=1, bias=False),
             nn.BatchNorm2d(self.width),

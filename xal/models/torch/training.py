@@ -1,7 +1,7 @@
-"""Fit a module to labelled images: one loop for in-process and distributed training.
+"""Fit a module to labelled images or features: one loop for in-process and distributed training.
 
-Loss: cross-entropy in nats. The weights kept are those of the epoch with the lowest validation loss (the first such);
-without a validation split, the last epoch's.
+Loss: cross-entropy in nats. The result has the weights of the epoch with the lowest validation loss (the first one if
+tied), or of the last epoch if there is no validation split.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from xal.models.training_data import CorrectionLoss, CorrectionTargets, Training
 
 
 class Trainable(Protocol):
-    """What the loop needs of a model."""
+    """What the loop needs from a model."""
 
     def preprocess(self, inputs: Tensor) -> Tensor:
-        """Inputs as they come -> what the module takes."""
+        """Raw inputs -> inputs of the module."""
         ...
 
     def regularizer(self, module: Any, inputs: Tensor, labels: Tensor) -> Tensor | None:
-        """A term of the loss of the model's own; None: it has none."""
+        """An additional term of the loss; None: the model has none."""
         ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Examples:
-    """Labelled images, or vectors of features, in memory."""
+    """Labelled images or feature vectors in memory."""
 
     images: Tensor  # (n, c, h, w) uint8 0-255, or (n, d) float32
     labels: Tensor  # (n,) int64
-    weights: Tensor | None = None  # (n,) float32 of each in the loss; None: all 1
+    weights: Tensor | None = None  # (n,) float32 weight of each item in the loss; None: all 1
     correction_targets: CorrectionTargets | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: Any) -> Examples:
-        """The chosen ones, by a mask or by positions."""
+        """The examples selected by a mask, a slice or positions."""
         return Examples(
             images=self.images[chosen],
             labels=self.labels[chosen],
@@ -68,13 +68,13 @@ class Examples:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TorchFit:
-    """The best weights and how the loss went."""
+    """The best weights, and the losses of all epochs."""
 
     state: dict[str, Tensor]
     best_epoch: int
-    train_loss: tuple[float, ...]  # nats, one an epoch
-    validation_loss: tuple[float, ...]  # nats, one an epoch; empty without a validation split
-    decays: int
+    train_loss: tuple[float, ...]  # nats, one per epoch
+    validation_loss: tuple[float, ...]  # nats, one per epoch; empty without a validation split
+    decays: int  # how often the learning rate was lowered
 
 
 def fit(
@@ -92,11 +92,11 @@ def fit(
     progress: Callable[[int, int], None] = lambda done, total: None,
     correction_loss: CorrectionLoss | None = None,
 ) -> TorchFit:
-    """Train `module` in place and return its best weights (on the CPU). `correction_loss` learns from their
-    `correction_targets`.
+    """Train `module` in place and return its best weights, on the CPU.
 
-    `wrap` makes the module distributed (DDP); each of `workers` processes takes every workers-th
-    item of each shuffled batch. Raises NumericalError when the loss is not finite.
+    `correction_loss` learns from the `correction_targets` of `train`. `wrap` makes the module distributed (DDP); each
+    of `workers` processes takes every workers-th item of each shuffled batch. Raises NumericalError if the loss is
+    not finite, XalError if no batch is large enough to train on.
     """
     epochs = (settings.finetune_epochs if finetune else None) or settings.epochs
     lr = (settings.finetune_lr if finetune else None) or settings.lr
@@ -152,7 +152,7 @@ def fit(
 
 
 def _plateau(optimizer: torch.optim.Optimizer, settings: TrainSettings, patience: int | None) -> Any:
-    """Decays the learning rate after `patience` epochs without a lower validation loss; None: never."""
+    """Scheduler that lowers the learning rate after `patience` epochs without a lower validation loss; None: never."""
     if patience is None:
         return None
     lowest = optimizer.param_groups[0]["lr"]
@@ -175,12 +175,12 @@ def _epoch(
     device: torch.device,
     correction_loss: CorrectionLoss | None,
 ) -> float:
-    """One pass over the training items; the mean loss of this worker's share."""
+    """Train for one pass over the items; returns the mean loss over this worker's share."""
     total, seen = 0.0, 0
-    smallest = workers * (2 if _has_batch_norm(wrapped) else 1)  # batch norm has no statistics for one item
+    min_batch = workers * (2 if _has_batch_norm(wrapped) else 1)  # batch norm has no statistics for one item
     for batch in torch.randperm(len(train), generator=shuffle).split(settings.batch_size):
-        if len(batch) < smallest:
-            continue  # on every worker alike, or one would wait for another's gradient
+        if len(batch) < min_batch:
+            continue  # all workers skip it; otherwise one would wait for another's gradient
         share = batch[rank::workers]
         images, labels = train.images[share].to(device), train.labels[share].to(device)
         correction_targets = (
@@ -200,8 +200,8 @@ def _epoch(
         total, seen = total + loss.item() * len(share), seen + len(share)
     if not seen:
         raise XalError(
-            f"no batch of the {len(train)} training items has {smallest} items, the fewest that this model can train "
-            "on; raise train.batch_size, or label more"
+            f"expected batches of at least {min_batch} items, which this model needs to train, but the {len(train)} "
+            "training items form none; raise train.batch_size, or label more"
         )
     return total / seen
 
@@ -215,7 +215,7 @@ def _loss(
     correction_targets: CorrectionTargets | None,
     correction_loss: CorrectionLoss | None,
 ) -> Tensor:
-    """Weighted mean cross-entropy in nats, what corrections add to it, and the model's own regulariser."""
+    """Weighted mean cross-entropy in nats, combined with the correction loss, plus the model's regulariser."""
     penalty = None
     if correction_loss is not None and correction_targets is not None:
         logits, penalty = correction_loss.forward(wrapped, inputs, correction_targets)
@@ -227,8 +227,8 @@ def _loss(
         loss = (cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
     if correction_loss is not None and penalty is not None:
         loss = correction_loss.combine(loss, penalty)
-    own = model.regularizer(getattr(wrapped, "module", wrapped), inputs, labels)  # what DDP wraps
-    return loss if own is None else loss + own
+    regularization = model.regularizer(getattr(wrapped, "module", wrapped), inputs, labels)  # unwraps DDP
+    return loss if regularization is None else loss + regularization
 
 
 def _has_batch_norm(wrapped: nn.Module) -> bool:
@@ -249,11 +249,11 @@ def evaluate_loss(model: Trainable, module: nn.Module, examples: Examples, batch
 
 @torch.inference_mode()
 def evaluate_hits(model: Trainable, module: nn.Module, examples: Examples, first: int, batch_size: int = 512) -> int:
-    """How many of the first so many examples are predicted right; the module is left in evaluation mode."""
+    """Number of correct predictions among the first `first` examples; the module is left in evaluation mode."""
     module.eval()
     device = next(module.parameters()).device
     hits = 0
-    pairs = zip(examples.images[:first].split(batch_size), examples.labels[:first].split(batch_size), strict=True)
-    for images, labels in pairs:
+    batches = zip(examples.images[:first].split(batch_size), examples.labels[:first].split(batch_size), strict=True)
+    for images, labels in batches:
         hits += int((module(model.preprocess(images.to(device))).argmax(dim=1) == labels.to(device)).sum())
     return hits
