@@ -1,10 +1,11 @@
-"""The thesis's figures 3.4 and 3.5 with this engine: are its interpretable features as good as EBAnO-Express's?
+"""Figures 3.4 and 3.5 of the thesis: compare the features of `ebano` with those of `ebano_express`.
 
     python benchmarks/ebano_quality.py [--photos 100] [--markdown FILE] [--figure FILE] [--json FILE]
 
-On photos of the data folder with its ResNet-50: the adjusted Rand index (ARI) between the features of `ebano` and of
-`ebano_express`, for each k and for the k that each engine finds best, beside the ARI of two seeds of `ebano_express`;
-and the mean silhouette of each engine's best features on 5000 random pixels, in its own reduced hypercolumns.
+It uses photos and the ResNet-50 of the data folder. For each k, and for the best k of each explainer, it measures the
+adjusted Rand index (ARI) between the features of `ebano` and `ebano_express`, and for comparison the ARI between two
+seeds of `ebano_express`; also the mean silhouette of each explainer's best features on 5000 random pixels, in the
+explainer's reduced hypercolumns.
 """
 
 from pathlib import Path
@@ -20,12 +21,12 @@ from xal.core.progress import Reporter
 from xal.explainers.ebano import Ebano, EbanoExpress
 
 OURS, EXPRESS, SECOND = Ebano(), EbanoExpress(), EbanoExpress(seed=1)
-PIXELS_PER_FORWARD = 5000
+SILHOUETTE_PIXELS = 5000
 
 
 def silhouette(columns: torch.Tensor, segments: np.ndarray, seed: int) -> float:
-    """Mean silhouette of one image's features on random pixels; NaN where those hold one feature."""
-    chosen = np.random.default_rng(seed).choice(segments.size, PIXELS_PER_FORWARD, replace=False)
+    """Mean silhouette of one image's features on random pixels; NaN if these belong to one feature."""
+    chosen = np.random.default_rng(seed).choice(segments.size, SILHOUETTE_PIXELS, replace=False)
     labels = segments.ravel()[chosen]
     vectors = columns.flatten(1).T[torch.from_numpy(chosen)].numpy()
     return float(silhouette_score(vectors, labels)) if len(np.unique(labels)) > 1 else float("nan")
@@ -42,52 +43,51 @@ def main() -> None:
     classifier = photo_network()
     ks = list(OURS.ks)
     ari: dict[str, list[float]] = {f"k = {k}": [] for k in ks} | {"best": []}
-    yardstick: dict[str, list[float]] = {f"k = {k}": [] for k in ks}
+    two_seeds: dict[str, list[float]] = {f"k = {k}": [] for k in ks}
     silhouettes: dict[str, list[float]] = {"ebano": [], "ebano_express": []}
     advance = Reporter().stage("photos", "photos")
     for number, image in enumerate(images):
         parts, best = {}, {}
-        for engine in (OURS, EXPRESS):
-            parts[engine.name] = engine.segment(classifier, image[None])
-            best[engine.name] = engine.weigh(classifier, parts[engine.name])
-            silhouettes[engine.name].append(
-                silhouette(parts[engine.name].columns[0], best[engine.name].segments[0], number)
-            )
+        for explainer in (OURS, EXPRESS):
+            name = explainer.name
+            parts[name] = explainer.segment(classifier, image[None])
+            best[name] = explainer.weigh(classifier, parts[name])
+            silhouettes[name].append(silhouette(parts[name].columns[0], best[name].segments[0], number))
         second = SECOND.segment(classifier, image[None])
-        for place, k in enumerate(ks):
+        for index, k in enumerate(ks):
             ours, express, other = (
-                part.segments[place, 0].numpy().ravel() for part in (parts["ebano"], parts["ebano_express"], second)
+                part.segments[index, 0].numpy().ravel() for part in (parts["ebano"], parts["ebano_express"], second)
             )
             ari[f"k = {k}"].append(adjusted_rand_score(express, ours))
-            yardstick[f"k = {k}"].append(adjusted_rand_score(express, other))
+            two_seeds[f"k = {k}"].append(adjusted_rand_score(express, other))
         ari["best"].append(adjusted_rand_score(best["ebano_express"].segments.ravel(), best["ebano"].segments.ravel()))
         advance(number + 1, len(images))
     difference = np.array(silhouettes["ebano"]) - np.array(silhouettes["ebano_express"])
-    columns = ["ARI, ebano against ebano_express", "mean", "median", "10%", "90%"]
+    columns = ["ARI, ebano and ebano_express", "mean", "median", "10%", "90%"]
     rows = [[name, *_summary(values)] for name, values in ari.items()]
-    rows += [[f"two seeds of ebano_express, {name}", *_summary(values)] for name, values in yardstick.items()]
-    more = ["mean silhouette", "mean", "median", "10%", "90%"]
-    others = [[name, *_summary(values)] for name, values in silhouettes.items()]
-    others.append(["difference", *_summary(difference)])
+    rows += [[f"two seeds of ebano_express, {name}", *_summary(values)] for name, values in two_seeds.items()]
+    silhouette_columns = ["mean silhouette", "mean", "median", "10%", "90%"]
+    silhouette_rows = [[name, *_summary(values)] for name, values in silhouettes.items()]
+    silhouette_rows.append(["difference", *_summary(difference)])
     title = f"{len(images)} photos, ResNet-50"
     show(title, columns, rows)
-    show(title, more, others)
+    show(title, silhouette_columns, silhouette_rows)
     measures = {
         "photos": float(len(images)),
         "ari_best_mean": float(np.mean(ari["best"])),
         **{f"ari_k{k}_mean": float(np.mean(ari[f"k = {k}"])) for k in ks},
-        **{f"ari_two_seeds_k{k}_mean": float(np.mean(yardstick[f"k = {k}"])) for k in ks},
+        **{f"ari_two_seeds_k{k}_mean": float(np.mean(two_seeds[f"k = {k}"])) for k in ks},
         "silhouette_difference_mean": float(np.nanmean(difference)),
     }
     if options.markdown:
         options.markdown.write_text(
-            f"# Interpretable features: `ebano` against `ebano_express`\n\n"
+            f"# Interpretable features: `ebano` and `ebano_express`\n\n"
             f"Written by `python benchmarks/ebano_quality.py --photos {len(images)} --markdown {options.markdown} "
             f"--figure {options.figure}` on {title}.\n\n"
             f"![distributions]({options.figure.name if options.figure else ''})\n\n"
             + markdown(columns, rows)
             + "\n"
-            + markdown(more, others),
+            + markdown(silhouette_columns, silhouette_rows),
             encoding="utf-8",
         )
     if options.figure:

@@ -1,15 +1,15 @@
-"""Learning from corrections: what a step of CALI costs, and LIME of many items at once against the `lime` package.
+"""The cost of a CALI step, and batched LIME compared with the `lime` package.
 
     python benchmarks/interactive.py [--json FILE] [--repeats 3] [--only cali,lime,image]
 
-cali: a campaign on colors, one query a round, on one core: cali_step_s is the median time of a round's query (the
-margin over the pool, the explanation), label (with its correction) and update (fine-tuning on all labelled items,
-twice through) after `LABELS` labels, commits to the ledger with it. lime: SST-5 sentences, the linear SVM over TF-IDF,
-as many coalitions an item, kernel and ridge penalty, no feature selection; the package, one item after another, is
-given FEW of them. lime_agreement is the mean correlation of the two explanations of an item, lime_self_agreement
-that of the package's with itself under another seed, which sampling limits. image: the same of SUPERPIXELS superpixels
-of Fashion-MNIST, the convnet with untrained weights; the package is given the superpixels, and images as it sends them
-to a network, ten at a time.
+cali: a campaign on colors with one query per round, on one core. cali_step_s is the median time of a round's query (the
+margin over the pool, the explanation), label (with its correction) and update (fine-tuning for two epochs on all
+labelled items) after `LABELS` labels, including commits to the ledger. lime: SST-5 sentences with the linear SVM over
+TF-IDF, with the same number of coalitions per item, kernel and ridge penalty, without feature selection. The package
+explains the first FEW items, one at a time. lime_agreement is the mean correlation of the two explanations of an item;
+lime_self_agreement is that of the package's explanations with two seeds, an upper bound due to sampling. image: the
+same for SUPERPIXELS superpixels of Fashion-MNIST images with the convnet, untrained; the package gets our superpixels
+and calls the network with batches of ten images.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from lime.lime_image import LimeImageExplainer
 from lime.lime_text import LimeTextExplainer
-from partition_shap import sentences, svm
+from partition_shap import sentences, trained
 from sklearn.linear_model import Ridge
 from table import arguments, seconds, show, write
 
@@ -77,7 +77,7 @@ def cali(repeats: int) -> dict[str, float]:
                 "explainer": "self_explaining",
                 "annotator": {"name": "simulated", "corrects": "always"},
                 "strategy": "margin",
-                "feedback": {"name": "cali_ranking", "shown": None, "most": 4},
+                "feedback": {"name": "cali_ranking", "shown": None, "max_corrections": 4},
                 "budget": {"initial": LABELS, "balanced": True, "per_round": 1, "rounds": STEPS},
                 "engine": "serial",
             },
@@ -102,42 +102,41 @@ def cali(repeats: int) -> dict[str, float]:
 
 
 def lime(repeats: int) -> dict[str, float]:
-    model, weights = svm()
-    classifier = model.classifier(weights, (), 5)
+    classifier = trained()
     texts = [text for text in sentences("test")[0] if len(text.split()) > 1][:ITEMS]
-    payload = np.array(texts, object)
-    of = classifier.probabilities(payload).argmax(1)
+    inputs = np.array(texts, object)
+    predicted = classifier.probabilities(inputs).argmax(1)
     ours = Lime(samples=SAMPLES)
-    found = ours.explain(classifier, payload, of)
+    explained = ours.explain(classifier, inputs, predicted)
 
     def theirs(seed: int) -> list[dict[str, float]]:
         explainer = LimeTextExplainer(
             bow=False, feature_selection="none", split_expression=r"\W+", mask_string="", random_state=seed
         )
         explanations = []
-        for text, number in zip(texts[:FEW], of.tolist(), strict=False):
-            each = explainer.explain_instance(
+        for text, number in zip(texts[:FEW], predicted.tolist(), strict=False):
+            explanation = explainer.explain_instance(
                 text,
-                lambda left: classifier.probabilities(np.asarray(left, object)).numpy(),
+                lambda masked: classifier.probabilities(np.asarray(masked, object)).numpy(),
                 labels=(number,),
                 num_features=200,
                 num_samples=SAMPLES,
                 model_regressor=Ridge(alpha=1.0),
             )
             by_word: dict[str, float] = {}
-            for place, value in each.as_map()[number]:
-                word = each.domain_mapper.indexed_string.word(place).lower()
+            for index, value in explanation.as_map()[number]:
+                word = explanation.domain_mapper.indexed_string.word(index).lower()
                 by_word[word] = by_word.get(word, 0.0) + value
             explanations.append(by_word)
         return explanations
 
     mine = lambda first: [  # noqa: E731
-        {word: float(found.attributions[item, hashed_words.column(word)]) for word in each}
-        for item, each in enumerate(first)
+        {word: float(explained.attributions[item, hashed_words.column(word)]) for word in words}
+        for item, words in enumerate(first)
     ]
     return compared(
         f"LIME of SST-5 sentences, {SAMPLES} coalitions each", "lime", ITEMS,
-        lambda: ours.explain(classifier, payload, of), theirs, mine, repeats,
+        lambda: ours.explain(classifier, inputs, predicted), theirs, mine, repeats,
     )  # fmt: skip
 
 
@@ -146,34 +145,34 @@ def image(repeats: int) -> dict[str, float]:
     classifier = TorchClassifier(model, model.create((3, 28, 28), len(CLOTHES), seed=0))
     table = demo_pool().read_span(0, IMAGES, ["image"])
     images = torch.from_numpy(decode(table["image"].to_pylist(), (3, 28, 28))[0])
-    of = classifier.probabilities(images).argmax(1)
+    predicted = classifier.probabilities(images).argmax(1)
     ours = Lime(samples=SAMPLES, superpixels=SUPERPIXELS, mask_value="mean")
-    found = ours.explain(classifier, images, of)
+    explained = ours.explain(classifier, images, predicted)
 
-    def ask(shown: np.ndarray) -> np.ndarray:
+    def predict(shown: np.ndarray) -> np.ndarray:
         return classifier.probabilities(torch.from_numpy(np.asarray(shown)).permute(0, 3, 1, 2).float()).numpy()
 
     def theirs(seed: int) -> list[dict[int, float]]:
         explanations = []
-        for item, number in enumerate(of[:FEW].tolist()):
-            each = LimeImageExplainer(random_state=seed).explain_instance(
+        for item, number in enumerate(predicted[:FEW].tolist()):
+            explanation = LimeImageExplainer(random_state=seed).explain_instance(
                 images[item].permute(1, 2, 0).numpy().astype(np.double),
-                ask,
+                predict,
                 labels=(number,),
                 top_labels=None,
                 num_samples=SAMPLES,
-                segmentation_fn=lambda _, item=item: found.segments[item],
+                segmentation_fn=lambda _, item=item: explained.segments[item],
             )
-            explanations.append(dict(each.local_exp[number]))
+            explanations.append(dict(explanation.local_exp[number]))
         return explanations
 
     mine = lambda first: [  # noqa: E731
-        {part: float(found.attributions[item, part]) for part in each} for item, each in enumerate(first)
+        {part: float(explained.attributions[item, part]) for part in parts} for item, parts in enumerate(first)
     ]
     with torch.inference_mode():
         return compared(
             f"LIME of {SUPERPIXELS} superpixels, 28 x 28, convnet, {SAMPLES} coalitions each", "lime_image", IMAGES,
-            lambda: ours.explain(classifier, images, of), theirs, mine, repeats,
+            lambda: ours.explain(classifier, images, predicted), theirs, mine, repeats,
         )  # fmt: skip
 
 
@@ -181,10 +180,10 @@ def compared(
     title: str, name: str, items: int, ours: Callable[[], object], theirs: Callable[[int], list[dict[Any, float]]],
     mine: Callable[[list[dict[Any, float]]], list[dict[Any, float]]], repeats: int,
 ) -> dict[str, float]:  # fmt: skip
-    """mine: our explanations of the items of the package's, as it has them."""
-    took = seconds({"ours": ours, "theirs": lambda: theirs(0)}, repeats)
+    """Compare ours with theirs; mine: converts our explanations of the package's items to its format."""
+    times = seconds({"ours": ours, "theirs": lambda: theirs(0)}, repeats)
     first, second = theirs(0), theirs(1)
-    rates = items / took["ours"], FEW / took["theirs"]
+    rates = items / times["ours"], FEW / times["theirs"]
     agreement, itself = correlation(mine(first), first), correlation(second, first)
     show(
         title,
@@ -200,14 +199,14 @@ def compared(
 
 
 def correlation(one: list[dict[Any, float]], other: list[dict[Any, float]]) -> float:
-    """Mean over items of the correlation of their attributions."""
-    found = []
+    """Mean correlation of the attributions of an item."""
+    correlations = []
     for mine, theirs in zip(one, other, strict=True):
         shared = sorted(mine.keys() & theirs.keys())
         a, b = np.array([mine[word] for word in shared]), np.array([theirs[word] for word in shared])
         if len(shared) > 2 and a.std() > 0 and b.std() > 0:
-            found.append(np.corrcoef(a, b)[0, 1])
-    return float(np.mean(found))
+            correlations.append(np.corrcoef(a, b)[0, 1])
+    return float(np.mean(correlations))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Ray minus serial for the same round on the demo pool, warm: the query and the training in process.
+"""Time of a query and a training on Ray minus the time in one process, on the demo pool after a warm-up.
 
     python benchmarks/overhead.py [--json FILE]
 
 Both engines run the same entropy query over 8,000 images (query_overhead_s), the same EBAnO-Uncertainty query with 500
-candidates (ebano_query_overhead_s; it is computation, so Ray's two cores can make it negative), and train the convnet
-on the same 300 labelled images. The first pass of each (imports, starting actors) is not counted.
+candidates (ebano_query_overhead_s; it is mostly computation, so Ray's two cores can make it negative), and train the
+convnet on the same 300 labelled images. The first pass of each (imports, starting actors) is not counted.
 """
 
 import tempfile
@@ -47,7 +47,7 @@ def main() -> None:
         job = TrainJob(
             model=Convnet(),
             shape=SHAPE,
-            classes=10,
+            n_classes=10,
             item_files=(folder / "items.parquet",),
             labels=labels,
             holdout=frozenset(list(labels)[::5]),
@@ -56,18 +56,20 @@ def main() -> None:
         )
         with SerialEngine().open() as serial, RayEngine().open() as ray:
             serial.train(job, folder / "model.safetensors")
-            ref = ModelRef(model=Convnet(), weights=folder / "model.safetensors", version="1", shape=SHAPE, classes=10)
+            ref = ModelRef(
+                model=Convnet(), weights=folder / "model.safetensors", version="1", shape=SHAPE, n_classes=10
+            )
 
             def query(session: Session, name: str) -> list[str]:
                 coordinator = Coordinator(session=session, pool=pool, shape=SHAPE, model=ref, explainer=Ebano())
-                found = coordinator.query(STRATEGIES[name], 100, HashRng(0), labelled=list(labels))
-                return [str(item) for item in found.items.ids]
+                chosen = coordinator.query(STRATEGIES[name], 100, HashRng(0), labelled=list(labels))
+                return [str(item) for item in chosen.items.ids]
 
             for name in ("ebano_uncertainty", "entropy"):
                 if query(serial, name) != query(ray, name):
-                    raise SystemExit(f"{name}: the engines query different ids")
+                    raise SystemExit(f"{name}: expected the same ids from both engines, got different ones")
             weights = folder / "again.safetensors"
-            taken = seconds(
+            times = seconds(
                 {
                     "query serial": lambda: query(serial, "entropy"),
                     "query ray": lambda: query(ray, "entropy"),
@@ -79,8 +81,8 @@ def main() -> None:
                 options.repeats,
             )
     stages = {"query": "query", "EBAnO query": "ebano_query", "training": "train"}
-    measures = {f"{key}_overhead_s": taken[f"{stage} ray"] - taken[f"{stage} serial"] for stage, key in stages.items()}
-    rows = [[s, taken[f"{s} serial"], taken[f"{s} ray"], taken[f"{s} ray"] - taken[f"{s} serial"]] for s in stages]
+    measures = {f"{key}_overhead_s": times[f"{stage} ray"] - times[f"{stage} serial"] for stage, key in stages.items()}
+    rows = [[s, times[f"{s} serial"], times[f"{s} ray"], times[f"{s} ray"] - times[f"{s} serial"]] for s in stages]
     show("one round on the demo pool, warm", ["", "serial s", "Ray s", "overhead s"], rows)
     write(options.json, measures)
 

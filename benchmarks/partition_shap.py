@@ -1,13 +1,13 @@
-"""Partition SHAP of many items at once, against shap's PartitionExplainer item by item, and captum.
+"""Batched partition SHAP compared with shap's PartitionExplainer, which explains one item at a time, and captum.
 
     python benchmarks/partition_shap.py [--json FILE] [--repeats 5] [--only text,image,cores]
 
-Text: SST-5 sentences, linear SVM over TF-IDF; images: Fashion-MNIST, the convnet, a grid of 7 x 7 patches. shap is
-given our tree and masker, so its values are the same: the largest difference stands beside, in float64. Both use the
-machine's cores as torch does. The bare model calls are the same coalitions, in batches, with nothing around them: of
-texts cut into words beforehand, of images composed beforehand. captum has no Owen values; its KernelShap is given as
-many evaluations. Cores: texts on Ray by one actor and by two; and, for what a second core of the machine is worth, by
-one and by two plain processes that are given their texts beforehand.
+text: SST-5 sentences, linear SVM over TF-IDF. image: Fashion-MNIST, the convnet, a grid of 7 x 7 patches. shap gets our
+tree and masker, so that its values are the same; the table shows the largest difference, in float64. Both use the
+cores that torch uses. "bare model calls" are only the model's calls for the same coalitions in batches, with texts
+split and images composed in advance. captum has no Owen values; its KernelShap gets the same number of evaluations.
+cores: texts on Ray with one actor and with two, and, to show what a second core can gain, with one and with two plain
+processes that get their texts in advance.
 """
 
 import os
@@ -25,7 +25,7 @@ import captum.attr
 import numpy as np
 import torch
 from photos import data_folder
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from shap_reference import image_masker, owen, text_masker
 from table import arguments, seconds, show, write
 
@@ -43,21 +43,24 @@ from xal.engine.tasks import ModelRef, Score
 from xal.explainers.masking import MaskedImages, MaskedItems, MaskedTexts, mask_items
 from xal.explainers.shap_partition import ShapPartition, owen_values
 from xal.models import TorchClassifier
+from xal.models.model import Weights
 from xal.models.sklearn.linear_svm import LinearSvm
 from xal.models.torch.convnet import Convnet
+from xal.models.training_data import TrainContext, TrainingData
 from xal.strategies.alex import Alex
 from xal.types import Evidence, Labelled
 
 TEXTS, IMAGES, CANDIDATES, FEW = 1000, 50, 10_000, 25
-"""Items; captum, which is slow, explains the first FEW of them."""
+"""Numbers of items; captum is slow and explains only the first FEW."""
 EVALS, BATCH = 500, 10
 
 
 class Recorded:
-    """A game that notes the coalitions it is asked about."""
+    """Maskable items that record the coalitions that are evaluated."""
 
     def __init__(self, masked: MaskedItems) -> None:
-        self.masked, self.players, self.at_once, self.calls = masked, masked.players, masked.at_once, []
+        self.masked, self.calls = masked, []
+        self.n_features, self.max_items = masked.n_features, masked.max_items
 
     def value(self, items: Any, masks: Any) -> Any:
         self.calls.append((items, masks))
@@ -75,8 +78,8 @@ def main() -> None:
         measures |= {"text": text, "image": image, "cores": cores}[name](options.repeats)
     parts = {name: value for name, value in measures.items() if name.endswith(("_diff", "_calls"))}
     for name in ("max_abs_diff", "ratio_to_model_calls"):
-        found = [value for key, value in parts.items() if key.endswith(name)]
-        measures |= {name: max(found)} if found else {}
+        values = [value for key, value in parts.items() if key.endswith(name)]
+        measures |= {name: max(values)} if values else {}
     write(options.json, measures)
 
 
@@ -86,45 +89,50 @@ def sentences(split: str) -> tuple[list[str], np.ndarray]:
     return texts, np.array([CLASSES.index(item.label or "") for item in items])
 
 
-def svm() -> tuple[LinearSvm, dict[str, torch.Tensor]]:
+def svm() -> tuple[LinearSvm, Weights]:
     texts, labels = sentences("train")
-    model = LinearSvm(encoder=Tfidf())
-    state, _ = model.train(texts[:3000], labels[:3000], len(CLASSES), 0)
-    return model, {name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()}
+    model, n = LinearSvm(encoder=Tfidf()), 3000
+    data = TrainingData(
+        inputs=np.array(texts[:n], object), labels=labels[:n], n_classes=len(CLASSES), shape=(), n_labelled=n
+    )
+    fitted = model.fit(data, TrainContext())
+    return model, Weights(arrays=fitted.arrays, shape=(), n_classes=len(CLASSES))
 
 
 @cache
 def trained() -> Any:
     model, weights = svm()
-    return model.classifier(weights, (), len(CLASSES))
+    return model.classifier(weights)
 
 
 def text(repeats: int) -> dict[str, float]:
     classifier = trained()
     texts = [text for text in sentences("test")[0] if len(text.split()) > 1][:TEXTS]
-    payload = np.array(texts, object)
-    of = classifier.probabilities(payload).argmax(1).numpy()
-    masked = mask_items(classifier, payload, "probability")
+    inputs = np.array(texts, object)
+    predicted = classifier.probabilities(inputs).argmax(1).numpy()
+    masked = mask_items(classifier, inputs, "probability")
     assert isinstance(masked, MaskedTexts)
     trees, tokens = masked.trees(), masked.texts.tokens
 
     def theirs() -> list[np.ndarray]:
-        ask = lambda left: classifier.probabilities(np.asarray(left, object)).numpy()  # noqa: E731
+        predict = lambda masked: classifier.probabilities(np.asarray(masked, object)).numpy()  # noqa: E731
         return [
-            owen(ask, text_masker(tree, words), number, EVALS, BATCH)
-            for tree, words, number in zip(trees, tokens, of, strict=True)
+            owen(predict, text_masker(tree, words), number, EVALS, BATCH)
+            for tree, words, number in zip(trees, tokens, predicted, strict=True)
         ]
 
     def captums() -> None:
         for item, words in enumerate(tokens[:FEW]):
-            every = np.full(1, item)
+            index = np.full(1, item)
             kernel = captum.attr.KernelShap(
-                lambda kept, every=every: torch.from_numpy(masked.value(every.repeat(len(kept)), kept.bool().numpy()))
+                lambda kept, index=index: torch.from_numpy(masked.value(index.repeat(len(kept)), kept.bool().numpy()))
             )
             ones = torch.ones(1, len(words))
-            kernel.attribute(ones, target=int(of[item]), n_samples=EVALS, perturbations_per_eval=BATCH)
+            kernel.attribute(ones, target=int(predicted[item]), n_samples=EVALS, perturbations_per_eval=BATCH)
 
-    return compared("text", "SST-5, linear SVM over TF-IDF", classifier, payload, masked, of, theirs, captums, repeats)
+    return compared(
+        "text", "SST-5, linear SVM over TF-IDF", classifier, inputs, masked, predicted, theirs, captums, repeats
+    )
 
 
 def image(repeats: int) -> dict[str, float]:
@@ -132,11 +140,11 @@ def image(repeats: int) -> dict[str, float]:
     classifier = TorchClassifier(model, model.create((1, 28, 28), len(CLOTHES), seed=0))
     table = demo_pool().read_span(0, IMAGES, ["image"])
     images = torch.from_numpy(decode(table["image"].to_pylist(), (1, 28, 28))[0])
-    of = classifier.probabilities(images).argmax(1).numpy()
+    predicted = classifier.probabilities(images).argmax(1).numpy()
     masked = mask_items(classifier, images, "probability")
     assert isinstance(masked, MaskedImages)
 
-    def ask(composed: np.ndarray) -> np.ndarray:
+    def predict(composed: np.ndarray) -> np.ndarray:
         return classifier.probabilities(torch.from_numpy(composed)).numpy()
 
     def theirs() -> list[np.ndarray]:
@@ -144,12 +152,12 @@ def image(repeats: int) -> dict[str, float]:
             image_masker(tree, pixels.numpy(), blurred.numpy(), masked.segments[0])
             for tree, pixels, blurred in zip(masked.trees(), masked.images, masked.mask_value[0], strict=True)
         )
-        return [owen(ask, masker, number, EVALS, BATCH) for masker, number in zip(maskers, of, strict=True)]
+        return [owen(predict, masker, number, EVALS, BATCH) for masker, number in zip(maskers, predicted, strict=True)]
 
     def captums() -> None:
         segments = torch.from_numpy(masked.segments)[None]
         kernel = captum.attr.KernelShap(classifier.probabilities)
-        for pixels, blurred, number in zip(masked.images[:FEW], masked.mask_value[0], of, strict=False):
+        for pixels, blurred, number in zip(masked.images[:FEW], masked.mask_value[0], predicted, strict=False):
             kernel.attribute(
                 pixels[None],
                 blurred[None],
@@ -160,37 +168,39 @@ def image(repeats: int) -> dict[str, float]:
             )
 
     with torch.inference_mode():
-        found = compared("image", "28 x 28, convnet", classifier, images, masked, of, theirs, captums, repeats)
+        measures = compared(
+            "image", "28 x 28, convnet", classifier, images, masked, predicted, theirs, captums, repeats
+        )
         model64 = TorchClassifier(Doubled(), classifier.module.double())
         masked = mask_items(model64, images.double(), "probability")
-        output = model64.probabilities(images.double()).numpy()[np.arange(IMAGES), of]
-        values, _ = owen_values(masked, masked.trees(), of, output, EVALS, BATCH)
-        ask64 = lambda composed: model64.probabilities(torch.from_numpy(composed)).numpy()  # noqa: E731
+        output = model64.probabilities(images.double()).numpy()[np.arange(IMAGES), predicted]
+        values, _ = owen_values(masked, masked.trees(), predicted, output, EVALS, BATCH)
+        predict64 = lambda composed: model64.probabilities(torch.from_numpy(composed)).numpy()  # noqa: E731
         differences = []
         for item, (pixels, blurred) in enumerate(zip(masked.images, masked.mask_value[0], strict=True)):
             masker = image_masker(masked.trees()[item], pixels.numpy(), blurred.numpy(), masked.segments[0])
-            differences.append(np.abs(owen(ask64, masker, of[item], EVALS, BATCH) - values[item]).max())
+            differences.append(np.abs(owen(predict64, masker, predicted[item], EVALS, BATCH) - values[item]).max())
     print(
-        f"image, in float64: largest difference {max(differences):.3g} (in float32: {found['image_max_abs_diff']:.3g})"
+        f"image: largest difference {max(differences):.3g} in float64, {measures['image_max_abs_diff']:.3g} in float32"
     )
-    return found | {"image_max_abs_diff": float(max(differences))}
+    return measures | {"image_max_abs_diff": float(max(differences))}
 
 
 class Doubled(Convnet):
-    """The convnet on float64."""
+    """The convnet in float64."""
 
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
         return images.double() / 255
 
 
 def compared(
-    name: str, title: str, classifier: Any, payload: Any, masked: MaskedItems, of: np.ndarray,
+    name: str, title: str, classifier: Any, inputs: Any, masked: Any, predicted: np.ndarray,
     theirs: Callable[[], list[np.ndarray]], captums: Callable[[], None], repeats: int,
 ) -> dict[str, float]:  # fmt: skip
     explainer = ShapPartition(max_evals=EVALS, batch_size=BATCH)
-    recorded, everyone = Recorded(masked), np.arange(int(masked.players.max())) < masked.players[:, None]
-    output = recorded.value(np.arange(len(of)), everyone)[np.arange(len(of)), of]
-    owen_values(recorded, masked.trees(), of, output, EVALS, BATCH)  # type: ignore[arg-type]
+    recorded, n_features, items = Recorded(masked), masked.n_features, np.arange(len(predicted))
+    output = recorded.value(items, np.arange(int(n_features.max())) < n_features[:, None])[items, predicted]
+    owen_values(recorded, masked.trees(), predicted, output, EVALS, BATCH)  # type: ignore[arg-type]
     calls: list[Callable[[], object]] = []
     for items, masks in recorded.calls:
         if isinstance(masked, MaskedTexts):
@@ -203,38 +213,40 @@ def compared(
                 masked.mask_value[0][items[at : at + 256]],
             )
             calls.append(lambda composed=composed: classifier.probabilities(composed))
-    values = explainer.explain(classifier, payload)
+    explanations = explainer.explain(classifier, inputs)
     reference = theirs()
-    own = owen_values(masked, masked.trees(), of, output, EVALS, BATCH)[0]
-    difference = max(float(np.abs(own[i, : len(r)] - r).max()) for i, r in enumerate(reference))
-    explainer.check(values)
-    timed = seconds(
+    ours = owen_values(masked, masked.trees(), predicted, output, EVALS, BATCH)[0]
+    difference = max(float(np.abs(ours[i, : len(r)] - r).max()) for i, r in enumerate(reference))
+    explainer.check(explanations)
+    times = seconds(
         {
-            "xal": lambda: explainer.explain(classifier, payload),
+            "xal": lambda: explainer.explain(classifier, inputs),
             "bare model calls": lambda: [call() for call in calls],
             "shap": theirs,
             "captum KernelShap": captums,
         },
         repeats,
     )
-    timed["captum KernelShap"] *= len(of) / FEW
-    asked = sum(len(items) for items, _ in recorded.calls)
-    rows = [[each, 1e3 * time / len(of), len(of) / time, time / timed["xal"]] for each, time in timed.items()]
+    times["captum KernelShap"] *= len(predicted) / FEW
+    n_coalitions = sum(len(items) for items, _ in recorded.calls)
+    rows = [
+        [name, 1e3 * time / len(predicted), len(predicted) / time, time / times["xal"]] for name, time in times.items()
+    ]
     show(
-        f"{title}: {len(of)} items, {asked:,} coalitions; largest difference to shap {difference:.2g}",
-        ["", "ms an item", "items/s", "time over ours"],
+        f"{title}: {len(predicted)} items, {n_coalitions:,} coalitions; largest difference from shap {difference:.2g}",
+        ["", "ms per item", "items/s", "time / ours"],
         rows,
     )
     return {
-        f"{name}_speedup": timed["shap"] / timed["xal"],
-        f"{name}_over_captum": timed["captum KernelShap"] / timed["xal"],
+        f"{name}_speedup": times["shap"] / times["xal"],
+        f"{name}_over_captum": times["captum KernelShap"] / times["xal"],
         f"{name}_max_abs_diff": difference,
-        f"{name}_ratio_to_model_calls": timed["xal"] / timed["bare model calls"],
+        f"{name}_ratio_to_model_calls": times["xal"] / times["bare model calls"],
     }
 
 
 def plain(texts: list[str]) -> int:
-    """Texts explained in a process of its own, as an actor does: on one thread, 256 at a time."""
+    """Explain texts in a process as an actor does: on one thread, 256 at a time."""
     keep_freed_memory()
     torch.set_num_threads(1)
     for at in range(0, len(texts), 256):
@@ -243,25 +255,25 @@ def plain(texts: list[str]) -> int:
 
 
 def cores(repeats: int) -> dict[str, float]:
-    """10,000 texts explained and scored by one actor and by two, and by plain processes."""
+    """Explain and score 10,000 texts with one actor and with two, and with plain processes."""
     model, weights = svm()
     texts = [text for split in ("train", "test") for text in sentences(split)[0]][:CANDIDATES]
     with tempfile.TemporaryDirectory() as scratch:
         writer = PoolWriter(Path(scratch) / "pool.parquet", "text", labelled=False)
-        for number, each in enumerate(texts):
-            writer.add(f"{number:05d}", each)
+        for number, text_of_item in enumerate(texts):
+            writer.add(f"{number:05d}", text_of_item)
         writer.close(CLASSES)
-        save_file(weights, Path(scratch) / "weights.safetensors")
+        save_file(dict(weights.arrays), Path(scratch) / "weights.safetensors")
         pool = Pool.open(Path(scratch) / "pool.parquet")
-        ref = ModelRef(model=model, weights=Path(scratch) / "weights.safetensors", version="1", shape=(), classes=5)
+        ref = ModelRef(model=model, weights=Path(scratch) / "weights.safetensors", version="1", shape=(), n_classes=5)
         strategy, explainer = Alex(), ShapPartition()
         first = np.array(texts[:200], object)
-        explained = explainer.explain(model.classifier(weights, (), len(CLASSES)), first)
+        explained = explainer.explain(model.classifier(weights), first)
         evidence = Evidence(ids=first, rows=np.arange(200), explanations=explained)
         labelled = Labelled(evidence=evidence, labels=explained.explained_class)
-        work = Score(
+        task = Score(
             needs=strategy.needs, model=ref, explainer=explainer, strategy=strategy, rng=HashRng(0), keep=100,
-            state=strategy.prepare(labelled, None),
+            state=strategy.prepare(labelled, None, None),
         )  # fmt: skip
         times: dict[tuple[str, int], list[float]] = {}
         with ExitStack() as stack:
@@ -275,19 +287,19 @@ def cores(repeats: int) -> dict[str, float]:
             for _ in range(repeats + 1):
                 for actors, session in sessions.items():
                     started = perf_counter()
-                    passes = session.run(pool, work, shape=(), rows=np.arange(len(pool)))
-                    items = sum(partial.items for partial in passes)
+                    passes = session.run(pool, task, shape=(), rows=np.arange(len(pool)))
+                    items = sum(result.items for result in passes)
                     times.setdefault(("actors", actors), []).append(perf_counter() - started)
                 for number, processes in pools.items():
                     started = perf_counter()
                     assert sum(processes.map(plain, [texts[at::number] for at in range(number)])) == items
                     times.setdefault(("plain processes", number), []).append(perf_counter() - started)
-        taken = {key: float(np.median(values[1:])) for key, values in times.items()}
-    rows = [[f"{name}: {number}", time, items / time] for (name, number), time in taken.items()]
+        medians = {key: float(np.median(values[1:])) for key, values in times.items()}
+    rows = [[f"{name}: {number}", time, items / time] for (name, number), time in medians.items()]
     show(f"{items:,} texts explained, {os.cpu_count()} cores", ["", "seconds", "items/s"], rows)
     return {
-        "two_core_speedup": taken["actors", 1] / taken["actors", 2],
-        "two_plain_processes_speedup": taken["plain processes", 1] / taken["plain processes", 2],
+        "two_core_speedup": medians["actors", 1] / medians["actors", 2],
+        "two_plain_processes_speedup": medians["plain processes", 1] / medians["plain processes", 2],
     }
 
 

@@ -1,7 +1,7 @@
 """The 300 Imagenette validation photos and the ResNet-50 of the data folder, for benchmarks and tests.
 
-Both lie in $XAL_DATA, else ../shared/data (imagenette-val, resnet50-imagenet); numpy, torch, torchvision and Pillow are
-all this needs.
+Both are in the folder $XAL_DATA, by default ../shared/data (imagenette-val, resnet50-imagenet). This module needs only
+numpy, torch, torchvision and Pillow.
 """
 
 import csv
@@ -24,7 +24,7 @@ MEANS = (123.68, 116.779, 103.939)  # red, green, blue, 0-255
 
 
 def data_folder() -> Path:
-    """$XAL_DATA, else ../shared/data; FileNotFoundError where it is not there."""
+    """The folder $XAL_DATA, by default ../shared/data. Raises FileNotFoundError if it has no imagenette-val."""
     folder = Path(os.environ.get("XAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (folder / "imagenette-val").is_dir():
         raise FileNotFoundError(f"no imagenette-val in {folder}; set XAL_DATA to the folder that holds it")
@@ -32,7 +32,7 @@ def data_folder() -> Path:
 
 
 def load_photos(count: int | None = None) -> tuple[Tensor, Tensor]:
-    """(uint8 (n, 3, 224, 224), ImageNet class indices (n,)), spread evenly over the ten classes."""
+    """Photos, uint8 (n, 3, 224, 224), and their ImageNet class indices (n,), spread evenly over the ten classes."""
     folder = data_folder() / "imagenette-val"
     with (folder / "labels.csv").open(encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
@@ -48,7 +48,7 @@ class PhotoModel(TorchModel):
     """ResNet-50 with the ImageNet weights of the data folder (72.3% top-1 on these photos)."""
 
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
-        """These weights stride in the first 1 x 1 convolution of a stage, torchvision's in the 3 x 3."""
+        """ResNet-50 with the stride in the first 1 x 1 convolution of a stage; torchvision has it in the 3 x 3 one."""
         module = resnet50(num_classes=n_classes)
         for stage in (module.layer2, module.layer3, module.layer4):
             stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
@@ -60,11 +60,11 @@ class PhotoModel(TorchModel):
         return module
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Less the mean colour; channel order and scale are in the weights."""
+        """Subtract the mean colour; the weights account for channel order and scale."""
         return images.float() - torch.tensor(MEANS, device=images.device)[:, None, None]
 
 
 def photo_network(device: str = "cpu", **options: Any) -> TorchClassifier:
-    """The photos' classifier, 1000 classes."""
+    """The classifier of the photos, with 1000 classes."""
     model = PhotoModel()
     return TorchClassifier(model, model.create((3, 224, 224), 1000, seed=0), device, **options)

@@ -1,11 +1,11 @@
-"""Explanation disagreement's retrieval, W = X' v, over a million documents, against reading and one sparse product.
+"""The retrieval of explanation disagreement, W = X' v, for a million documents, compared with plain scipy.
 
     python benchmarks/retrieval.py --work DIR [--json FILE] [--repeats 3]
 
-Documents hold 50 words each, drawn from 50,000, as a pool of texts keeps them: Parquet with a list of word columns.
-Plain is one process a core: pyarrow reads ids and lists, scipy multiplies; nothing is kept of it. xal besides keeps
-ids, and the 200 of largest W. Both are timed warm. Driver memory: peak of this process over the larger pool less that
-over a quarter of it.
+Documents have 50 words each, drawn from 50,000, and are stored as in a pool of texts: Parquet with a list of word
+columns. "plain" is one process per core that reads ids and lists with pyarrow and multiplies with scipy. xal also
+selects the 200 documents of largest W with their ids. Both are timed after a warm-up. driver_growth_mb is the peak
+memory of this process for the whole pool minus that for a quarter of it.
 """
 
 import os
@@ -34,7 +34,7 @@ DOCUMENTS, LENGTH, VOCABULARY, FILES, GROUP = 1_000_000, 50, 50_000, 16, 128
 def main() -> None:
     parser = arguments(__doc__)
     parser.set_defaults(repeats=3)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the pools, which are made once")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the pools, which are built once")
     options = parser.parse_args()
     folder = make(options.work, DOCUMENTS)
     quarter = make(options.work, DOCUMENTS // 4)
@@ -44,14 +44,14 @@ def main() -> None:
     cores = os.cpu_count() or 1
     times: dict[str, list[float]] = {"plain": [], "xal": []}
     strategy = ExplanationDisagreement()
-    work = Score(needs=strategy.needs, strategy=strategy, rng=HashRng(0), keep=200, state=state)
+    task = Score(needs=strategy.needs, strategy=strategy, rng=HashRng(0), keep=200, state=state)
     files = sorted(folder.glob("*.parquet"))
     with ProcessPoolExecutor(cores) as processes, RayEngine().open() as session:
 
         def ours(pool: Pool) -> Scored:
             best = Scored.empty()
-            for partial in session.run(pool, work, shape=()):
-                best = Scored.concatenate([best, partial.value]).top(200)
+            for result in session.run(pool, task, shape=()):
+                best = Scored.concatenate([best, result.value]).top(200)
             return best
 
         small, large = Pool.open(quarter), Pool.open(folder)
@@ -61,47 +61,47 @@ def main() -> None:
         growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
         for repeat in range(options.repeats + 1):
             started = perf_counter()
-            found = np.concatenate(list(processes.map(product, files, [state] * len(files))))
+            values = np.concatenate(list(processes.map(product, files, [state] * len(files))))
             middle = perf_counter()
             best = ours(large)
             if repeat:
                 times["plain"].append(middle - started)
                 times["xal"].append(perf_counter() - middle)
-    np.testing.assert_allclose(np.sort(found)[::-1][:200], best.scores, rtol=1e-12)
-    taken = {name: float(np.median(values)) for name, values in times.items()}
-    rows = [[name, seconds, DOCUMENTS / seconds] for name, seconds in taken.items()]
+    np.testing.assert_allclose(np.sort(values)[::-1][:200], best.scores, rtol=1e-12)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    rows = [[name, seconds, DOCUMENTS / seconds] for name, seconds in medians.items()]
     show(f"W over {DOCUMENTS:,} documents, {cores} cores", ["", "seconds", "documents/s"], rows)
-    write(options.json, {"ratio_to_scipy": taken["xal"] / taken["plain"], "driver_growth_mb": growth})
+    write(options.json, {"ratio_to_scipy": medians["xal"] / medians["plain"], "driver_growth_mb": growth})
 
 
 def make(work: Path, documents: int) -> Path:
-    """A pool of texts."""
+    """Build a pool of texts, unless it exists."""
     folder = work / f"words-{documents}"
     if folder.exists():
         return folder
-    aside = work / f".words-{documents}"
-    aside.mkdir(parents=True, exist_ok=True)
+    temporary = work / f".words-{documents}"
+    temporary.mkdir(parents=True, exist_ok=True)
     names = np.array([f"w{n}" for n in range(VOCABULARY)], object)
     columns = hashed_words.columns(names.tolist())
     generator = np.random.default_rng(0)
-    each = documents // FILES
+    per_file = documents // FILES
     for part in range(FILES):
-        drawn = generator.integers(0, VOCABULARY, (each, LENGTH))
+        drawn = generator.integers(0, VOCABULARY, (per_file, LENGTH))
         lists = [np.unique(columns[row]) for row in drawn]
         table = pa.table(
             {
-                "id": [f"document-{part * each + n:07d}" for n in range(each)],
+                "id": [f"document-{part * per_file + n:07d}" for n in range(per_file)],
                 "text": [" ".join(names[row]) for row in drawn],
                 "words": pa.array(lists, pa.list_(pa.int32())),
             }
         )
-        pq.write_table(table, aside / f"part-{part:03d}.parquet", row_group_size=GROUP, compression="zstd")
-    aside.rename(folder)
+        pq.write_table(table, temporary / f"part-{part:03d}.parquet", row_group_size=GROUP, compression="zstd")
+    temporary.rename(folder)
     return folder
 
 
 def product(path: Path, state: Retrieval) -> np.ndarray:
-    """W of one file."""
+    """W of the documents of one file."""
     table = pq.read_table(path, columns=["id", "words"], use_threads=False)
     lists = table["words"].combine_chunks()
     offsets, flat = lists.offsets.to_numpy(), lists.values.to_numpy()

@@ -1,20 +1,21 @@
-"""A million images and ten million vectors through the engine, on the cores of this machine.
+"""Queries over a million images and ten million vectors on the cores of this machine.
 
     python benchmarks/scale.py [--json FILE] [--work FOLDER] [--only PART] [--markdown FILE] [--items 1000000]
 
-It builds its own pools in FOLDER (a temporary one by default; kept and used again where named): Fashion-MNIST images
-of the demo, shifted and rotated, in Parquet, and 64-d vectors.
+It builds its pools in FOLDER (by default temporary; a named folder is kept and used again): shifted and rotated
+Fashion-MNIST images of the demo, in Parquet, and 64-d vectors.
 
-images: the entropy of the convnet, top 1000, on Ray against a bare torch loop over the same files, one process a core
-(pyarrow, Pillow, forward, entropy, top 1000; nothing else), both timed from warm processes, taking turns
-[throughput_vs_bare]. The driver's peak memory [driver_growth_mb] and the peak of the object store [object_store_mb]
-are of processes of their own, for a quarter of the pool and the whole [time_1m_over_250k].
-ebano: EBAnO-Uncertainty on 2,000 candidates, pre-selected at random, by entropy, or as a diverse sample; then the same
-candidates are explained once more on the serial engine, in one process, whose bytes read are counted by the kernel:
-over the bytes of the pool [candidate_read_share].
-vectors: the margin of a linear model.
-costs: what an item takes of one core at each place, warm: reading and decoding, the forward, the driver; the same for a
-photo of 224 pixels where the data folder has some; opening the pool. `--markdown docs/scaling.md` reckons with them.
+images: the top 1000 by entropy of the convnet, on Ray and with a bare torch loop over the same files in one process per
+core (pyarrow, Pillow, forward pass, entropy, top 1000), timed alternately after a warm-up [throughput_vs_bare]. The
+driver's peak memory [driver_growth_mb] and the peak of the object store [object_store_mb] are measured in separate
+processes, for a quarter of the pool and for all of it [time_1m_over_250k].
+ebano: EBAnO-Uncertainty with 2,000 candidates, chosen at random, by entropy, or as a diverse sample. The same
+candidates are then explained again on the serial engine in one process; the bytes that it reads, as counted by the
+kernel, are divided by the bytes of the pool [candidate_read_share].
+vectors: the top 1000 by margin of a linear model.
+costs: the time per item on one core after a warm-up, for reading and decoding, the forward pass, and the driver; the
+same for photos of 224 pixels if there is a data folder; and the time to open a pool. `--markdown docs/scaling.md`
+extrapolates from them.
 """
 
 import argparse
@@ -40,7 +41,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from reckoning import reckoning, unit_size
+from reckoning import reckoning, shard_size
 from safetensors.torch import load_file, save_file
 from table import arguments, show, write
 
@@ -50,7 +51,7 @@ SHAPE = (1, 28, 28)
 
 
 def build_images(folder: Path, items: int) -> None:
-    """Shifted and rotated images of the demo pool, a file a job."""
+    """Write shifted and rotated images of the demo pool, one file per job."""
     edges = np.linspace(0, items, FILES + 1).astype(int).tolist()
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as workers:
         workers.starmap(_image_file, [(folder, n, a, b) for n, (a, b) in enumerate(pairwise(edges))])
@@ -75,7 +76,7 @@ def _image_file(folder: Path, number: int, start: int, stop: int) -> None:
 
 
 def build_vectors(folder: Path, items: int) -> None:
-    """Standard normal vectors."""
+    """Write standard normal vectors."""
     edges = np.linspace(0, items, 2 * FILES + 1).astype(int).tolist()
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as workers:
         workers.starmap(_vector_file, [(folder, n, a, b) for n, (a, b) in enumerate(pairwise(edges))])
@@ -94,7 +95,7 @@ def _vector_file(folder: Path, number: int, start: int, stop: int) -> None:
 
 
 def weights_of(folder: Path, kind: str) -> Path:
-    """A model of random weights: what it says does not matter here, only what it costs."""
+    """The file of a model with random weights; only its cost matters here."""
     from xal.models.torch.convnet import Convnet
     from xal.models.torch.linear import Linear
 
@@ -108,8 +109,8 @@ def weights_of(folder: Path, kind: str) -> Path:
     return path
 
 
-def bare(start: Any, found: Any, files: list[Path], weights: Path) -> None:
-    """What a careful user would write for one core: its files, batch by batch, the 1000 most uncertain."""
+def bare(start: Any, results: Any, files: list[Path], weights: Path) -> None:
+    """A careful user's loop for one core: the 1000 most uncertain items of some files."""
     from xal.models.torch.convnet import Convnet
 
     torch.set_num_threads(1)
@@ -122,7 +123,7 @@ def bare(start: Any, found: Any, files: list[Path], weights: Path) -> None:
     with torch.inference_mode():
         for file in files:
             for batch in pq.ParquetFile(file).iter_batches(256, columns=["id", "image"]):
-                images = np.stack([np.asarray(Image.open(io.BytesIO(each.as_py()))) for each in batch["image"]])
+                images = np.stack([np.asarray(Image.open(io.BytesIO(encoded.as_py()))) for encoded in batch["image"]])
                 p = torch.softmax(classifier(torch.from_numpy(images[:, None]).float() / 255), dim=1)
                 entropy = -(p * p.log()).nan_to_num().sum(1)
                 scores = torch.cat([scores, entropy])
@@ -131,21 +132,21 @@ def bare(start: Any, found: Any, files: list[Path], weights: Path) -> None:
                     best = scores.topk(KEEP).indices
                     scores, ids = scores[best], ids[best.numpy()]
     best = scores.topk(KEEP).indices
-    found.put((scores[best].numpy(), ids[best.numpy()]))
+    results.put((scores[best].numpy(), ids[best.numpy()]))
 
 
 def run_bare(pool: Path, weights: Path) -> tuple[float, set[str]]:
-    """(seconds, ids)."""
+    """Run `bare` in one process per core; returns (seconds, ids)."""
     context = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
     files = sorted(pool.glob("*.parquet"))
-    start, found = context.Barrier(cores + 1), context.Queue()
-    processes = [context.Process(target=bare, args=(start, found, files[i::cores], weights)) for i in range(cores)]
+    start, results = context.Barrier(cores + 1), context.Queue()
+    processes = [context.Process(target=bare, args=(start, results, files[i::cores], weights)) for i in range(cores)]
     for process in processes:
         process.start()
     start.wait()
     started = perf_counter()
-    parts = [found.get() for _ in processes]
+    parts = [results.get() for _ in processes]
     scores, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
     best = ids[np.argsort(-scores, kind="stable")[:KEEP]]
     seconds = perf_counter() - started
@@ -155,7 +156,7 @@ def run_bare(pool: Path, weights: Path) -> tuple[float, set[str]]:
 
 
 def child(options: argparse.Namespace) -> None:
-    """One query in this process, which becomes the driver: prints its measures as JSON."""
+    """Run one query with this process as the driver, and print its measures as JSON."""
     from xal.core.rng import HashRng
     from xal.data.pool import Pool
     from xal.engine import RayEngine, SerialEngine
@@ -174,104 +175,108 @@ def child(options: argparse.Namespace) -> None:
         weights=Path(weights),
         version="1",
         shape=SHAPE if images else (WIDTH, 1, 1),
-        classes=CLASSES,
+        n_classes=CLASSES,
     )
     plan, keep = Strategy.named(strategy)(), KEEP
     if options.candidates:
         settings = {"candidates": CANDIDATES, "threshold": -2.0, "candidates_from": plan}
         plan, keep = Strategy.named("ebano_uncertainty")(**settings), CANDIDATES
 
-    def coordinator(session: Session, on: Pool) -> Coordinator:
-        return Coordinator(session=session, pool=on, shape=ref.shape, model=ref, explainer=Ebano())
+    def coordinator(session: Session, pool: Pool) -> Coordinator:
+        return Coordinator(session=session, pool=pool, shape=ref.shape, model=ref, explainer=Ebano())
 
     with RayEngine().open() as session:
         coordinator(session, Pool.open(Path(folder).parent / "warm")).query(
             Strategy.named("margin")(), keep, HashRng(0)
         )
         with ObjectStore() as store:
-            started, used = perf_counter(), process_time()
+            started, cpu_started = perf_counter(), process_time()
             pool = Pool.open(folder)
-            found = coordinator(session, pool).query(plan, keep, HashRng(0))
-            seconds, used = perf_counter() - started, process_time() - used
+            chosen = coordinator(session, pool).query(plan, keep, HashRng(0))
+            seconds, cpu_seconds = perf_counter() - started, process_time() - cpu_started
     status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     measures = {
         "items": len(pool),
         "seconds": seconds,
-        "driver_cpu_s": used,
+        "driver_cpu_s": cpu_seconds,
         "driver_mb": int(status["VmHWM"].split()[0]) / 1024,
         "object_store_mb": store.peak / 2**20,
-        "ids": found.items.ids.tolist(),
+        "ids": chosen.items.ids.tolist(),
     }
     if options.candidates:
         with SerialEngine().open() as session:
             before, started = _bytes_read(), perf_counter()
-            coordinator(session, pool).collect(found.items.rows, frozenset({"explanations"}), "explain")
+            coordinator(session, pool).collect(chosen.items.rows, frozenset({"explanations"}), "explain")
             read = _bytes_read() - before
         measures |= {"explain_s": perf_counter() - started, "read": read, "share": read / sum(pool.sizes)}
     print(json.dumps(measures))
 
 
 def _bytes_read() -> int:
-    """By this process so far, through read calls."""
+    """Bytes that this process has read so far through read calls."""
     return int(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())["rchar"])
 
 
 class ObjectStore:
-    """Watches the bytes used in Ray's object store, and those that it had to spill to disk."""
+    """Watches the peak of the bytes in Ray's object store, including those spilled to disk."""
 
     def __init__(self) -> None:
-        self.peak, self._over = 0, threading.Event()
+        self.peak, self._stop = 0, threading.Event()
 
     def __enter__(self) -> "ObjectStore":
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
 
     def _watch(self) -> None:
         import ray
         from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-        while not self._over.is_set():
+        while not self._stop.is_set():
             stats = get_memory_info_reply(get_state_from_address(ray.get_runtime_context().gcs_address)).store_stats
             self.peak = max(self.peak, stats.object_store_bytes_used + stats.spilled_bytes_total)
             sleep(0.2)
 
 
 def query(kind: str, strategy: str, pool: Path, weights: Path, *, candidates: bool = False) -> Any:
-    """In a process of its own, whose peak memory is then its own."""
+    """Run `child` in a new process, so that its peak memory is that of the query alone."""
     command = [sys.executable, __file__, "--child", kind, strategy, str(pool), str(weights)]
-    done = subprocess.run([*command, *(["--candidates"] if candidates else [])], stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    completed = subprocess.run(
+        [*command, *(["--candidates"] if candidates else [])], stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
 def pools(folder: Path, kind: str, items: int) -> dict[str, Path]:
-    """The whole pool, a quarter of it, a small one to warm up on; built unless they are there."""
-    places = {name: folder / f"{kind}-{items}" / name for name in ("whole", "quarter", "warm")}
-    if not (places["warm"] / "part-000.parquet").exists():
+    """The folders of the whole pool, a quarter of it, and a small one for the warm-up; built if missing."""
+    folders = {name: folder / f"{kind}-{items}" / name for name in ("whole", "quarter", "warm")}
+    if not (folders["warm"] / "part-000.parquet").exists():
         shutil.rmtree(folder / f"{kind}-{items}", ignore_errors=True)
-        for place in places.values():
-            place.mkdir(parents=True)
+        for path in folders.values():
+            path.mkdir(parents=True)
         started = perf_counter()
         build = build_images if kind == "images" else build_vectors
-        build(places["whole"], items)
-        files = sorted(places["whole"].glob("*.parquet"))
+        build(folders["whole"], items)
+        files = sorted(folders["whole"].glob("*.parquet"))
         for file in files[: len(files) // 4]:
-            os.link(file, places["quarter"] / file.name)
-        build(places["warm"], 8192)
+            os.link(file, folders["quarter"] / file.name)
+        build(folders["warm"], 8192)
         size = sum(file.stat().st_size for file in files) / 1e6
         print(f"built {items:,} {kind}, {size:,.0f} MB in {perf_counter() - started:.0f} s")
-    return places
+    return folders
 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--work", type=Path, help="folder for the pools, kept")
+    parser.add_argument("--work", type=Path, help="folder for the pools, which is kept; default: a temporary one")
     parser.add_argument("--only", choices=PARTS, nargs="+")
-    parser.add_argument("--items", type=int, default=1_000_000, help="images")
-    parser.add_argument("--markdown", type=Path, help="write the tables, and what follows from them, to this file")
-    parser.add_argument("--vectors", type=int, default=10_000_000)
+    parser.add_argument("--items", type=int, default=1_000_000, help="number of images")
+    parser.add_argument(
+        "--markdown", type=Path, help="write docs/scaling.md to this file; needs all parts and the data folder"
+    )
+    parser.add_argument("--vectors", type=int, default=10_000_000, help="number of vectors")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--candidates", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(repeats=3)
@@ -283,51 +288,51 @@ def main() -> None:
         folder = options.work or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         measures: dict[str, float] = {}
-        wanted = set(options.only or PARTS)
-        if wanted - {"vectors"}:
-            places, weights = pools(folder, "images", options.items), weights_of(folder, "images")
-        if "images" in wanted:
-            measures |= images(places, weights, options.repeats)
-        if "ebano" in wanted:
-            measures |= ebano(places, weights)
-        if "vectors" in wanted:
+        selected = set(options.only or PARTS)
+        if selected - {"vectors"}:
+            folders, weights = pools(folder, "images", options.items), weights_of(folder, "images")
+        if "images" in selected:
+            measures |= images(folders, weights, options.repeats)
+        if "ebano" in selected:
+            measures |= ebano(folders, weights)
+        if "vectors" in selected:
             measures |= vectors(pools(folder, "vectors", options.vectors), weights_of(folder, "vectors"))
-        if "costs" in wanted:
-            measures |= costs(places, weights)
+        if "costs" in selected:
+            measures |= costs(folders, weights)
     write(options.json, measures)
     if options.markdown:
         options.markdown.write_text(reckoning(measures), encoding="utf-8")
 
 
-def images(places: dict[str, Path], weights: Path, repeats: int) -> dict[str, float]:
-    """Throughput, memory, linearity."""
+def images(folders: dict[str, Path], weights: Path, repeats: int) -> dict[str, float]:
+    """Throughput, memory, and growth of the time with the pool."""
     ours: dict[str, list[Any]] = {"quarter": [], "whole": []}
     theirs: list[float] = []
     for _ in range(repeats):
         for name in ours:
-            ours[name].append(query("images", "entropy", places[name], weights))
-        seconds, ids = run_bare(places["whole"], weights)
+            ours[name].append(query("images", "entropy", folders[name], weights))
+        seconds, ids = run_bare(folders["whole"], weights)
         theirs.append(seconds)
         shared = len(ids & set(ours["whole"][-1]["ids"]))
-    seconds = {name: median(each["seconds"] for each in runs) for name, runs in ours.items()}
+    seconds = {name: median(run["seconds"] for run in runs) for name, runs in ours.items()}
     items = {name: runs[0]["items"] for name, runs in ours.items()}
-    driver = {name: max(each["driver_mb"] for each in runs) for name, runs in ours.items()}
-    store = {name: max(each["object_store_mb"] for each in runs) for name, runs in ours.items()}
+    driver = {name: max(run["driver_mb"] for run in runs) for name, runs in ours.items()}
+    store = {name: max(run["object_store_mb"] for run in runs) for name, runs in ours.items()}
     rows: list[list[object]] = [
         [f"xal on Ray, {items[name]:,}", seconds[name], items[name] / seconds[name], driver[name], store[name]]
         for name in ours
     ]
     rows.append([f"bare torch, {items['whole']:,}", median(theirs), items["whole"] / median(theirs), "", ""])
-    columns = ["entropy, top 1000", "seconds", "items/s", "driver's peak MB", "object store's peak MB"]
+    columns = ["entropy, top 1000", "seconds", "items/s", "driver peak MB", "object store peak MB"]
     show(
-        f"images, median of {repeats}, {shared} of {KEEP} ids alike (batches differ at the edges of files)",
+        f"images, median of {repeats}, {shared} of {KEEP} ids equal (batches differ at the ends of files)",
         columns,
         rows,
     )
-    cpu = {name: median(each["driver_cpu_s"] for each in runs) for name, runs in ours.items()}
-    # both passes are cut into about as many units, so the longer one costs the driver more only for its length
+    cpu = {name: median(run["driver_cpu_s"] for run in runs) for name, runs in ours.items()}
+    # both passes have about the same number of shards, so the longer one costs the driver more only for its length
     idle = max(0.0, (cpu["whole"] - cpu["quarter"]) / (seconds["whole"] - seconds["quarter"]))
-    units = items["whole"] / unit_size(items["whole"], 28 * 28)
+    n_shards = items["whole"] / shard_size(items["whole"], 28 * 28)
     return {
         "throughput_vs_bare": median(theirs) / seconds["whole"],
         "items_per_s": items["whole"] / seconds["whole"],
@@ -336,48 +341,48 @@ def images(places: dict[str, Path], weights: Path, repeats: int) -> dict[str, fl
         "object_store_mb": max(store.values()),
         "time_1m_over_250k": seconds["whole"] / seconds["quarter"],
         "driver_idle": idle,
-        "driver_unit_ms": 1e3 * max(0.0, cpu["whole"] - idle * seconds["whole"]) / units,
+        "driver_shard_ms": 1e3 * max(0.0, cpu["whole"] - idle * seconds["whole"]) / n_shards,
     }
 
 
-def ebano(places: dict[str, Path], weights: Path) -> dict[str, float]:
-    """What explaining a subset of the pool costs, and reads of it."""
+def ebano(folders: dict[str, Path], weights: Path) -> dict[str, float]:
+    """Time of explaining a subset of the pool, and the bytes that this reads."""
     names = ("random", "entropy", "diverse")
-    found = {name: query("images", name, places["whole"], weights, candidates=True) for name in names}
-    columns = [f"{CANDIDATES:,} candidates by", "query s", "explain again s", "read for that MB", "share of the pool"]
-    rows = [[n, each["seconds"], each["explain_s"], each["read"] / 1e6, each["share"]] for n, each in found.items()]
-    show("EBAnO-Uncertainty on a pre-selected subset", columns, rows)
-    seconds = {f"ebano_{name}_s": each["seconds"] for name, each in found.items()}
-    return seconds | {"candidate_read_share": max(each["share"] for each in found.values())}
+    queries = {name: query("images", name, folders["whole"], weights, candidates=True) for name in names}
+    columns = [f"{CANDIDATES:,} candidates by", "query s", "explain again s", "read for it MB", "share of the pool"]
+    rows = [[name, run["seconds"], run["explain_s"], run["read"] / 1e6, run["share"]] for name, run in queries.items()]
+    show("EBAnO-Uncertainty with candidates", columns, rows)
+    seconds = {f"ebano_{name}_s": run["seconds"] for name, run in queries.items()}
+    return seconds | {"candidate_read_share": max(run["share"] for run in queries.values())}
 
 
-def vectors(places: dict[str, Path], weights: Path) -> dict[str, float]:
-    """Margin of a linear model."""
-    found = {name: query("vectors", "margin", places[name], weights) for name in ("quarter", "whole")}
-    columns = ["margin, top 1000", "seconds", "items/s", "driver's peak MB", "object store's peak MB"]
+def vectors(folders: dict[str, Path], weights: Path) -> dict[str, float]:
+    """Throughput and memory of the margin of a linear model."""
+    queries = {name: query("vectors", "margin", folders[name], weights) for name in ("quarter", "whole")}
+    columns = ["margin, top 1000", "seconds", "items/s", "driver peak MB", "object store peak MB"]
     rows = [
-        [f"{each['items']:,} vectors", each["seconds"], each["items"] / each["seconds"], each["driver_mb"]]
-        + [each["object_store_mb"]]
-        for each in found.values()
+        [f"{run['items']:,} vectors", run["seconds"], run["items"] / run["seconds"], run["driver_mb"]]
+        + [run["object_store_mb"]]
+        for run in queries.values()
     ]
     show(f"{WIDTH}-d vectors, linear model", columns, rows)
-    whole, quarter = found["whole"], found["quarter"]
+    whole, quarter = queries["whole"], queries["quarter"]
     return {
         "vectors_per_s": whole["items"] / whole["seconds"],
         "vectors_driver_growth_mb": whole["driver_mb"] - quarter["driver_mb"],
-        "vectors_object_store_mb": max(each["object_store_mb"] for each in found.values()),
+        "vectors_object_store_mb": max(run["object_store_mb"] for run in queries.values()),
     }
 
 
-def costs(places: dict[str, Path], weights: Path) -> dict[str, float]:
-    """Microseconds of one core that an item takes, in this process."""
+def costs(folders: dict[str, Path], weights: Path) -> dict[str, float]:
+    """Microseconds per item on one core, in this process."""
     from photos import data_folder
 
     from xal.core.malloc import keep_freed_memory
     from xal.core.rng import HashRng
     from xal.data.images import decode
     from xal.data.pool import Pool
-    from xal.data.sharding import Reader, units
+    from xal.data.sharding import Reader, shards
     from xal.engine.tasks import ModelRef, Score
     from xal.engine.worker import Worker
     from xal.models.torch.convnet import Convnet
@@ -385,10 +390,10 @@ def costs(places: dict[str, Path], weights: Path) -> dict[str, float]:
 
     keep_freed_memory()
     started = perf_counter()
-    pool = Pool.open(places["whole"])
+    pool = Pool.open(folders["whole"])
     measures = {"open_s_per_million": 1e6 * (perf_counter() - started) / len(pool)}
-    ref = ModelRef(model=Convnet(), weights=weights, version="1", shape=SHAPE, classes=CLASSES)
-    work = Score(
+    ref = ModelRef(model=Convnet(), weights=weights, version="1", shape=SHAPE, n_classes=CLASSES)
+    task = Score(
         needs=frozenset({"probabilities"}),
         model=ref,
         strategy=Strategy.named("entropy")(),
@@ -396,27 +401,27 @@ def costs(places: dict[str, Path], weights: Path) -> dict[str, float]:
         keep=KEEP,
     )
     reader = Reader(pool=pool, payload=True, labels=False, shape=SHAPE, batch=256)
-    worker, some = Worker("cpu", 1), units(len(pool), None, 256, 16)[:9]
-    worker.run(work, reader(some[0]))
-    items = sum(unit.stop - unit.start for unit in some[1:])
+    worker, (warm_up, *timed) = Worker("cpu", 1), shards(len(pool), None, 256, 16)[:9]
+    worker.run(task, reader(warm_up))
+    items = sum(shard.stop - shard.start for shard in timed)
     started = perf_counter()
-    blocks = [reader(unit) for unit in some[1:]]
+    blocks = [reader(shard) for shard in timed]
     measures["read_us"] = 1e6 * (perf_counter() - started) / items
     started = perf_counter()
     for block in blocks:
-        worker.run(work, block)
+        worker.run(task, block)
     measures["forward_us"] = 1e6 * (perf_counter() - started) / items
     measures["bytes_an_image"] = sum(pool.sizes) / len(pool)
     try:
         photos = [path.read_bytes() for path in sorted((data_folder() / "imagenette-val" / "images").iterdir())]
     except FileNotFoundError as error:
-        print(f"photos: left out ({error})")
+        print(f"photos: skipped ({error})")
     else:
         started = perf_counter()
         decode(photos, (3, 224, 224))
         measures["photo_read_us"] = 1e6 * (perf_counter() - started) / len(photos)
         measures["bytes_a_photo"] = sum(map(len, photos)) / len(photos)
-    show("one core, one item", ["", "value"], list(measures.items()))
+    show("one item on one core", ["", "value"], list(measures.items()))
     return measures
 
 

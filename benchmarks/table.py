@@ -1,4 +1,4 @@
-"""What the benchmarks share: a table on the screen, and `--json FILE` for one flat object of measures."""
+"""Shared by the benchmarks: options, timing, tables, and measures as a flat JSON object."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def seconds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each call, the calls taking turns so that a busy machine hits all alike; one warm-up each."""
+    """Median seconds of each call after a warm-up. Calls alternate, so that other load affects all of them."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for repeat in range(repeats + 1):
         for name, call in calls.items():
@@ -29,7 +29,7 @@ def seconds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table, the first column to the left and numbers to the right."""
+    """Print a table with the first column left-aligned and the others right-aligned."""
     cells = [list(columns), *[_texts(row) for row in rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print(f"\n{title}")
@@ -41,7 +41,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """The same as Markdown."""
+    """The table of `show` as Markdown."""
     cells = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *[_texts(row) for row in rows]]
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
@@ -51,7 +51,7 @@ def _texts(row: Sequence[object]) -> list[str]:
 
 
 def write(path: Path | None, measures: dict[str, float]) -> None:
-    """Write the measures where asked, and print them."""
+    """Print the measures, and write them to `path` unless it is None."""
     for name, value in measures.items():
         print(f"{name} = {value:.4g}")
     if path is not None:

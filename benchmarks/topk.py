@@ -1,9 +1,9 @@
-"""Margin and entropy over 1,000,000 x 10 probabilities, k = 1000, one core: ours, plain numpy, modAL.
+"""Top 1000 by margin and entropy of 1,000,000 x 10 probabilities on one core: xal, plain numpy and modAL.
 
     python benchmarks/topk.py [--json FILE]
 
-Plain numpy is the shortest right expression: np.partition for the margin, -(p log p).sum for the entropy, then
-np.argpartition and a sort of the k. Ours is the strategy's `score` and `Scored.top`, ties by id. modAL (modAL-python)
+Plain numpy is the shortest correct expression: np.partition for the margin, -(p log p).sum for the entropy, then
+np.argpartition and a sort of the k. xal uses the strategy's `score` and `Scored.top`, ties by id. modAL (modAL-python)
 is called with a classifier that returns the same probabilities. The ids must be the same.
 """
 
@@ -25,8 +25,8 @@ from xal.types import Evidence, Scored
 N, CLASSES, K = 1_000_000, 10, 1000
 
 
-class Given:
-    """A classifier whose probabilities are given."""
+class FixedClassifier:
+    """A classifier that returns fixed probabilities."""
 
     def __init__(self, probabilities: np.ndarray) -> None:
         self.probabilities = probabilities
@@ -46,7 +46,7 @@ def main() -> None:
     probabilities = generator.dirichlet(np.ones(CLASSES), N)
     ids = np.array([f"{i:07d}" for i in range(N)], dtype=object)
     evidence = Evidence(ids=ids, rows=np.arange(N), probabilities=probabilities)
-    classifier, items = Given(probabilities), np.zeros((N, 1))
+    classifier, items = FixedClassifier(probabilities), np.zeros((N, 1))
 
     def ours(name: str) -> np.ndarray:
         scores = Strategy.named(name)().score(evidence, None, HashRng(0))
@@ -60,22 +60,22 @@ def main() -> None:
         return plain(-(probabilities * np.log(probabilities)).sum(axis=1))
 
     def modal(sampling: object) -> np.ndarray:
-        found = sampling(classifier, items, n_instances=K)  # type: ignore[operator]
-        return np.asarray(found[0] if isinstance(found, tuple) else found)
+        result = sampling(classifier, items, n_instances=K)  # type: ignore[operator]
+        return np.asarray(result[0] if isinstance(result, tuple) else result)
 
     calls = {
         "margin": {"ours": lambda: ours("margin"), "numpy": numpy_margin, "modal": lambda: modal(margin_sampling)},
         "entropy": {"ours": lambda: ours("entropy"), "numpy": numpy_entropy, "modal": lambda: modal(entropy_sampling)},
     }
     measures, rows = {}, []
-    for name, each in calls.items():
-        chosen = {who: set(np.asarray(call()).tolist()) for who, call in each.items()}
+    for name, methods in calls.items():
+        chosen = {method: set(np.asarray(call()).tolist()) for method, call in methods.items()}
         if not chosen["ours"] == chosen["numpy"] == chosen["modal"]:
             raise SystemExit(f"{name}: the ids differ: {[len(chosen['ours'] ^ other) for other in chosen.values()]}")
-        taken = seconds(each, options.repeats)
-        measures[f"{name}_vs_numpy"] = taken["ours"] / taken["numpy"]
-        measures[f"{name}_vs_modal"] = taken["ours"] / taken["modal"]
-        rows.append([name, taken["ours"], taken["numpy"], taken["modal"], len(chosen["ours"] & chosen["modal"])])
+        times = seconds(methods, options.repeats)
+        measures[f"{name}_vs_numpy"] = times["ours"] / times["numpy"]
+        measures[f"{name}_vs_modal"] = times["ours"] / times["modal"]
+        rows.append([name, times["ours"], times["numpy"], times["modal"], len(chosen["ours"] & chosen["modal"])])
     show(f"top {K} of {N:,} x {CLASSES}, one core", ["", "ours s", "numpy s", "modAL s", "same ids"], rows)
     write(options.json, measures)
 

@@ -101,11 +101,11 @@ class Simulated(Annotator, name="simulated"):
         if explanation is None and not relevance.relevant and not self.noisy:
             return Correction(wrong=tuple(sorted(relevance.components))[: feedback.max_corrections])
         shown = relevance.all(None) if explanation is None else shown_of(relevance, explanation, feedback.shown)
-        matters = np.array(relevance.of(explanation, shown), bool)
+        is_relevant = np.array(relevance.of(explanation, shown), bool)
         if self.noisy and len(shown):
             draws = request.rng.child("noisy", item).uniform(np.array([str(number) for number in shown], object))
-            matters ^= draws < self.noisy
-        return Correction(wrong=_as_ints(np.array(shown, np.int64)[~matters][: feedback.max_corrections]))
+            is_relevant ^= draws < self.noisy
+        return Correction(wrong=_as_ints(np.array(shown, np.int64)[~is_relevant][: feedback.max_corrections]))
 
     def _correct_targets(
         self, relevance: Relevance, explanation: Explanations | None, feedback: Feedback, label: int

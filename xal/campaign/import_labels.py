@@ -58,13 +58,13 @@ def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str,
 
 def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:
     """(corrections by id, problems); component names become the columns of the explanations that were shown."""
-    said = {item: names for item, names in answers.said.items() if any(names.values())}
-    if not said:
+    marked = {item: names for item, names in answers.said.items() if any(names.values())}
+    if not marked:
         return {}, []
     recipe = yaml.safe_load(ledger.metadata("recipe") or "{}")
     if not recipe.get("feedback"):
         return {}, [
-            f"{len(said)} corrections, but the run's recipe has no feedback; leave the correction columns empty"
+            f"{len(marked)} corrections, but the run's recipe has no feedback; leave the correction columns empty"
         ]
     feedback: Feedback = parse(Feedback, recipe["feedback"])
     columns = yaml.safe_load(ledger.metadata("names") or "[]")
@@ -73,14 +73,14 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
     problems: list[str] = []
     masks: dict[Named, Mask] = {}
     rounds = {item.id: item.round for item in ledger.queried()}
-    for round in sorted({rounds[item] for item in said if item in rounds}):
+    for round in sorted({rounds[item] for item in marked if item in rounds}):
         artefact = directory / step_folder(round, "query")
         table = read_items(artefact / ITEMS)
         kind = next(kind for kind in KINDS if kind in table.column_names)
         forms = forms_of(table[kind], kind, shape)
         explained = explanations_in(artefact)
         for item, form in zip(table["id"].to_pylist(), forms, strict=True):
-            if item not in said:
+            if item not in marked:
                 continue
             explanation = explained.get(item)
             if explanation is None and feedback.shown is not None:
@@ -89,7 +89,7 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
             k = feedback.shown_to_people
             shown = None if k is None or explanation is None else shown_components(explanation, k)
             naming = Naming(form, explanation, columns)
-            corrections[item], item_problems = _correction(item, said[item], naming, shown, feedback)
+            corrections[item], item_problems = _correction(item, marked[item], naming, shown, feedback)
             problems += item_problems
             if feedback.takes_values(kind):
                 size = feedback.onehot_width if len(shape) == 1 else 1
@@ -131,18 +131,18 @@ def constants(pool: Pool, shape: Shape, masks: Mapping[Named, Mask]) -> list[Nam
 
 
 def _correction(
-    item: str, said: Mapping[str, Sequence[str]], naming: Naming, shown: Sequence[int] | None, feedback: Feedback
+    item: str, marked: Mapping[str, Sequence[str]], naming: Naming, shown: Sequence[int] | None, feedback: Feedback
 ) -> tuple[Correction, list[str]]:
-    """(correction, problems) of one item. said: component names by kind; shown: the components shown; None: all."""
+    """(correction, problems) of one item. marked: component names by kind; shown: the components shown; None: all."""
     problems = []
     numbers: dict[str, list[int]] = {name: [] for name in CORRECTION_KINDS}
-    for name, marked in said.items():
-        if marked and name not in feedback.correction_kinds:
+    for name, components in marked.items():
+        if components and name not in feedback.correction_kinds:
             problems.append(
                 f"'{item}': {name}: {feedback.name} learns from {', '.join(feedback.correction_kinds)}; leave it empty"
             )
             continue
-        for component in marked:
+        for component in components:
             number = naming.number(component)
             if number is None:
                 close = get_close_matches(component, naming.names, n=1, cutoff=0.7)
@@ -154,8 +154,8 @@ def _correction(
                 problems.append(f"'{item}': wrong: '{component}' was not shown as relevant; shown: {names}")
             else:
                 numbers[name].append(number)
-    corrected = [number for components in numbers.values() for number in components]
+    corrected = [number for indices in numbers.values() for number in indices]
     repeated = sorted({naming.name(number) for number in corrected if corrected.count(number) > 1})
     if repeated:
         problems.append(f"'{item}': marked more than once: {', '.join(repeated)}; mark each component once")
-    return Correction(**{name: tuple(sorted(components)) for name, components in numbers.items()}), problems
+    return Correction(**{name: tuple(sorted(indices)) for name, indices in numbers.items()}), problems

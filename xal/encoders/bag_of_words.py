@@ -71,7 +71,7 @@ def _normalized(vectors: Matrix) -> Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Tfidf(Encoder, name="tfidf"):
-    """TF-IDF with the vocabulary and document frequencies of the training texts, rows of length 1, as scikit-learn's."""
+    """scikit-learn's TF-IDF, with vocabulary and document frequencies of the training texts and rows of length 1."""
 
     bag: ClassVar[bool] = True
 
@@ -89,8 +89,8 @@ class Tfidf(Encoder, name="tfidf"):
             vectorizer.fit(texts)
         except ValueError as error:
             raise DataError(
-                f"encoder tfidf: expected words in at least {self.min_texts} of {len(texts)} training texts, found none; "
-                "lower min_texts"
+                f"encoder tfidf: expected words in at least {self.min_texts} of {len(texts)} training texts, found "
+                "none; lower min_texts"
             ) from error
         names = "\n".join(vectorizer.get_feature_names_out())
         return {"vocabulary": np.frombuffer(names.encode(), np.uint8), "idf": vectorizer.idf_}

@@ -107,17 +107,17 @@ def _arrays(plan: Counterexamples, batch: CorrectionBatch, seed: int) -> tuple[A
 def _values_of_class(
     members: npt.NDArray[np.int64],
     labelled: npt.NDArray[Any],
-    own: npt.NDArray[Any],
+    current: npt.NDArray[Any],
     columns: npt.NDArray[np.int64],
     generator: np.random.Generator,
 ) -> npt.NDArray[Any]:
-    """(channels, columns) values of a random item of the class that differ from `own`; `own` if there are none."""
+    """(channels, columns) values of a random item of the class that differ from `current`, else `current`."""
     for member in generator.choice(members, min(TRIES, len(members)), replace=False):
         values: npt.NDArray[Any] = labelled[member][:, columns]
-        if (values != own[:, columns]).any():
+        if (values != current[:, columns]).any():
             return values
-    differ = members[(labelled[members][:, :, columns] != own[:, columns]).any(axis=(1, 2))]
-    return np.asarray(labelled[generator.choice(differ)][:, columns] if len(differ) else own[:, columns])
+    differ = members[(labelled[members][:, :, columns] != current[:, columns]).any(axis=(1, 2))]
+    return np.asarray(labelled[generator.choice(differ)][:, columns] if len(differ) else current[:, columns])
 
 
 def _grouped(payload: npt.NDArray[Any], group: int) -> npt.NDArray[Any]:
@@ -132,13 +132,13 @@ def _grouped(payload: npt.NDArray[Any], group: int) -> npt.NDArray[Any]:
 
 
 def _new_values(
-    plan: Counterexamples, values: npt.NDArray[Any], own: npt.NDArray[Any], generator: np.random.Generator
+    plan: Counterexamples, values: npt.NDArray[Any], current: npt.NDArray[Any], generator: np.random.Generator
 ) -> npt.NDArray[Any]:
     """(copies, channels) new values of a component: uniform between the extremes of `values`, or `values` in turn."""
     if plan.replacement == "random" and plan.onehot_width == 1:
         low, high = values.min(axis=0), values.max(axis=0)
         return np.asarray(low + (high - low) * generator.random((plan.n_copies, len(low))), values.dtype)
-    others = generator.permutation(values if plan.replacement == "random" else values[(values != own).any(axis=1)])
+    others = generator.permutation(values if plan.replacement == "random" else values[(values != current).any(axis=1)])
     return np.asarray(others[np.arange(plan.n_copies) % len(others)])
 
 

@@ -97,7 +97,7 @@ def _bought(values: Mapping[str, Sequence[float]], difference: Interval | None) 
         "default": float(np.mean(values["default"])),
         "best": float(np.mean(values["best"])),
         "difference": difference.signed(),
-        "verdict": "no more than chance" if abs(difference.mean) <= difference.half else "more than chance",
+        "verdict": "not significant" if abs(difference.mean) <= difference.half else "significant",
     }
 
 
