@@ -50,9 +50,7 @@ def test_disagreement_cannot_read_ebano(tmp_path: Path) -> None:
 @pytest.mark.parametrize("explainer", ["lime", "shap_partition"])
 def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
     pool, own = write_pool(tmp_path / "pool"), {"name": explainer, "superpixels": 9}
-    with pytest.raises(
-        ConfigError, match=f"cannot read explanations by '{explainer}', which finds different features"
-    ):
+    with pytest.raises(ConfigError, match=f"cannot read explanations by '{explainer}', which finds different features"):
         small(pool, strategy="explanation_disagreement", explainer=own)
     with pytest.raises(ConfigError, match=f"cannot read explanations by '{explainer}', which has no nPIR"):
         small(pool, explainer=own)

@@ -78,8 +78,6 @@ def test_file_annotator_round_trip(
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG") and "nPIR" in capsys.readouterr().out
     photo = images[0].read_bytes()
     assert xal("explain", runs, images[0], "--out", images[0], monkeypatch=monkeypatch) == 2
-    assert (
-        "is the image to explain; choose another" in capsys.readouterr().err and images[0].read_bytes() == photo
-    )
+    assert "is the image to explain; choose another" in capsys.readouterr().err and images[0].read_bytes() == photo
     assert xal("explain", runs, images[0], "--out", tmp_path / "why.html", monkeypatch=monkeypatch) == 2
     assert "expected a name that ends with .png" in capsys.readouterr().err
