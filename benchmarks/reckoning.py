@@ -109,7 +109,7 @@ def reckoning(m: dict[str, float]) -> str:
         shard_ms=1e3 * shard_s,
         idle=idle,
         per_slot=SHARDS_PER_SLOT,
-        shard_sizes=", or ".join(f"{size:,} items of the kind {kind}" for kind, _, size, *_ in kinds),
+        shard_sizes=", or ".join(f"{size:,} items ({kind})" for kind, _, size, *_ in kinds),
         hours=1e8 / m["items_per_s"] / 3600,
         open_s=100 * m["open_s_per_million"],
         photo_open_s=100 * m["open_s_per_million"] * group / 16,

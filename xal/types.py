@@ -101,6 +101,10 @@ class Explanations:
         taken: dict[str, Any] = {name: value[index] for name, value in self._arrays().items()}
         return replace(self, **taken)
 
+    def item(self, index: int) -> Explanations:
+        """The explanation of one item, as a batch of one."""
+        return self.take(slice(index, index + 1))
+
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Explanations:
         """Join along the batch; dense features are padded with NaN to the widest part."""

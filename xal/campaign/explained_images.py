@@ -119,7 +119,7 @@ def off_reasons(explained: Explained) -> tuple[Floats, npt.NDArray[np.bool_]]:
     shape = explained.images.shape[1:]
     shares, masks = [], []
     for i, relevance in enumerate(read_relevance(explained.pool, explained.rows, shape)):
-        shares.append(on_irrelevant(relevance, explained.explanations.take(slice(i, i + 1))))
+        shares.append(on_irrelevant(relevance, explained.explanations.item(i)))
         mask = mask_of(tuple(relevance.components), shape, None)
         masks.append(~mask if relevance.relevant else mask)
     return np.array(shares), np.stack(masks)

@@ -70,5 +70,5 @@ class ExplanationEvaluator:
         if evidence is None or evidence.explanations is None:
             return {}
         ids = [str(item) for item in evidence.ids]
-        shown = {item: evidence.explanations.take(slice(i, i + 1)) for i, item in enumerate(ids)}
+        shown = {item: evidence.explanations.item(i) for i, item in enumerate(ids)}
         return self.metrics(evidence.rows, ids, shown)

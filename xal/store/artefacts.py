@@ -32,7 +32,7 @@ def explanations_in(artefact: Path) -> dict[str, Explanations]:
     if not (artefact / EXPLANATIONS).exists():
         return {}
     ids, explanations = read_explanations(artefact / EXPLANATIONS)
-    return {item: explanations.take(slice(i, i + 1)) for i, item in enumerate(ids)}
+    return {item: explanations.item(i) for i, item in enumerate(ids)}
 
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
