@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-all check lock bench postgres docs
+.PHONY: demo test test-all check check-fast lock bench postgres docs
 
 demo: $(STAMP)
 	$(BIN)/xal run pipelines/quickstart.yaml
@@ -13,6 +13,9 @@ test: check
 
 test-all: check
 	$(BIN)/python -m pytest
+
+check-fast: check  # for a contributor: no Ray, no whole campaigns
+	$(BIN)/python -m pytest -q -m "not ray and not slow and not gpu and not campaign"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

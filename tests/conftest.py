@@ -11,6 +11,26 @@ from pathlib import Path
 
 import pytest
 
+CAMPAIGNS = (
+    "api/test_learner",
+    "campaign",
+    "cli",
+    "explainers/ebano",
+    "faults",
+    "integration",
+    "tuning",
+    "test_examples",
+    "test_wheel",
+)
+"""What takes seconds a test, relative to this folder."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make check-fast` leaves out."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(CAMPAIGNS):
+            item.add_marker(pytest.mark.campaign)
+
 
 def unavailable(message: str) -> None:
     """A skip with that reason, a failure under CI=true."""
