@@ -54,7 +54,14 @@ _HOME = {
     "Scored": "xal.types",
     "Pool": "xal.data.pool",
     "HashRng": "xal.core.rng",
+    "top_features": "xal.api.explain",
     "XalError": "xal.errors",
+    "ConfigError": "xal.errors",
+    "DataError": "xal.errors",
+    "LabelError": "xal.errors",
+    "NumericalError": "xal.errors",
+    "ResourceError": "xal.errors",
+    "RunError": "xal.errors",
 }
 __all__ = [*_HOME, "__version__"]
 
@@ -78,6 +85,7 @@ if TYPE_CHECKING:
     from xal.api.arrays import query as query
     from xal.api.batch import Batch as Batch
     from xal.api.explain import explain as explain
+    from xal.api.explain import top_features as top_features
     from xal.api.learner import Learner as Learner
     from xal.api.runs import open_run as open_run
     from xal.api.runs import run as run
@@ -88,6 +96,12 @@ if TYPE_CHECKING:
     from xal.encoders.encoder import Encoding as Encoding
     from xal.engine.ray.engine import RayEngine as RayEngine
     from xal.engine.serial import SerialEngine as SerialEngine
+    from xal.errors import ConfigError as ConfigError
+    from xal.errors import DataError as DataError
+    from xal.errors import LabelError as LabelError
+    from xal.errors import NumericalError as NumericalError
+    from xal.errors import ResourceError as ResourceError
+    from xal.errors import RunError as RunError
     from xal.errors import XalError as XalError
     from xal.explainers.explainer import Explainer as Explainer
     from xal.feedback.feedback import CorrectionBatch as CorrectionBatch

@@ -37,3 +37,16 @@ def test_what_does_not_fit():
         xal.explain(LogisticRegression().fit(X, Y), X[:2], explainer="integrated_gradients")
     with pytest.raises(xal.XalError, match=r"expected classes 0\.\.1"):
         xal.explain(LogisticRegression().fit(X, Y), X[:2], target=5)
+
+
+def test_top_features_go_by_their_names():
+    pd = pytest.importorskip("pandas")
+    data = pd.DataFrame(X[:5], columns=["width", "height", "depth", "age"])
+    found = xal.explain(LogisticRegression().fit(X, Y), X[:5], target=1)
+    best = xal.top_features(found, data, n=1)
+    assert [len(each) for each in best] == [1] * 5
+    for row, [(name, value)] in zip(found.attributions, best, strict=True):
+        assert value == pytest.approx(row[np.argmax(np.abs(row))])
+        assert name.startswith(data.columns[int(np.argmax(np.abs(row)))])
+    with pytest.raises(xal.XalError, match="5 explanations of 2 items"):
+        xal.top_features(found, X[:2])

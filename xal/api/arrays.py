@@ -71,6 +71,8 @@ def query(
         raise XalError(f"{len(labels)} labels for {len(taken)} labelled positions; give one for each")
     if p is not None and labels is not None and len(taken) and not 0 <= min(labels) <= max(labels) < p.shape[1]:
         raise XalError(f"labels are class indices 0..{p.shape[1] - 1}, got {min(labels)}..{max(labels)}")
+    if not isinstance(n, int | np.integer):
+        raise XalError(f"n must be a whole number, got {n!r}")
     if n < 1 or n > size - len(taken):
         raise XalError(f"requested {n} items, but {size - len(taken)} of {size} are unlabelled; change n")
     names = _ids(ids, size)

@@ -12,11 +12,12 @@ from xal.api.inputs import Items, decoded, items_of
 from xal.core.config import parse
 from xal.errors import XalError
 from xal.explainers import Explainer
+from xal.explainers.visualization import top_words
 from xal.models.model import Classifier
 from xal.models.sklearn.estimator import EstimatorClassifier, check_predicts_probabilities
 from xal.models.torch.classifier import TorchClassifier
 from xal.models.torch.module import TorchModule
-from xal.types import Explanations, Shape
+from xal.types import Explanations, Shape, dense
 
 
 def explain(
@@ -53,6 +54,26 @@ def explain(
     if target is not None:
         classes = torch.as_tensor(np.broadcast_to(np.asarray(target, np.int64), len(items)).copy())
     return chosen.explain(classifier, given, classes, stand_ins)
+
+
+def top_features(
+    explanations: Explanations, data: Any, n: int = 5, columns: Sequence[str] = ()
+) -> list[list[tuple[str, float]]]:
+    """The n features of largest absolute attribution of each item, with their names and attributions.
+
+    data: the explained items: texts, or rows of a table (`columns`: their names; a DataFrame has its own). Segments and
+    pixels of images go by their numbers in `explanations.segments`.
+    """
+    items = items_of(data)
+    if len(items) != len(explanations):
+        raise XalError(f"{len(explanations)} explanations of {len(items)} items; give the items that were explained")
+    if items.kind == "image" and explanations.feature_kind != "concepts":
+        values = np.nan_to_num(dense(explanations.attributions))
+        order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :n]
+        return [[(str(i), float(row[i])) for i in best] for row, best in zip(values, order.tolist(), strict=True)]
+    inputs = decoded(_column(items), items.kind, items.kind, _shape(items))
+    names = items.names or tuple(columns)
+    return [top_words(each, explanations.item(i), names, limit=n) for i, each in enumerate(inputs)]
 
 
 def _classifier(model: Any, items: Items, scale: float | None) -> Any:

@@ -113,6 +113,8 @@ def decoded(column: Any, held: Kind, wanted: Kind, shape: Shape) -> Any:
 def pool_at(data: Any) -> Pool | None:
     """The pool where `data` is a path to one; None: it is something else."""
     if isinstance(data, str) or (isinstance(data, Path) and data.suffix.lower() not in SUFFIXES):
+        if isinstance(data, str) and "://" not in data and not Path(data).expanduser().exists():
+            raise DataError(f"no pool at {data!r}; for a single text give a list, [{data!r}]")
         return Pool.open(data)
     return None
 

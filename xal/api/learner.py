@@ -301,7 +301,7 @@ class Learner:
             unknown = set(names) - {"wrong", "missed", "against"}
             if unknown:
                 raise LabelError(f"'{item}': {', '.join(sorted(unknown))}: say wrong, missed or against")
-            said[item] = {name: tuple(map(str, names.get(name, ()))) for name in ("wrong", "missed", "against")}
+            said[item] = {name: _names(names.get(name, ())) for name in ("wrong", "missed", "against")}
         return said
 
     def _inputs(self, data: Any, run: TrainedRun) -> Iterator[Any]:
@@ -349,6 +349,11 @@ class Learner:
     def _ledger(self) -> Iterator[Ledger]:
         with held(self.run_directory) as ledger:
             yield ledger
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name, or several."""
+    return (given,) if isinstance(given, str) else tuple(map(str, given))
 
 
 def _budget(n: int, batch_size: int) -> dict[str, int]:

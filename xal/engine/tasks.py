@@ -95,6 +95,11 @@ class Score(ShardTask):
     def map(self, evidence: Evidence, columns: Block) -> Scored:
         """Score a batch; raises NumericalError for scores that are not finite."""
         scores = self.strategy.score(evidence, self.state, self.rng)
+        if np.shape(scores) != (len(evidence),):
+            raise XalError(
+                f"strategy '{self.strategy.name}' gave scores of shape {np.shape(scores)} for {len(evidence)} items; "
+                "expected one number an item"
+            )
         finite = np.isfinite(scores)
         if not finite.all():
             raise NumericalError(

@@ -25,6 +25,8 @@ from xal.core.rng import HashRng
 from xal.types import Evidence, Floats, Labelled, Query, Rows, Scored
 
 Scores = npt.NDArray[np.float64]
+EVIDENCE = frozenset({"probabilities", "embeddings", "explanations", "interpretable_input", "label_explanations"})
+"""What a strategy can need; see `xal.types.Evidence`."""
 Summary = dict[str, Any]
 """Arrays by name, summed over the pool."""
 
@@ -91,6 +93,15 @@ class Strategy(Component, ABC, family="strategy"):
     """Explanations that it can read, by the `space` of their explainer."""
     learns_from_labelled: ClassVar[bool] = False
     """Whether `prepare` reads the labelled items."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("needs", "prepare_needs", "summary_needs", "select_needs"):
+            declared = cls.__dict__.get(name)
+            if declared is None or isinstance(declared, property):
+                continue
+            if not isinstance(declared, frozenset) or declared - EVIDENCE:
+                raise TypeError(f"{cls.__name__}.{name}: expected a frozenset of {sorted(EVIDENCE)}, got {declared!r}")
 
     @property
     def augmentation(self) -> Augmentation | None:
