@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 
 import torch
@@ -20,7 +21,7 @@ class threads:
     def __enter__(self) -> None:
         self.previous = torch.get_num_threads()
         torch.set_num_threads(self.number)
-        self.blas = _blas().limit(limits=self.number, user_api="blas")
+        self.blas = _blas(len(sys.modules)).limit(limits=self.number, user_api="blas")
 
     def __exit__(self, *_: object) -> None:
         self.blas.restore_original_limits()
@@ -28,8 +29,11 @@ class threads:
 
 
 @lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    """The controller of the loaded BLAS libraries, cached since finding them takes longer than many batches."""
+def _blas(n_modules: int) -> ThreadpoolController:
+    """The controller of the loaded BLAS libraries, found again after an import: finding takes longer than many batches.
+
+    n_modules: the number of imported modules, since faiss and others bring a BLAS of their own.
+    """
     import scipy.linalg  # noqa: F401 (loads a BLAS of its own)
 
     return ThreadpoolController()
