@@ -68,6 +68,8 @@ def test_the_seed_decides_random_draws_and_nothing_else_does():
         ({"probabilities": PROBABILITIES, "n": 0}, "requested 0 items"),
         ({"probabilities": PROBABILITIES, "labelled": range(195)}, "requested 10 items, but 5 of 200"),
         ({"probabilities": PROBABILITIES, "labelled": [200]}, "positions 0..199"),
+        ({"probabilities": PROBABILITIES, "labelled": [1.7]}, "whole numbers"),
+        ({"probabilities": PROBABILITIES, "interpretable_input": np.ones((3, 4))}, "has 3 rows for 200 items"),
         ({"probabilities": PROBABILITIES, "labelled": [3, 3]}, "names a position twice"),
         ({"probabilities": PROBABILITIES, "labelled": [1, 2], "labels": [0]}, "1 labels for 2 labelled positions"),
         ({"probabilities": PROBABILITIES, "labelled": [1, 2], "labels": [0, 4]}, "class indices 0..3"),

@@ -4,34 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy import sparse
 
+from tests.strategies.samples import evidence, explanations
 from xal.core.rng import HashRng
 from xal.errors import XalError
 from xal.strategies.explanation_disagreement import ExplanationDisagreement, disagreement, retrieval
-from xal.types import Evidence, Explanations, Labelled
+from xal.types import Labelled
 
 RNG = HashRng(0)
-
-
-def explanations(n: int, seed: int, f: int = 12, as_sparse: bool = False) -> Explanations:
-    generator = np.random.default_rng(seed)
-    interpretable_input = (generator.random((n, f)) < 0.4).astype(float)
-    attributions = generator.normal(size=(n, f)) * interpretable_input
-    if as_sparse:
-        attributions, interpretable_input = sparse.csr_array(attributions), sparse.csr_array(interpretable_input)
-    return Explanations(
-        feature_kind="words" if as_sparse else "columns",
-        attributions=attributions,
-        interpretable_input=interpretable_input,
-        explained_class=generator.integers(0, 3, n),
-        probability=np.ones(n),
-    )
-
-
-def evidence(n: int, seed: int, **parts: object) -> Evidence:
-    ids = np.array([f"{seed}-{i}" for i in range(n)], object)
-    return Evidence(ids=ids, rows=np.arange(n), **parts)
 
 
 @pytest.mark.parametrize("kind", ["words", "patches", "columns"])

@@ -3,22 +3,14 @@
 import numpy as np
 import pytest
 
+from tests.strategies.samples import predicted, random_probabilities
 from xal.core.rng import HashRng
 from xal.strategies.least_confidence import LeastConfidence
 from xal.types import Evidence
 
 
-def predicted(probabilities: np.ndarray) -> Evidence:
-    ids = np.array([f"item-{i}" for i in range(len(probabilities))], object)
-    return Evidence(ids=ids, rows=np.arange(len(ids)), probabilities=probabilities)
-
-
 def score(probabilities: np.ndarray) -> np.ndarray:
     return LeastConfidence().score(predicted(probabilities), None, HashRng(0))
-
-
-def random_probabilities(seed: int, n: int = 50, c: int = 7) -> np.ndarray:
-    return np.random.default_rng(seed).dirichlet(np.ones(c), n)
 
 
 def test_least_confidence_is_one_minus_the_largest() -> None:

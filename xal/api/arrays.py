@@ -66,6 +66,8 @@ def query(
         _check_distribution(p)
     e = None if embeddings is None else _matrix(embeddings, "embeddings")
     size = _length({"probabilities": p, "embeddings": e, "explanations": explanations, "ids": ids})
+    if interpretable_input is not None and interpretable_input.shape[0] != size:
+        raise XalError(f"interpretable_input has {interpretable_input.shape[0]} rows for {size} items; give one each")
     taken = _positions(labelled, size)
     if labels is not None and len(labels) != len(taken):
         raise XalError(f"{len(labels)} labels for {len(taken)} labelled positions; give one for each")
@@ -140,6 +142,8 @@ def _positions(labelled: Any, size: int) -> npt.NDArray[np.int64]:
         if positions.shape != (size,):
             raise XalError(f"`labelled` as a mask must have {size} entries, got {positions.shape}")
         return np.flatnonzero(positions)
+    if len(positions) and not np.issubdtype(positions.dtype, np.integer):
+        raise XalError(f"`labelled` are positions (whole numbers) or a mask, got {positions.dtype}")
     positions = positions.astype(np.int64)
     if len(positions) and not (positions.min() >= 0 and positions.max() < size):
         raise XalError(f"`labelled` are positions 0..{size - 1}, got {positions.min()}..{positions.max()}")

@@ -204,8 +204,3 @@ def _inputs(inputs: Any, kind: Kind) -> Any:
     values = np.asarray(inputs.cpu() if isinstance(inputs, Tensor) else inputs, np.float64)
     flat: npt.NDArray[np.float64] = values.reshape(len(values), -1)
     return flat / 255 if kind == "image" else flat
-
-
-def _skops() -> Any:
-    """skops.io; it takes seconds to import, so only where estimators are kept."""
-    return importlib.import_module("skops.io")
