@@ -8,14 +8,16 @@ STAMP := .venv/.installed
 demo: $(STAMP)
 	$(BIN)/xal run pipelines/quickstart.yaml
 
+# Tests without Ray run on all cores at once; those with Ray, one by one, because Ray takes all cores.
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n logical -m "not ray and not slow and not gpu"
+	$(BIN)/python -m pytest -m "ray and not slow and not gpu"
 
-test-all: check
-	$(BIN)/python -m pytest
+test-all: test
+	$(BIN)/python -m pytest -m "slow or gpu"
 
-check-fast: check  # for a contributor: no Ray, no whole campaigns
-	$(BIN)/python -m pytest -q -m "not ray and not slow and not gpu and not campaign"
+check-fast: check  # for a contributor: no Ray, nothing that takes seconds
+	$(BIN)/python -m pytest -q -n logical -m "not ray and not slow and not gpu and not long"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

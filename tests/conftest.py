@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-CAMPAIGNS = (
+LONG = (
     "api/test_learner",
     "campaign",
     "cli",
@@ -22,14 +22,14 @@ CAMPAIGNS = (
     "test_examples",
     "test_wheel",
 )
-"""What takes seconds a test, relative to this folder."""
+"""What takes seconds a test, relative to this folder. Single tests elsewhere carry the mark themselves."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make check-fast` leaves out."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(CAMPAIGNS):
-            item.add_marker(pytest.mark.campaign)
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(LONG):
+            item.add_marker(pytest.mark.long)
 
 
 def unavailable(message: str) -> None:

@@ -56,6 +56,7 @@ def test_small_and_plain_images(shape: tuple[int, int, int]) -> None:
     assert superpixels_of(torch.zeros(0, *shape), 5).shape == (0, *shape[1:])
 
 
+@pytest.mark.long
 def test_lime_is_the_packages(images: torch.Tensor, classifier: TorchClassifier) -> None:
     """The same superpixels, filled with their mean colour: the packages' draws differ, so that both are uncertain."""
     from lime.lime_image import LimeImageExplainer
@@ -81,6 +82,7 @@ def test_lime_is_the_packages(images: torch.Tensor, classifier: TorchClassifier)
         assert found.base is not None and found.base[i] == pytest.approx(explained.intercept[0], abs=5 * noise)
 
 
+@pytest.mark.long
 def test_owen_values_are_shaps(images: torch.Tensor, classifier: TorchClassifier) -> None:
     masked = mask_items(classifier, images, "probability", superpixels=12, mask_value="mean")
     found = ShapPartition(superpixels=12, mask_value="mean", max_evals=2000).explain(classifier, images)

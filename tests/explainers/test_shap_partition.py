@@ -43,7 +43,10 @@ def sentences(shared_data):
     return sst5(shared_data)
 
 
-@pytest.mark.parametrize(("max_evals", "batch_size"), [(500, 10), (40, 10), (40, 4), (2000, 10)])
+@pytest.mark.parametrize(
+    ("max_evals", "batch_size"),
+    [pytest.param(500, 10, marks=pytest.mark.long), (40, 10), (40, 4), pytest.param(2000, 10, marks=pytest.mark.long)],
+)
 def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> None:
     """200 sentences of SST-5; whole trees and cut ones."""
     texts, labels = sentences
@@ -75,7 +78,9 @@ def test_words_as_shap_has_them(sentences, max_evals: int, batch_size: int) -> N
     assert dense(found.attributions[[0]])[0, column(first[1])] == pytest.approx(by_word)
 
 
-@pytest.mark.parametrize(("patches", "max_evals"), [(4, 60), (4, 500), (4, 2000), (7, 500)])
+@pytest.mark.parametrize(
+    ("patches", "max_evals"), [(4, 60), (4, 500), (4, 2000), pytest.param(7, 500, marks=pytest.mark.long)]
+)
 def test_patches_as_shap_has_them(patches: int, max_evals: int) -> None:
     """50 images in float64; at 500 the tree of 4 x 4 patches is opened whole, that of 7 x 7 is not."""
     model = Doubled(filters=4, hidden=8)

@@ -16,6 +16,7 @@ from xal.explainers.shap_partition import ShapPartition
 from xal.types import Explanations
 
 
+@pytest.mark.long
 def test_a_second_pass_computes_nothing(
     tmp_path: Path, text_pools: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
