@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xal.annotators.annotator import Annotator, Request
+from xal.core.tables import defused
 from xal.data.decode import forms_of
 from xal.data.images import decode, encode_png
 from xal.explainers.components import Naming, shown_components
@@ -45,10 +46,12 @@ class File(Annotator, name="file"):
         kinds = request.feedback.correction_kinds if request.feedback is not None else ()
         correction_columns = ["shown", *kinds] if kinds else []
         shown = self._shown_names(request) if request.feedback is not None else {}
-        columns = ["id", "label", *correction_columns]
-        columns += ["prediction", "confidence", "score", "reason", kind, "explanation"]
+        # rank comes first: programs that overlook the byte order mark misread the first name, and id must not be it
+        columns = ["rank", "id", kind, "label", *correction_columns]
+        columns += ["prediction", "confidence", "score", "reason", "explanation"]
         rows: list[dict[str, Any]] = [
             {
+                "rank": item.rank,
                 "id": item.id,
                 "label": item.label or "",
                 "prediction": item.prediction or "",
@@ -62,10 +65,10 @@ class File(Annotator, name="file"):
         ]
         if kinds:
             rows = [row | {"shown": shown.get(row["id"], "")} | dict.fromkeys(kinds, "") for row in rows]
-        with (folder / "batch.csv").open("w", newline="", encoding="utf-8") as handle:
+        with (folder / "batch.csv").open("w", newline="", encoding="utf-8-sig") as handle:  # as spreadsheets expect
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: defused(str(cell)) for name, cell in row.items()} for row in rows)
         with (folder / "batch.jsonl").open("w", encoding="utf-8") as handle:
             handle.writelines(json.dumps(row) + "\n" for row in rows)
         (folder / CLASSES).write_text("\n".join(request.label_space.classes) + "\n", encoding="utf-8")

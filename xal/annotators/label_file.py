@@ -1,20 +1,22 @@
-"""Read label files: CSV or JSONL with the annotators' labels and corrections."""
+"""Read label files: CSV, spreadsheet or JSONL with the annotators' labels and corrections."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from xal.core.tables import is_table, open_table, restored
 from xal.data.label_space import LabelSpace
-from xal.errors import LabelError
+from xal.errors import DataError, LabelError
 from xal.types import CORRECTION_KINDS
 
 BATCH_COLUMNS = (
+    "rank",
     "id",
     "label",
     "shown",
@@ -41,31 +43,24 @@ class Answers:
     """Rows without a label."""
     problems: list[str] = field(default_factory=list)
     """One message per mistake."""
+    ids: frozenset[str] = frozenset()
+    """The queried items."""
 
 
-def read_labels(path: Path, label_space: LabelSpace) -> Answers:
-    """Read a CSV or JSONL with columns `id` and `label` and, for corrections, `wrong`, `missed` and `against`.
+def read_labels(path: Path, label_space: LabelSpace, ids: Iterable[str] = ()) -> Answers:
+    """Read a CSV, spreadsheet or JSONL: columns `id`, `label` and, for corrections, `wrong`, `missed` and `against`.
 
-    An id may occur twice with the same answers. Raises LabelError for a file that cannot be read; mistakes in its lines
-    are in `problems` of the result.
+    An id may occur twice with the same answers. ids: of the items that were queried. Raises LabelError for a file that
+    cannot be read; mistakes in its lines are in `problems` of the result.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read: {error}") from error
+    answers = Answers(ids=frozenset(ids))
     rows: list[tuple[int, object]] = []
-    answers = Answers()
     if path.suffix.lower() in (".jsonl", ".ndjson"):
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                try:
-                    rows.append((number, json.loads(line)))
-                except json.JSONDecodeError as error:
-                    answers.problems.append(f"line {number}: not JSON ({error.msg})")
-    elif path.suffix.lower() == ".csv":
-        rows = list(enumerate(csv.DictReader(text.splitlines()), 2))
+        rows = _json_lines(path, answers)
+    elif is_table(path):
+        rows = _table(path, answers)
     else:
-        raise LabelError(f"{path}: expected a .csv or .jsonl file with columns id and label")
+        raise LabelError(f"{path}: expected a .csv, .tsv, .xlsx or .jsonl file with columns id and label")
     columns = {str(name) for _, row in rows if isinstance(row, Mapping) for name in row}
     for name in sorted(columns - {*CORRECTION_KINDS, *BATCH_COLUMNS}):
         if close := get_close_matches(name.strip().lower(), CORRECTION_KINDS, n=1, cutoff=0.75):
@@ -78,9 +73,49 @@ def read_labels(path: Path, label_space: LabelSpace) -> Answers:
     return answers
 
 
+def _json_lines(path: Path, answers: Answers) -> list[tuple[int, object]]:
+    """(line, record) of a JSONL file, of which only \\n ends a line."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} cannot be read: {error}") from error
+    rows: list[tuple[int, object]] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                rows.append((number, json.loads(line, object_pairs_hook=_distinct)))
+            except ValueError as error:
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                answers.problems.append(f"line {number}: not JSON ({reason})")
+    return rows
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs of a JSON object; ValueError for a key that comes twice."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' comes twice")
+    return dict(pairs)
+
+
+def _table(path: Path, answers: Answers) -> list[tuple[int, object]]:
+    """(line, {column: cell}) of a table; cells that were defused for spreadsheets are restored."""
+    try:
+        table = open_table(path)
+        rows: list[tuple[int, object]] = []
+        for number, cells in table.rows():
+            if isinstance(cells, str):
+                answers.problems.append(f"line {number}: {cells}")
+            else:
+                rows.append((number, dict(zip(table.columns, map(restored, cells), strict=True))))
+    except DataError as error:
+        raise LabelError(str(error)) from error
+    return rows
+
+
 def _add(answers: Answers, number: int, row: Mapping[Any, Any], label_space: LabelSpace) -> None:
     """Add the label and correction of a row, or its mistake. number: of the line in the file."""
-    item, label = str(row["id"]), str(row["label"] or "").strip()
+    item, label = _as_id(row["id"], answers.ids), _as_label(row["label"])
     correction = {name: _component_names(row.get(name)) for name in CORRECTION_KINDS}
     if not label:
         answers.blank += 1
@@ -94,6 +129,31 @@ def _add(answers: Answers, number: int, row: Mapping[Any, Any], label_space: Lab
         )
     elif answers.said.setdefault(item, correction) != correction:
         answers.problems.append(f"line {number}: '{item}' conflicts with the correction on an earlier line")
+
+
+def _as_label(value: object) -> str:
+    """The label in a cell: None and blanks are no label, 0 and false are labels."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value).strip()
+
+
+def _as_id(value: object, ids: frozenset[str]) -> str:
+    """The queried id that a cell means, else the cell as it is.
+
+    Spreadsheets drop leading zeros: 7 is 007 if that is the only queried id of this number. Some read UTF-8 as
+    Windows-1252: such letters are read back.
+    """
+    item = str(value)
+    if item in ids:
+        return item
+    if item.isascii() and item.isdecimal():
+        padded = [each for each in ids if each.isascii() and each.isdecimal() and each.lstrip("0") == item.lstrip("0")]
+        return padded[0] if len(padded) == 1 else item
+    with suppress(UnicodeError):
+        read_back = item.encode("cp1252").decode("utf-8")
+        return read_back if read_back in ids else item
+    return item
 
 
 def _component_names(value: object) -> tuple[str, ...]:

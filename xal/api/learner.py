@@ -12,7 +12,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,7 +33,8 @@ from xal.campaign.recipe import Recipe, load
 from xal.campaign.run_spec import RunSpec, runs
 from xal.campaign.trained_run import TrainedRun, open_trained_run
 from xal.campaign.validation import checked_pools
-from xal.core.config import parse, unparse
+from xal.core.config import load_yaml, parse, unparse
+from xal.core.imports import allow, allow_named, check_stored
 from xal.core.progress import Reporter
 from xal.core.registry import nearest
 from xal.core.threads import threads
@@ -112,14 +112,18 @@ class Learner:
         mapping |= {name: value for name, value in given.items() if value is not None}
         if explainer is False:
             mapping["explainer"] = None
+        allow_named(mapping)
         self._start(parse(Recipe, mapping, "Learner"), verbose)
         (self.directory / RECIPE).write_text(yaml.safe_dump(unparse(self.recipe), sort_keys=False), encoding="utf-8")
 
     @classmethod
-    def open(cls, directory: str | Path, *, model: Any = None, verbose: bool = False) -> Self:
+    def open(
+        cls, directory: str | Path, *, model: Any = None, modules: Sequence[str] = (), verbose: bool = False
+    ) -> Self:
         """Continue what `save`, or a Learner with a `directory`, left there.
 
-        model: the torch module, or the function that makes it, where the run's was given in a notebook. Raises
+        model: the torch module, or the function that makes it, where the run's was given in a notebook. modules:
+        of your own, which the run's recipe may name. Raises
         RunError for a directory that holds no Learner's run.
         """
         learner = cls.__new__(cls)
@@ -128,13 +132,16 @@ class Learner:
             raise RunError(f"{directory} holds no Learner's run: there is no {RECIPE}")
         if model is not None:
             model_section(model, "image", learner.directory, ("?",))
+        text = (learner.directory / RECIPE).read_text(encoding="utf-8")
+        allow(modules)
+        check_stored(load_yaml(text, RECIPE), learner.directory)
         learner._start(load(learner.directory / RECIPE), verbose)
         return learner
 
     def _start(self, recipe: Recipe, verbose: bool) -> None:
         self.recipe = recipe
         self._pools: Pools = checked_pools(recipe)
-        self._spec: RunSpec = replace(runs(recipe, self._pools, self.directory)[0], await_classes=True)
+        self._spec: RunSpec = runs(recipe, self._pools, self.directory)[0]
         self._reporter = Reporter(brief=not verbose)
         self._session: Session | None = None
         self._trained: TrainedRun | None = None
@@ -189,7 +196,7 @@ class Learner:
             problems += [f"'{item}' has a correction and no label; give both" for item in said if item not in by_id]
             answers = Answers(labels=by_id, said=said, problems=problems)
             take_answers(self.run_directory, ledger, answers, "tell", annotator)
-            return sum(item.label is None for item in ledger.queried())
+            return sum(item.waits for item in ledger.queried())
 
     def predict(self, data: Any = None) -> npt.NDArray[np.object_]:
         """(n,) predicted class names; of the learner's own data where none are given."""
@@ -335,7 +342,7 @@ class Learner:
             return True
         run = self.run
         last = max((item.round for item in run.queried), default=0)
-        whole = all(item.label is not None for item in run.queried)
+        whole = not any(item.waits for item in run.queried)
         return whole and last not in run.of("evaluate")
 
     @contextmanager

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import yaml
 
-from xal.campaign.identity import as_now
+from xal.campaign.identity import as_now, untrue
 from xal.campaign.loop import Outcome, run_campaign
 from xal.campaign.recipe import Recipe
 from xal.campaign.run_spec import RunSpec, runs
+from xal.campaign.trial import try_recipe
 from xal.campaign.validation import checked_pools
 from xal.core.config import differences
 from xal.core.progress import Reporter
 from xal.engine.engine import Session
 from xal.errors import RunError, XalError
-from xal.store.directory import SEARCH, open_ledger, runs_below
+from xal.store.directory import SEARCH, is_run, open_ledger, runs_below
 
 
 def run_experiment(
@@ -33,10 +34,13 @@ def run_experiment(
     the directory holds a search, or runs of another recipe.
     """
     ledger = ledger or os.environ.get("XAL_LEDGER")
-    specs = [replace(spec, ledger=ledger) for spec in runs(recipe, checked_pools(recipe), directory, seeds)]
+    pools = checked_pools(recipe)
+    specs = [replace(spec, ledger=ledger) for spec in runs(recipe, pools, directory, seeds)]
     if (directory / SEARCH).exists():
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_other_recipes(specs, directory)
+    if not any(is_run(spec.directory) for spec in specs):
+        try_recipe(recipe, pools)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # each run opens its own session
         own_evaluation = recipe.evaluate_explanations and recipe.explainers  # depends on the arm's explainer
@@ -85,7 +89,7 @@ def _refuse_other_recipes(specs: list[RunSpec], directory: Path) -> None:
         # a run that is not one of `specs` is another arm or seed: its explainer and feedback may differ as well
         may_differ = ("strategy", "seed:") if other in ours else ("strategy", "seed:", "explainer", "feedback")
         lines = differences(ours.get(other, specs[0].identity()), as_now(stored))
-        changed = [line for line in lines if not line.startswith(may_differ)]
+        changed = [line for line in untrue(lines, trained=other not in ours) if not line.startswith(may_differ)]
         if changed:
             raise RunError(
                 f"{directory} holds runs of another recipe ({other.name}); choose another --out, or undo:\n"

@@ -1,8 +1,11 @@
-"""The identity of a run: only the recipe and pool that started it may continue it."""
+"""The identity of a run: what may change while it runs, and what would make its past untrue."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,13 +13,19 @@ import yaml
 from xal.campaign.recipe import Recipe
 from xal.campaign.run_spec import RunSpec, identity
 from xal.core.config import differences, parse
+from xal.core.imports import check_stored
 from xal.data.label_space import LabelSpace
 from xal.errors import ConfigError, RunError
+from xal.store.atomic import write_text
 from xal.store.ledger import Ledger
 
 
 def as_now(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored identity as this version of xal would write it: fields added since have their defaults."""
+    try:
+        check_stored(stored, Path("the run"))
+    except RunError:  # code that the user did not name is not imported to compare it
+        return stored
     sections = {key: value for key, value in stored.items() if key not in ("engine", "seed")}
     try:
         recipe = parse(Recipe, sections)
@@ -42,30 +51,93 @@ def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:
     return after
 
 
-def claim(spec: RunSpec, ledger: Ledger) -> None:
-    """Write the metadata of a new run, or check those of a started one; RunError if its recipe or pool differs."""
-    pool = spec.pools.pool
+MAY_CHANGE = ("annotator", "budget", "engine", "explainer", "strategy", "pool.source", "pool.test", "pool.validation")
+"""What may be another from a round on: it decides what is asked next, or where files are."""
+UNTIL_TRAINED = ("model", "train")
+"""What may be put right as long as no model was trained."""
+
+
+def untrue(lines: Iterable[str], trained: bool) -> list[str]:
+    """Those of `differences` that would make a run's past untrue."""
+    free = MAY_CHANGE if trained else MAY_CHANGE + UNTIL_TRAINED
+    return [line for line in lines if not re.match(rf"({'|'.join(map(re.escape, free))})[.:]", line)]
+
+
+def claim(spec: RunSpec, ledger: Ledger) -> list[str]:
+    """Write the metadata of a new run, or check those of a started one; returns what the recipe changes from now on.
+
+    Raises RunError if the recipe would make the run's past untrue, or if a pool holds other items than when it began.
+    """
     text = yaml.safe_dump(spec.identity(), sort_keys=True)
     stored = ledger.metadata("recipe")
     if stored is None:
-        (spec.directory / "recipe.yaml").write_text(text, encoding="utf-8")
+        write_text(spec.directory / "recipe.yaml", text)
         metadata = {
             "arm": spec.arm,
-            "pool": pool.fingerprint,
             "classes": yaml.safe_dump(list(spec.pools.label_space.classes)),
             "shape": yaml.safe_dump(list(spec.pools.shape)),
-            "names": yaml.safe_dump(list(pool.names)),
+            "names": yaml.safe_dump(list(spec.pools.pool.names)),
         }
         for name, value in metadata.items():
             if ledger.metadata(name) is None:
                 ledger.set_metadata(name, value)
+        _check_pools(spec, ledger)
         ledger.set_metadata("recipe", text)
-    elif changed := differences(yaml.safe_load(text), as_now(yaml.safe_load(stored))):
+        return []
+    _check_pools(spec, ledger)
+    changed = differences(yaml.safe_load(text), as_now(yaml.safe_load(stored)))
+    steps = ledger.steps()
+    trained = any(step.step == "train" and step.artefact is not None for step in steps)
+    refused = untrue([line for line in changed if not line.startswith(("pool.classes:", "pool.new_classes:"))], trained)
+    if spec.recipe.feedback is not None:  # corrections are of the explanations that were shown
+        refused += [line for line in changed if line.startswith("explainer")]
+    refused += _add_listed_classes(spec, ledger)
+    if refused:
         raise RunError(
-            f"{spec.directory} holds a run of another recipe; choose another --out, or undo:\n"
-            + "\n".join(f"  - {line}" for line in changed)
+            f"{spec.directory} holds a run of another recipe; undo this, choose another --out, or carry its labels "
+            f"over (xal fork {spec.directory} NEW RECIPE):\n" + "\n".join(f"  - {line}" for line in refused)
         )
-    if ledger.metadata("pool") != pool.fingerprint:
-        raise RunError(
-            f"the pool of {spec.directory} has changed since the run began; restore it, or choose another --out"
-        )
+    if changed:
+        _record(ledger, steps[-1].round if steps else 0, changed)
+        write_text(spec.directory / "recipe.yaml", text)
+        ledger.set_metadata("recipe", text)
+    return changed
+
+
+def _record(ledger: Ledger, round: int, changed: list[str]) -> None:
+    history = yaml.safe_load(ledger.metadata("changes") or "[]")
+    history.append({"round": round, "at": time.time(), "changes": changed})
+    ledger.set_metadata("changes", yaml.safe_dump(history))
+
+
+def _add_listed_classes(spec: RunSpec, ledger: Ledger) -> list[str]:
+    """Add classes that the recipe lists after those of the run; returns the problem of any other list."""
+    ours, stored = spec.recipe.pool.classes, label_space_of(ledger).classes
+    if ours is None or ours == stored[: len(ours)]:
+        return []
+    if ours[: len(stored)] != stored:
+        return [f"pool.classes: {list(stored)} there, {list(ours)} here; new classes come after the others"]
+    ledger.set_metadata("classes", yaml.safe_dump(list(ours)))
+    return []
+
+
+def _check_pools(spec: RunSpec, ledger: Ledger) -> None:
+    """Record the contents of the run's pools; RunError for one that holds other items than when the run began.
+
+    Files that were not touched since (same inode, size and times) are not read again.
+    """
+    pools = {"pool": spec.pools.pool, "pool.test": spec.pools.test, "pool.validation": spec.pools.validation}
+    for name, pool in pools.items():
+        stored = ledger.metadata(name)
+        if pool is None or (stored is not None and ledger.metadata(f"{name}.stamp") == pool.stamp):
+            continue
+        if stored is not None:
+            now = pool.fingerprint if stored.startswith("sha256:") else pool.layout
+            if now != stored:
+                named = f" ({name})" * (name != "pool")
+                raise RunError(
+                    f"the pool{named} of {spec.directory} has changed since the run began: {pool.folder} "
+                    f"holds {now} now, {stored} then; restore it, or choose another --out"
+                )
+        ledger.set_metadata(name, pool.fingerprint)
+        ledger.set_metadata(f"{name}.stamp", pool.stamp)

@@ -13,6 +13,7 @@ from xal.campaign.identity import add_classes, label_space_of
 from xal.campaign.pools import open_pool
 from xal.campaign.recipe import PoolSection
 from xal.core.config import parse
+from xal.core.imports import check_stored
 from xal.data.decode import forms_of, payload_of
 from xal.data.pool import KINDS, Pool
 from xal.errors import DataError, LabelError, RunError
@@ -35,8 +36,9 @@ def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     with held(directory) as ledger:
-        new = take_answers(directory, ledger, read_labels(file, label_space_of(ledger)), str(file), annotator)
-        return new, sum(item.label is None for item in ledger.queried())
+        answers = read_labels(file, label_space_of(ledger), [item.id for item in ledger.queried()])
+        new = take_answers(directory, ledger, answers, str(file), annotator)
+        return new, sum(item.waits for item in ledger.queried())
 
 
 def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str, annotator: str) -> int:
@@ -66,6 +68,7 @@ def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dic
         return {}, [
             f"{len(marked)} corrections, but the run's recipe has no feedback; leave the correction columns empty"
         ]
+    check_stored(recipe, directory)
     feedback: Feedback = parse(Feedback, recipe["feedback"])
     columns = yaml.safe_load(ledger.metadata("names") or "[]")
     shape = tuple(yaml.safe_load(ledger.metadata("shape") or "[]"))

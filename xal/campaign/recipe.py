@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 
 from xal.annotators import Annotator
 from xal.annotators.oracle import Oracle
 from xal.campaign.search_settings import Search
-from xal.core.config import override, parse
+from xal.core.config import load_yaml, override, parse
+from xal.core.imports import allow_named
 from xal.engine import Engine, RayEngine
 from xal.errors import ConfigError
 from xal.explainers import Explainer
@@ -40,17 +40,21 @@ class PoolSection:
     """Whether a label outside the classes becomes a new class, after the others; false: it is refused."""
 
 
+LABELS, ROUNDS = 10**9, 10**5
+"""The largest numbers of labels a round, and of rounds."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """The number of labels to ask for."""
 
-    initial: Annotated[int, Field(ge=2)] = 100
-    """Items drawn at random before the first round."""
+    initial: Annotated[int, Field(ge=0, le=LABELS)] = 100
+    """Items drawn at random before the first round, beside those that a partly labelled pool has labels for."""
     balanced: bool = False
     """Draw the same number from each class, by the pool's own labels: for simulations only."""
-    per_round: Annotated[int, Field(ge=1)] = 100
+    per_round: Annotated[int, Field(ge=1, le=LABELS)] = 100
     """Items per round after round 0."""
-    rounds: Annotated[int, Field(ge=0)] = 5
+    rounds: Annotated[int, Field(ge=0, le=ROUNDS)] = 5
     """Rounds after round 0."""
 
     @property
@@ -212,16 +216,18 @@ def load(path: Path | str, settings: list[str] | None = None) -> Recipe:
     """Read a recipe and apply `dotted.path=value` settings; raises ConfigError that lists every mistake."""
     path = Path(path)
     try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"cannot be read: {error.strerror or error}"], str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise ConfigError([f"not YAML: {error}"], str(path)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"cannot be read: {getattr(error, 'strerror', None) or error}"], str(path)) from error
+    mapping = load_yaml(text, str(path))
     if mapping is None:
         mapping = {}
     if not isinstance(mapping, Mapping):
         raise ConfigError([f"expected a mapping of sections, got {type(mapping).__name__}"], str(path))
     mapping = dict(mapping)
     override(mapping, settings or [])
+    allow_named(mapping, path.resolve().parent)
     recipe: Recipe = parse(Recipe, mapping, str(path))
     return recipe

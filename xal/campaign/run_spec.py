@@ -25,8 +25,6 @@ class RunSpec:
     """Stop after this round; None: after the recipe's last."""
     ledger: str | None = None
     """URL of the PostgreSQL database of a new run's ledger; None: SQLite in the directory."""
-    await_classes: bool = False
-    """With labels of fewer than two classes, skip training and query at random; False: training raises an error."""
     shared_round0: Path | None = None
     """A run of the same recipe and seed, of which round 0 is copied; None: compute it."""
 

@@ -7,6 +7,7 @@ returns the number of labels that it waits for.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from xal.annotators.annotator import Request
 from xal.campaign.corrections import Applied, CorrectionTraining
 from xal.campaign.ebano_augment import write_copies
 from xal.campaign.explanation_evaluator import ExplanationEvaluator
-from xal.campaign.identity import claim, label_space_of
+from xal.campaign.identity import add_classes, claim, label_space_of
 from xal.campaign.query_record import examine
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.sampling import drawn_baselines, holdout
@@ -43,6 +44,9 @@ from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
 from xal.types import Correction, Rows
 
+GIVEN = "given"
+"""The reason of items with labels that nobody asked for, and the first word of the folders that hold them."""
+
 
 class RunSteps:
     """The steps of one run; creating it checks that the directory belongs to the run's recipe and pool."""
@@ -52,18 +56,25 @@ class RunSteps:
         self.recipe, self.directory = spec.recipe, spec.directory
         self.pools, self.pool = spec.pools, spec.pools.pool
         self.rng = HashRng(spec.seed)
-        claim(spec, ledger)
+        for line in claim(spec, ledger):
+            reporter.say(f"{spec.directory}: changed from here on: {line}")
         self.label_space = label_space_of(ledger)
 
     def query(self, round: int, started: float, size: int | None = None) -> int:
-        """Choose a batch of `size` items; None: of the size in the recipe's budget."""
+        """Choose a batch of `size` items; None: of the size in the recipe's budget.
+
+        Round 0 also takes the items that a partly labelled pool has labels for.
+        """
         budget = self.recipe.budget
         size = size or (budget.per_round if round else budget.initial)
+        labels = {} if round else self._given()
         model = self._model(round - 1)
         strategy: Strategy = Random() if model is None else self.spec.strategy
         earlier = self.ledger.queried()
         coordinator = self._coordinator(model)
         coordinator.unreadable.update(self.ledger.unreadable())
+        given_items = self._given_items(labels, coordinator)
+        given = {item.id: labels[item.row] for item in given_items}
         rng = self.rng.child("round", round)
         while True:
             if not round and budget.balanced:
@@ -75,32 +86,69 @@ class RunSteps:
                     rng,
                     round=round,
                     n_rounds=budget.rounds,
-                    labelled=[item.id for item in earlier],
+                    labelled=[item.id for item in (*earlier, *given_items)],
                     labelled_rows=np.array([item.row for item in earlier], np.int64),
                     labels=self._labels(earlier),
                 )
-            if not len(query):
-                raise RunError(f"round {round}: no item of the pool is left to query; lower budget.rounds")
+            if not len(query) and not given:
+                raise RunError(f"round {round}: no item of the pool is left to query")
             record = examine(coordinator, query, self.recipe.explainer is not None)
             if not record.unreadable:
                 break
             # the strategy chose items without decoding them: choose others
             coordinator.unreadable |= dict.fromkeys(record.unreadable, UNREADABLE)
         with self._artefact(round, "query") as folder:
-            write_items(folder / ITEMS, self._items(query.items.rows))
+            rows = np.array([item.row for item in given_items], np.int64)
+            write_items(folder / ITEMS, self._items(np.concatenate([query.items.rows, rows])))
             queried = record.write(query, round, self.label_space, folder)
+            queried += [replace(item, rank=len(query) + item.rank) for item in given_items]
         chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
         self._commit(
             round,
             "query",
             started,
             {"chosen": chosen, "items": dict(coordinator.items), "unreadable": len(coordinator.unreadable)},
-            f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})",
+            f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})"
+            + (f", and {len(given)} that the pool has labels for" if given else ""),
             artefact=True,
             queried=queried,
+            labels=given,
+            annotator="pool",
             unreadable={item: reason for item, reason in coordinator.unreadable.items() if item not in query.items.ids},
         )
         return 0
+
+    def _given(self) -> dict[int, str]:
+        """{row: label} of the pool's own labels where people label: those of a partly labelled pool, or of any with
+        `budget.initial: 0`."""
+        if self.recipe.annotator.simulated or not self.pool.has_labels:
+            return {}
+        found: dict[int, str] = {}
+        for first, table in self.pool.scan(["label"]):
+            for index, label in enumerate(table["label"].to_pylist()):
+                if label is not None and label.strip():
+                    found[first + index] = label
+        return {} if self.recipe.budget.initial and len(found) == len(self.pool) else found
+
+    def _given_items(self, given: Mapping[int, str], coordinator: Coordinator) -> list[Queried]:
+        """The items of these rows that can be read; the others are noted as unreadable."""
+        if not given:
+            return []
+        self.label_space = add_classes(self.ledger, given.values())
+        unknown = self.label_space.unknown(given.values())
+        if unknown:
+            raise DataError(
+                f"the pool has labels outside the classes: {', '.join(unknown[:5])}; list them in pool.classes"
+            )
+        rows = np.array(sorted(given), np.int64)
+        broken = set(coordinator.undecodable(rows))
+        coordinator.unreadable |= dict.fromkeys(broken, UNREADABLE)
+        ids = self.pool.read(rows, ["id"])["id"].to_pylist()
+        kept = [(item, int(row)) for item, row in zip(ids, rows, strict=True) if item not in broken]
+        return [
+            Queried(id=item, round=0, rank=rank, row=row, score=0.0, reason=GIVEN)
+            for rank, (item, row) in enumerate(kept)
+        ]
 
     def label(self, round: int, started: float) -> int:
         """Take the batch's labels and corrections from the annotator; returns the number of missing labels."""
@@ -115,22 +163,25 @@ class RunSteps:
             rng=self.rng.child("round", round),
             feedback=self.recipe.feedback,
         )
-        labelled = {item.id for item in items if item.label is not None}
-        answers = self.recipe.annotator.annotate(request) if len(labelled) < len(items) else {}
-        new = {item: label for item, label in answers.items() if item not in labelled}
+        open_items = {item.id for item in items if item.waits}
+        answers = self.recipe.annotator.annotate(request) if open_items else {}
+        new = {item: label for item, label in answers.items() if item in open_items}
         corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
-        waiting = len(items) - len(labelled) - len(new)
+        waiting = len(open_items) - len(new)
         if waiting:
             self.ledger.add_labels(new, self.recipe.annotator.name, corrections)
             return waiting
         self.label_space = label_space_of(self.ledger)  # imported labels may have added classes
         metrics, corrected = self._correction_metrics(request, new, corrections)
+        left_out = Counter(item.left_out for item in items if item.left_out is not None)
+        labels = len(items) - left_out.total()
+        without = f", {', '.join(f'{count} {answer}' for answer, count in left_out.items())}" if left_out else ""
         self._commit(
             round,
             "label",
             started,
-            {"labels": len(items)} | metrics,
-            f"{len(items)} labels{corrected} by {self.recipe.annotator.name}",
+            {"labels": labels} | ({"left_out": dict(left_out)} if left_out else {}) | metrics,
+            f"{labels} labels{without}{corrected} by {self.recipe.annotator.name}",
             labels=new,
             corrections=corrections,
             annotator=self.recipe.annotator.name,
@@ -154,11 +205,11 @@ class RunSteps:
 
     def train(self, round: int, started: float) -> int:
         """Fit the model to all labels so far, with this round's synthetic items and the corrections."""
-        items = self.ledger.queried()
+        items = [item for item in self.ledger.queried() if item.label is not None]
         labels = self._labels(items)
         held = frozenset(self._holdout(items))
         trained = {label for item, label in labels.items() if item not in held}
-        if self.spec.await_classes and len(trained) < 2:
+        if len(trained) < 2:
             skipped = "the training labels have fewer than two classes"
             self._commit(round, "train", started, {"skipped": skipped}, f"skipped: {skipped}")
             return 0
@@ -175,8 +226,9 @@ class RunSteps:
                 model=self.recipe.model,
                 shape=self.pools.shape,
                 n_classes=len(self.label_space),
-                item_files=tuple(
-                    self.directory / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)
+                item_files=(
+                    *(self.directory / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)),
+                    *sorted(self.directory.glob(f"{GIVEN}-*/{ITEMS}")),
                 ),
                 labels=labels,
                 holdout=held,
@@ -223,7 +275,8 @@ class RunSteps:
         """Write the strategy's synthetic copies, none of held-out items, which would leak; None: there are none."""
         for part in self.spec.strategy.parts() if round else ():
             plan = part.augmentation
-            items = [item for item in self.ledger.queried(round) if item.reason == part.name and item.id not in held]
+            items = [item for item in self.ledger.queried(round) if item.label is not None and item.id not in held]
+            items = [item for item in items if item.reason == part.name]
             if plan is None or not items:
                 continue
             coordinator = self._coordinator(self._model(round - 1))
@@ -264,7 +317,7 @@ class RunSteps:
         )
 
     def _evaluate_holdout(self, coordinator: Coordinator) -> dict[str, Any]:
-        items = {item.id: item for item in self.ledger.queried()}
+        items = {item.id: item for item in self.ledger.queried() if item.label is not None}
         held = self._holdout(list(items.values()))
         if not held:
             raise DataError("nothing to evaluate on; give pool.test, or raise train.validation")

@@ -15,6 +15,7 @@ from xal.campaign.pools import Pools, open_pools
 from xal.campaign.recipe import PoolSection
 from xal.campaign.sampling import drawn_baselines
 from xal.core.config import parse
+from xal.core.imports import check_stored
 from xal.data.label_space import LabelSpace
 from xal.data.pool import Pool
 from xal.engine import SerialEngine
@@ -100,6 +101,7 @@ def open_trained_run(directory: Path, ledger_url: str | None = None) -> TrainedR
     if not trained or shape is None:
         raise RunError(f"{directory} has no trained model yet; continue it with xal run")
     step = trained[max(trained)]
+    check_stored(recipe, directory)
     model: Model = parse(Model, recipe["model"])
     return TrainedRun(
         directory=directory,

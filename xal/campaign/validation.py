@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from xal.campaign.pools import Pools, open_pools
 from xal.campaign.recipe import Recipe
 from xal.data.label_space import LabelSpace
@@ -18,12 +21,20 @@ def checked_pools(recipe: Recipe) -> Pools:
     pools = open_pools(recipe.pool, recipe.model)
     pool, budget = pools.pool, recipe.budget
     problems = []
+    if budget.initial < 2 and (recipe.annotator.simulated or not pool.has_labels):
+        problems.append(
+            f"budget.initial: {budget.initial} items, but the pool has no labels to start from; give at least 2"
+        )
     if budget.total > len(pool):
         problems.append(
             f"budget: {budget.initial} + {budget.rounds} x {budget.per_round} = {budget.total} labels, but the pool "
             f"holds {len(pool)}; lower initial, per_round or rounds"
         )
     problems += _kind_problems(recipe, pool)
+    problems += recipe.engine.problems()
+    problems += _id_problems(pool)
+    if recipe.annotator.simulated:
+        problems += _answer_problems(recipe, pool, pools.label_space)
     if problems:
         raise ConfigError(problems)
     for name, other in (("pool.test", pools.test), ("pool.validation", pools.validation)):
@@ -57,6 +68,40 @@ def _kind_problems(recipe: Recipe, pool: Pool) -> list[str]:
         if explainer is not None and reason:
             problems.append(f"explainer: '{explainer.name}' {reason}")
     return problems
+
+
+def _id_problems(pool: Pool) -> list[str]:
+    """Ids that are missing or come more than once, which a ledger could not tell apart."""
+    ids = pa.chunked_array([chunk for _, table in pool.scan(["id"]) for chunk in table["id"].chunks], pa.string())
+    missing = ids.null_count + pc.sum(pc.equal(ids, "")).as_py() if len(ids) else 0
+    repeated = len(ids) - pc.count_distinct(ids, mode="all").as_py() - max(ids.null_count - 1, 0)
+    lines = [f"pool.source: {missing} rows have no id"] if missing else []
+    if repeated > 0:
+        counts = ids.value_counts()
+        worst = counts.field("values")[pc.index(counts.field("counts"), pc.max(counts.field("counts"))).as_py()]
+        lines.append(
+            f"pool.source: {repeated} rows have the id of another, such as '{worst}'; build it with xal pool build"
+        )
+    return lines
+
+
+def _answer_problems(recipe: Recipe, pool: Pool, label_space: LabelSpace) -> list[str]:
+    """Items whose label a simulated annotator could not give."""
+    if not pool.has_labels:
+        return []  # said by the annotator
+    blank = sum(
+        label is None or not label.strip() for _, table in pool.scan(["label"]) for label in table["label"].to_pylist()
+    )
+    lines = []
+    if blank:
+        lines.append(
+            f"annotator: '{recipe.annotator.name}' answers from the pool's labels, and {blank} of {len(pool)} items "
+            "have none; build a pool of the labelled ones, or use annotator: file"
+        )
+    unknown = [] if label_space.open else label_space.unknown(pool.distinct_labels())
+    if unknown:
+        lines.append(f"pool.source: has labels outside the classes: {', '.join(unknown[:5])}; list all in pool.classes")
+    return lines
 
 
 def _missing_requirements(arm: Recipe, pools: Pools) -> list[str]:

@@ -43,6 +43,9 @@ def single_run(run: Path) -> Path:
     return directories[0]
 
 
+MAX_SEEDS = 10_000
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """The seeds of `0-4` or `0,3,7`; None for None. Raises ConfigError for anything else, or for duplicates."""
     if text is None:
@@ -51,6 +54,8 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         seeds: list[int] = []
         for part in text.split(","):
             first, dash, last = part.partition("-")
+            if dash and int(last) - int(first) >= MAX_SEEDS:
+                raise ConfigError([f"--seeds {text}: more than {MAX_SEEDS:,} seeds"], "command line")
             seeds += range(int(first), int(last) + 1) if dash else [int(first)]
     except ValueError:
         seeds = []

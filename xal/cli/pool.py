@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -37,6 +37,18 @@ def pool_build(
         int | None,
         typer.Option(min=1, metavar="N", help="Use N items, drawn at random but always the same."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Table with the names of a folder's images, and their labels."),
+    ] = None,
+    ids: Annotated[
+        Literal["column", "row"], typer.Option(help="Ids from the id column, or from file name and row.")
+    ] = "column",
+    duplicates: Annotated[
+        Literal["drop", "keep"] | None,
+        typer.Option(help="What to do with equal items; by default, rows of numbers are kept, others are dropped."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any item was left out.")] = False,
 ) -> None:
     """Build a pool from raw data; items that cannot be used are counted and listed."""
     from xal.core.progress import Reporter
@@ -57,6 +69,9 @@ def pool_build(
             subset=subset,
             where=dict(_field_and_value(setting) for setting in where or ()),
             sample=sample,
+            labels_file=labels,
+            ids=ids,
+            duplicates=duplicates,
             progress=reporter.stage("pool build"),
         )
     for name, reason in built.unreadable:
@@ -65,8 +80,18 @@ def pool_build(
         console.print(f"duplicate: {name} is the same as {same}", markup=False)
     for note in built.notes:
         console.print(f"note: {note}", markup=False)
-    left_out = f"{len(built.unreadable)} unreadable, {len(built.duplicates)} duplicates"
-    console.print(f"{built.written:,} items in {destination}; left out: {left_out}")
+    for name, same in built.conflicts[:10]:
+        console.print(f"conflict: {name} is the same as {same}, with another label", markup=False)
+    if built.renamed:
+        console.print(f"note: {built.renamed:,} items had the id of a different item; they are named id#2, id#3, ...")
+    left_out = f"{len(built.unreadable):,} unreadable, {len(built.duplicates):,} duplicates"
+    if built.conflicts:
+        left_out += f", of which {len(built.conflicts):,} have another label"
+    console.print(
+        f"{built.written:,} items in {destination}, of {built.read:,} read; left out: {left_out}", markup=False
+    )
+    if strict and built.written < built.read:
+        raise typer.Exit(1)
 
 
 def _field_and_value(setting: str) -> tuple[str, str]:
@@ -84,7 +109,9 @@ def pool_check(path: Annotated[Path, typer.Argument(metavar="DST", help="A pool.
 
     with Reporter() as reporter:
         result = check(path, reporter.stage("pool check"))
-    console.print(f"{path}: {result.rows:,} {result.kind} items, {len(result.classes)} classes")
+    console.print(f"{path}: {result.rows:,} {result.kind} items, {len(result.classes)} classes", markup=False)
+    if result.images:
+        console.print(f"  {result.images}")
     for name, count in result.label_counts.items():
         console.print(f"  {name}: {count:,}", markup=False)
     if result.missing_labels:

@@ -19,6 +19,47 @@ from xal.core.registry import Component, nearest
 from xal.errors import ConfigError, XalError
 
 _FAILED = object()
+MAX_NODES, MAX_DEPTH = 100_000, 50
+"""Values in a recipe, with aliases written out, and how deep they may be nested."""
+
+
+def load_yaml(text: str, source: str) -> Any:
+    """The content of a YAML file; ConfigError if it is not YAML, names a key twice, or is a bomb of aliases."""
+    try:
+        node = yaml.compose(text, _Loader)
+        counts: dict[int, int] = {}
+        if node is not None and _nodes(node, counts, 0) > MAX_NODES:
+            raise ConfigError([f"more than {MAX_NODES:,} values, with aliases written out"], source)
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError([f"not YAML: {error or type(error).__name__}"], source) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key that comes twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As the base class."""
+        keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None and twice != "<<":
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' comes twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _nodes(node: Any, counts: dict[int, int], depth: int) -> int:
+    """The number of values below a node, every alias counted as what it stands for."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if id(node) not in counts:
+        counts[id(node)] = MAX_NODES + 1  # a node that holds itself
+        children = []
+        if isinstance(node, yaml.MappingNode):
+            children = [each for pair in node.value for each in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            children = node.value
+        counts[id(node)] = 1 + sum(_nodes(child, counts, depth + 1) for child in children)
+    return counts[id(node)]
 
 
 def parse(kind: type[Any], value: Any, source: str = "recipe") -> Any:
@@ -63,9 +104,9 @@ def override(mapping: dict[str, Any], settings: list[str]) -> None:
                 raise ConfigError([f"--set {setting}: '{parent}' is not a section"], "command line")
             node = child
         try:
-            node[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError([f"--set {setting}: not YAML: {error}"], "command line") from error
+            node[last] = load_yaml(text, "command line")
+        except ConfigError as error:
+            raise ConfigError([f"--set {setting}: {error.problems[0]}"], "command line") from error
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:

@@ -1,37 +1,54 @@
 """Hashed words: tokenization of texts, and the space of word presence in which texts are explained and retrieved.
 
-A word is a run of letters, digits or underscores, in lower case. Its column is a hash, so the space needs no
-vocabulary and is the same for every pool, model and worker. Of 20,000 words, about 1 % share a column with another.
+A word is a run of letters, digits or underscores with their combining marks, in lower case and composed (NFC). In
+scripts that do not put spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) every character, with its
+marks, is a word. A word's column is a hash, so the space needs no vocabulary and is the same for every pool, model and
+worker. Of 20,000 words, about 1 % share a column with another.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+import regex
 from scipy import sparse
 
 from xal.types import Matrix
 
 COLUMNS = 2**20  # dimension of the space
-PATTERN = r"\w+"
-_WORD = re.compile(PATTERN)
+_ASCII_WORD = re.compile(r"\w+")
+_UNSPACED = "".join(
+    rf"\p{{Script={name}}}" for name in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+)
+_MARKS = r"[\p{M}\u200c\u200d]*"  # combining marks and joiners
+_WORD = regex.compile(rf"(?V1)[{_UNSPACED}\u30fc&&\w]{_MARKS}|(?:[\w--[{_UNSPACED}\u30fc]]{_MARKS})+")
 
 
 def tokens(text: str) -> list[str]:
     """The words of a text in order."""
     # matched before lower-casing, as in `spans`: lower-casing may change the number of characters
-    return list(map(str.lower, _WORD.findall(text)))
+    words = _pattern(text).findall(text)
+    if text.isascii():
+        return list(map(str.lower, words))
+    return [unicodedata.normalize("NFC", word.lower()) for word in words]
 
 
 def spans(text: str) -> list[tuple[int, int]]:
     """(start, end) of each word of a text, in order."""
-    return [match.span() for match in _WORD.finditer(text)]
+    return [match.span() for match in _pattern(text).finditer(text)]
+
+
+def _pattern(text: str) -> Any:
+    """The pattern of words; for ASCII the same one, faster."""
+    return _ASCII_WORD if text.isascii() else _WORD
 
 
 @lru_cache(maxsize=2**18)

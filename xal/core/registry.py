@@ -13,11 +13,11 @@ A family (strategies, models, explainers, annotators) is a base class that owns 
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from xal.core import imports
 from xal.errors import XalError
 
 
@@ -53,11 +53,10 @@ class Component:
         """
         if name in cls.registry:
             return cls.registry[name]
-        module, colon, attribute = name.partition(":")
-        if not colon:
+        if ":" not in name:
             raise XalError(f"unknown {cls.family} '{name}'{nearest(name, cls.registry)}")
         try:
-            kind = getattr(importlib.import_module(module), attribute)
+            kind = imports.attribute(name)
         except Exception as error:  # importing a user's module may raise anything
             raise XalError(f"{cls.family} '{name}' cannot be imported: {error}") from error
         if not (isinstance(kind, type) and issubclass(kind, cls)):

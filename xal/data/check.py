@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from xal.data import images
+from xal.data.decode import word_lists
 from xal.data.pool import Pool, as_matrix
 from xal.errors import DataError
 from xal.types import Kind
@@ -30,6 +31,7 @@ class CheckReport:
     null_ids: int  # null or empty
     duplicate_ids: tuple[str, ...]  # each listed once, in the order of the pool
     unreadable: tuple[tuple[str, str], ...]  # (id, reason): broken images, blank texts, features that are not finite
+    images: str = ""  # what images a sample of the pool shows; empty for other kinds
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
     labels: Counter[str | None] = Counter()
     unreadable: list[tuple[str, str]] = []
     null_ids = 0
-    columns = ["id", pool.kind, *(["label"] if pool.has_labels else [])]
+    columns = ["id", pool.kind, *(["label"] if pool.has_labels else []), *(["words"] if pool.has_words else [])]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for first, table in pool.scan(columns):
             ids = table["id"].to_pylist()
@@ -82,6 +84,8 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
                 for index, (identity, reason) in enumerate(zip(ids, reasons, strict=True))
                 if reason
             ]
+            if pool.has_words:
+                word_lists(table["words"])
             if pool.has_labels:
                 labels.update(table["label"].to_pylist())
             if progress is not None:
@@ -98,6 +102,7 @@ def check(path: Path | str, progress: Callable[[int, int | None], None] | None =
         null_ids=null_ids,
         duplicate_ids=tuple(duplicates),
         unreadable=tuple(unreadable),
+        images=str(pool.survey) if pool.kind == "image" and len(unreadable) < len(pool) else "",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from xal.core.hashed_words import COLUMNS
 from xal.data.images import decode
 from xal.data.pool import Pool, as_matrix
 from xal.errors import DataError
@@ -43,7 +44,7 @@ def forms_of(column: Any, kind: Kind, shape: Shape) -> list[Form]:
 
 
 def pool_shape(pool: Pool) -> tuple[int, ...]:
-    """Shape of the pool's items: (c, h, w) of the first readable image, (d,) of features, () of texts."""
+    """Shape of the pool's items: (c, h, w) of most images, (d,) of features, () of texts."""
     if pool.kind == "image":
         return pool.image_shape()
     if pool.kind == "text":
@@ -52,10 +53,18 @@ def pool_shape(pool: Pool) -> tuple[int, ...]:
 
 
 def word_lists(column: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """((b + 1,) offsets, (m,) word columns) of a pool's column `words`; null rows have no words."""
+    """((b + 1,) offsets, (m,) word columns) of a pool's column `words`; null rows have no words.
+
+    Raises DataError for columns out of range, which compiled code would read out of bounds.
+    """
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if lists.null_count:
         lists = pa.array([row or [] for row in lists.to_pylist()], pa.list_(pa.int32()))
     offsets = lists.offsets.to_numpy().astype(np.int64)
     flat = lists.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]]
+    if len(flat) and not 0 <= flat.min() <= flat.max() < COLUMNS:
+        raise DataError(
+            f"the pool's column `words` holds {flat.min()}..{flat.max()}, expected 0..{COLUMNS - 1}; build the pool "
+            "again with `xal pool build`"
+        )
     return offsets - offsets[0], flat

@@ -1,4 +1,9 @@
-"""Decode images to uint8 arrays (0-255) and encode them; in a batch, unreadable images are reported, not raised."""
+"""Decode images to uint8 arrays (0-255) and encode them; in a batch, unreadable images are reported, not raised.
+
+Images look as a viewer shows them: turned as their EXIF orientation says, and with transparent parts on white. 16-bit
+greys keep their high byte; those whose levels are all below 4096, as of microscopes and X-ray detectors, hold 12 bits
+and keep the highest 8 of these.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +12,42 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from xal.errors import DataError
 
+ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})  # the EXIF tag, and its values that swap height and width
+TWELVE_BITS = 4096
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
 def load(payload: bytes | None, mode: str | None = None) -> Image.Image:
     """The decoded image in `mode`, "L" or "RGB" (by default the one nearest to its own mode).
 
-    16-bit greys keep their high byte, alpha is dropped. Raises DataError with the reason if the image cannot be read;
-    float images are refused because their range is unknown.
+    Raises DataError with the reason if the image cannot be read; float images are refused because their range is
+    unknown.
     """
+    try:
+        with _opened(payload) as image:
+            image.load()
+            mode = mode or ("L" if image.mode in GREY_MODES else "RGB")
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            return _converted(ImageOps.exif_transpose(image) if turned else image, mode)
+    except Exception as error:  # decoders raise errors of many types on broken bytes
+        raise DataError(str(error) or type(error).__name__) from error
+
+
+def _opened(payload: bytes | None) -> Image.Image:
+    """The image with its header read; DataError without bytes or with too many pixels."""
     if not payload:
         raise DataError("no bytes")
     # our own pools are WebP: Pillow would try six formats before it, which takes as long as decoding
     formats = ("WEBP",) if payload[:4] == b"RIFF" and payload[8:12] == b"WEBP" else None
-    try:
-        with Image.open(io.BytesIO(payload), formats=formats) as image:
-            # Pillow only warns above this limit, and a filter that turns the warning into an error would be global
-            if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise DataError(
-                    f"{image.width} x {image.height} pixels, more than the {Image.MAX_IMAGE_PIXELS} allowed"
-                )
-            image.load()
-            return _converted(image, mode or ("L" if image.mode in GREY_MODES else "RGB"))
-    except Exception as error:  # decoders raise errors of many types on broken bytes
-        raise DataError(str(error) or type(error).__name__) from error
+    image = Image.open(io.BytesIO(payload), formats=formats)
+    # Pillow only warns above this limit, and a filter that turns the warning into an error would be global
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise DataError(f"{image.width} x {image.height} pixels, more than the {Image.MAX_IMAGE_PIXELS} allowed")
+    return image
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -44,16 +57,23 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() < 0 or pixels.max() > 65535:
             raise DataError(f"grey levels {pixels.min()}..{pixels.max()}, expected 0..65535")
-        image = Image.fromarray((pixels >> 8).astype(np.uint8))
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # direct conversion to RGB warns if the palette has transparency
+        image = Image.fromarray((pixels >> (4 if pixels.max() < TWELVE_BITS else 8)).astype(np.uint8))
+    if image.mode in ("P", "PA", "LA", "La", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
     return image if image.mode == mode else image.convert(mode)
 
 
 def shape_of(payload: bytes | None) -> tuple[int, int, int]:
-    """(channels, height, width): 1 channel for grey images, else 3. Raises DataError if unreadable."""
-    image = load(payload)
-    return (1 if image.mode == "L" else 3, image.height, image.width)
+    """(channels, height, width) by the header: 1 channel for grey images, else 3. Raises DataError if unreadable."""
+    try:
+        with _opened(payload) as image:
+            turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+            height, width = (image.width, image.height) if turned else (image.height, image.width)
+            return (1 if image.mode in GREY_MODES else 3, height, width)
+    except Exception as error:  # decoders raise errors of many types on broken bytes
+        raise DataError(str(error) or type(error).__name__) from error
 
 
 def decode(

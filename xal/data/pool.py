@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -26,7 +28,50 @@ WORDS = pa.list_(pa.int32())
 """Type of the optional column `words` of a text pool: the sorted columns of each text's words in `hashed_words`."""
 RELEVANCE_COLUMNS = ("relevant", "irrelevant")
 """Optional columns of list<int32>: components of an item's payload that matter, or that do not; for simulations."""
+SURVEYED = 256  # images whose headers say what a pool holds
+LONGEST_SIDE = 256  # pixels of an image, unless a model sets its size
 READ_BYTES = 2**25  # approximate number of bytes of a file that are read at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """The shapes of a sample of a pool's images."""
+
+    shape: tuple[int, int, int]
+    """(channels, height, width) that a model takes by default: 3 channels if any image has colours; the commonest size,
+    or the medians of height and width if no size is that of half of the images; at most LONGEST_SIDE pixels."""
+    looked_at: int
+    grey: int
+    smallest: tuple[int, int]  # (height, width), by area
+    largest: tuple[int, int]
+
+    @classmethod
+    def of(cls, shapes: Sequence[tuple[int, int, int]], channels: int | None) -> Survey:
+        """Summarise (channels, height, width) of images; channels: of the pool's metadata, which count."""
+        sizes = [(height, width) for _, height, width in shapes]
+        size, count = Counter(sizes).most_common(1)[0]
+        if 2 * count < len(sizes):
+            height, width = np.median(sizes, axis=0).round().astype(int)
+            size = (int(height), int(width))
+        shrink = min(1.0, LONGEST_SIDE / max(size))
+        height, width = (max(1, round(side * shrink)) for side in size)
+        by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+        return cls(
+            shape=(channels or max(number for number, _, _ in shapes), height, width),
+            looked_at=len(shapes),
+            grey=sum(number == 1 for number, _, _ in shapes),
+            smallest=by_area[0],
+            largest=by_area[-1],
+        )
+
+    def __str__(self) -> str:
+        channels, height, width = self.shape
+        sizes = f"{self.smallest[1]} x {self.smallest[0]}"
+        if self.smallest != self.largest:
+            sizes += f" to {self.largest[1]} x {self.largest[0]}"
+        colours = {0: "in colour", self.looked_at: "grey"}.get(self.grey, f"{self.grey} grey, the others in colour")
+        taken = f"{width} x {height} {'grey' if channels == 1 else 'RGB'}"
+        return f"{self.looked_at} images looked at: {sizes} pixels, {colours}; taken as {taken}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +86,7 @@ class Pool:
     kind: Kind
     classes: tuple[str, ...]  # from the metadata, else the distinct labels, sorted
     has_labels: bool  # whether there is a label column
-    channels: int | None  # from the metadata; None: the first image decides
+    channels: int | None  # from the metadata; None: the images decide
     width: int  # number of features; 0: not a pool of features
     names: tuple[str, ...]  # names of the features, if the metadata has them
 
@@ -87,6 +132,11 @@ class Pool:
     def __len__(self) -> int:
         return int(self.offsets[-1])
 
+    @property
+    def has_words(self) -> bool:
+        """Whether the pool lists the words of its texts."""
+        return self.kind == "text" and "words" in self.columns
+
     @cached_property
     def offsets(self) -> Rows:
         """(row groups + 1,) first row of each row group, then the number of rows."""
@@ -94,8 +144,31 @@ class Pool:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits: a hash of file names, file sizes and row group sizes, which changes when the pool does."""
+        """`sha256:` and 16 hex digits of the contents of the files, in order; reads all of them, once.
+
+        On an object store, of what the store says of each object (its checksum or ETag), which reads nothing.
+        """
+        digest = hashlib.sha256()
+        for path, size in zip(self._paths, self.sizes, strict=True):
+            digest.update(_content(path, size))
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+    @property
+    def stamp(self) -> str:
+        """What tells cheaply that no file was touched: path, inode, size and times of each."""
+        if remote(self.folder):
+            return self.fingerprint
+        stats = [(str(path), path.stat()) for path in self._paths]
+        return json.dumps([(p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in stats])
+
+    @cached_property
+    def layout(self) -> str:
+        """16 hex digits of file names, file sizes and row group sizes: the fingerprint before version 0.3."""
         return hashlib.sha256(json.dumps([self.files, self.sizes, self.groups]).encode()).hexdigest()[:16]
+
+    @property
+    def _paths(self) -> list[Path]:
+        return [self.folder / name for name in self.files]
 
     @cached_property
     def _group_locations(self) -> Rows:
@@ -138,17 +211,26 @@ class Pool:
             yield int(self.offsets[groups[0]]), table
 
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the first readable image."""
+        """(channels, height, width) of most images; see `survey`."""
+        return self.survey.shape
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What images the pool holds, by the headers of up to 256 of them, evenly spaced.
+
+        Raises DataError if none of these can be read.
+        """
         if self.kind != "image":
             raise DataError(f"expected a pool of images, but {self.folder} holds {self.kind}")
-        for _, table in self.scan(["image"]):
-            for payload in table["image"]:
-                try:
-                    channels, height, width = images.shape_of(payload.as_py())
-                except DataError:
-                    continue
-                return self.channels or channels, height, width
-        raise DataError(f"none of the {len(self)} images in {self.folder} can be read; see `xal pool check`")
+        number = min(len(self), SURVEYED)
+        rows = np.linspace(0, len(self) - 1, number).round().astype(np.int64)
+        found = []
+        for payload in self.read(rows, ["image"])["image"]:
+            with suppress(DataError):
+                found.append(images.shape_of(payload.as_py()))
+        if not found:
+            raise DataError(f"none of {number} images looked at in {self.folder} can be read; see `xal pool check`")
+        return Survey.of(found, self.channels)
 
     def _tables(self, groups: Rows, columns: Sequence[str]) -> Iterator[tuple[Rows, pa.Table]]:
         """Yield (row groups, table) for the given row groups (ascending), a few of one file at a time."""
@@ -208,6 +290,19 @@ def _metadata(path: Path, size: int, modified: int) -> Any:
     """A file's footer, cached between shards; only two are kept because parsed footers are large."""
     with pq.ParquetFile(_source(path)) as parquet:
         return parquet.metadata
+
+
+def _content(path: Path, size: int) -> bytes:
+    """32 bytes that stand for the content of a file."""
+    if remote(path):
+        info = cast(Any, path).fs.info(cast(Any, path).path)
+        told = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "crc32c") if info.get(key)), "")
+        return hashlib.sha256(f"{told} {size}".encode()).digest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _source(path: Path) -> Any:

@@ -42,7 +42,7 @@ def gold_words(texts: Sequence[str], positive: npt.NDArray[np.bool_]) -> dict[st
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = TfidfVectorizer(token_pattern=hashed_words.PATTERN, min_df=MIN_POSTS)
+    vectorizer = TfidfVectorizer(tokenizer=hashed_words.tokens, token_pattern=None, lowercase=False, min_df=MIN_POSTS)
     vectors = vectorizer.fit_transform(texts)
     low, high = -1.0, 4.0  # log10 of C
     weights: Any = np.zeros(vectors.shape[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,8 @@ class Tfidf(Encoder, name="tfidf"):
         """Return vocabulary and idf. Raises DataError if no word is in `min_texts` texts."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        vectorizer = TfidfVectorizer(token_pattern=hashed_words.PATTERN, min_df=self.min_texts)
+        split: Any = {"tokenizer": hashed_words.tokens, "token_pattern": None, "lowercase": False}
+        vectorizer = TfidfVectorizer(min_df=self.min_texts, **split)
         try:
             vectorizer.fit(texts)
         except ValueError as error:

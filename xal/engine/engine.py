@@ -49,9 +49,9 @@ class Engine(Component, family="engine"):
     `batch`, `threads`, `precision` and `compiled` affect rounding; the other fields only decide where things run.
     """
 
-    batch: Annotated[int, Field(ge=1)] = 256
+    batch: Annotated[int, Field(ge=1, le=10**6)] = 256
     """Items per forward pass; another size may reorder items whose scores are equal up to rounding."""
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """CPU threads of each scoring process."""
     precision: Precision = "float32"
     """bfloat16: predict and explain under autocast, which is faster on hardware that has it, and less exact."""
@@ -60,6 +60,10 @@ class Engine(Component, family="engine"):
 
     max_failures: Annotated[int, Field(ge=0)] = 100
     """Items that may fail when they are scored, even one by one; they are left out. More failures end the run."""
+
+    def problems(self) -> list[str]:
+        """What keeps the engine from running on this machine; checked before a campaign starts."""
+        return []
 
     @abstractmethod
     def open(self) -> Session:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from xal.data.sharding import Reader, Shard
 from xal.engine.engine import Advance, Engine, Session, silent
 from xal.engine.tasks import ShardResult, ShardTask
 from xal.engine.training_job import TrainJob
 from xal.engine.worker import Worker, pick_device
+from xal.errors import ResourceError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,16 @@ class SerialEngine(Engine, name="serial"):
 
     device: str = "cpu"
     """cpu, cuda, cuda:N, or auto (a GPU if there is one)."""
+
+    def problems(self) -> list[str]:
+        """A device that torch does not know or this machine does not have."""
+        try:
+            torch.empty(0, device=pick_device(self.device))
+        except ResourceError as error:
+            return [str(error)]
+        except (RuntimeError, AssertionError, ValueError):
+            return [f"engine.device: expected cpu, cuda, cuda:N or auto, got '{self.device}'"]
+        return []
 
     def open(self) -> SerialSession:
         """Start a session; raises ResourceError if `device` is a GPU that is not there."""

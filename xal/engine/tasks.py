@@ -168,11 +168,14 @@ class Measure(ShardTask):
     label_space: LabelSpace
 
     def map(self, evidence: Evidence, columns: Block) -> Confusion:
-        """Confusion counts of a batch; raises XalError for labels outside the classes."""
-        unknown = self.label_space.unknown(columns["label"])
+        """Confusion counts of the items with labels; raises XalError for labels outside the classes."""
+        labels = columns["label"]
+        kept = np.array([label is not None and bool(label.strip()) for label in labels], bool)
+        labels = np.asarray(labels, object)[kept]
+        unknown = self.label_space.unknown(labels)
         if unknown:
             raise XalError(f"the test pool has labels outside the classes: {', '.join(unknown[:5])}")
-        return Confusion.of(np.asarray(evidence.probabilities), self.label_space.encode(columns["label"]))
+        return Confusion.of(np.asarray(evidence.probabilities)[kept], self.label_space.encode(labels))
 
     def join(self, values: Sequence[Confusion]) -> Confusion:
         """The sum of the counts."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from xal.core.threads import threads
@@ -23,7 +24,7 @@ from xal.feedback import Feedback
 from xal.models.model import Model
 from xal.models.train_settings import TrainSettings
 from xal.models.training_data import TrainContext, TrainingData
-from xal.store.artefacts import read_items
+from xal.store.artefacts import read_items, read_weights
 from xal.types import Labels, Shape
 
 
@@ -57,7 +58,7 @@ class TrainJob:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Any]:
         """Train, write the weights (safetensors) to `weights` unless it is None, and return the metrics of the fit."""
-        start = None if self.start is None else {name: t.numpy() for name, t in load(self.start.read_bytes()).items()}
+        start = None if self.start is None else read_weights(self.start)
         context = TrainContext(
             settings=self.settings,
             seed=self.seed,
@@ -82,6 +83,7 @@ class TrainJob:
         ids, parts = [], []
         for path in self.item_files:
             table = read_items(path, ["id", self.model.kind])
+            table = table.filter(pc.is_in(table["id"], pa.array(list(self.labels), pa.string())))  # others were skipped
             ids += table["id"].to_pylist()
             parts.append(self._payload(table, path))
         labels = [self.labels[item] for item in ids]

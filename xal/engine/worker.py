@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load
 
 from xal.core.threads import threads
 from xal.data.sharding import Block
@@ -17,6 +16,7 @@ from xal.engine.tasks import UNREADABLE, ModelRef, ShardResult, ShardTask, check
 from xal.errors import NumericalError, ResourceError, RunError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Classifier, Placement, Precision, Weights
+from xal.store.artefacts import read_weights
 from xal.store.explanation_cache import ExplanationCache
 from xal.types import Evidence, Explanations
 
@@ -49,7 +49,7 @@ class Worker:
     def classifier(self, ref: ModelRef) -> Classifier:
         """The model of `ref`, loaded if its version differs from that of the last call."""
         if self._classifier is None or self._version != ref.version:
-            arrays = {name: tensor.numpy() for name, tensor in load(ref.weights.read_bytes()).items()}
+            arrays = read_weights(ref.weights)
             weights = Weights(arrays=arrays, shape=ref.shape, n_classes=ref.n_classes)
             self._classifier = ref.model.classifier(weights, self.placement)
             self._version = ref.version

@@ -33,6 +33,7 @@ Masks = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
 COALITIONS_PER_CALL = 2**17  # of one run of items, approximately
+MASK_BYTES = 2**26  # of the masks of a run of items: coalitions x features of the widest item
 IMAGES_PER_TABLE = 64  # images whose tables are in memory at once; 1.4 MB each for the convnet
 PIXELS_PER_FORWARD = 256 * 28 * 28  # of one forward pass on a CPU; 16 times as many on a GPU
 
@@ -285,11 +286,13 @@ def _replacements(images: Tensor, mask_value: MaskValue, segments: Items, baseli
 
 def runs(masked: MaskedItems, items: Items, coalitions: Items) -> Iterator[Items]:
     """Split items into consecutive runs of limited size; coalitions: (n,) the number that each item needs."""
-    first = total = 0
+    first = total = widest = 0
     for index, number in enumerate(coalitions.tolist()):
-        if index > first and (total + number > COALITIONS_PER_CALL or index - first == masked.max_items):
+        widest = max(widest, int(masked.n_features[items[index]]))
+        many = total + number > COALITIONS_PER_CALL or (total + number) * widest > MASK_BYTES
+        if index > first and (many or index - first == masked.max_items):
             yield items[first:index]
-            first, total = index, 0
+            first, total, widest = index, 0, int(masked.n_features[items[index]])
         total += number
     if len(items):
         yield items[first:]

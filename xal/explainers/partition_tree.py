@@ -27,7 +27,7 @@ class Tree:
 
     @cached_property
     def spans(self) -> npt.NDArray[np.bool_]:
-        """(nodes, m) mask of the players of each node."""
+        """(nodes, m) mask of the players of each node, for trees of few players: it grows with their square."""
         players = np.arange(self.high[0])
         return (players >= self.low[:, None]) & (players < self.high[:, None])
 

@@ -35,6 +35,9 @@ from xal.explainers.partition_tree import Tree, linked
 from xal.explainers.perturbation_explainer import PerturbationExplainer
 from xal.types import Explanations
 
+SPAN_PLAYERS = 1024
+"""Players up to which the nodes of trees are kept as masks, whose memory grows with the square of the players."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShapPartition(PerturbationExplainer, name="shap_partition"):
@@ -174,7 +177,7 @@ class _Truncated:
         """The (b, m) Owen values and (b,) values of the empty coalition, as `owen_values` returns them."""
         b, max_splits = len(self.items), -(-self.room // 2)
         roots = self._join_trees()
-        width = self.span.shape[1]
+        width = self.width
         self.masks = np.zeros((b * (self.room + 3), width), bool)  # coalitions: empty, all players, then evaluated ones
         self.value = np.zeros(len(self.masks))
         empty = np.arange(b)
@@ -213,7 +216,9 @@ class _Truncated:
         self.low, self.high, self.weight = (
             np.concatenate([getattr(tree, name) for tree in distinct]) for name in ("low", "high", "weights")
         )
-        self.span = np.concatenate([np.pad(tree.spans, ((0, 0), (0, width - tree.high[0]))) for tree in distinct])
+        self.width, self.span = width, None
+        if width <= SPAN_PLAYERS:  # wider trees would need a square of their players
+            self.span = np.concatenate([np.pad(tree.spans, ((0, 0), (0, width - tree.high[0]))) for tree in distinct])
         root_of = {id(tree): start for tree, start in zip(distinct, starts, strict=False)}
         return np.array([root_of[id(tree)] for tree in self.trees])
 
@@ -222,6 +227,15 @@ class _Truncated:
         value = finite(self.masked.value(self.items[items], self.masks[coalitions]))
         self.value[coalitions] = value[np.arange(len(items)), self.classes[items]]
         return self.value[coalitions]
+
+    def _with_nodes(self, context: npt.NDArray[np.bool_], nodes: Items, out: npt.NDArray[np.bool_]) -> None:
+        """Write (n, m) contexts, each with the players of its node, to `out`."""
+        if self.span is not None:
+            np.bitwise_or(context, self.span[nodes], out=out)
+            return
+        out[:] = context
+        for row, low, high in zip(out, self.low[nodes], self.high[nodes], strict=True):
+            row[low:high] = True
 
     def _choose(self, quota: Items) -> Items:
         """Return the slots of the groups to split next, given the number of splits left for each item."""
@@ -243,8 +257,8 @@ class _Truncated:
         context = self.masks[groups.without]
         one = np.arange(self.n_coalitions, self.n_coalitions + n)
         other = one + n
-        np.bitwise_or(context, self.span[left], out=self.masks[one[0] : other[0]])
-        np.bitwise_or(context, self.span[right], out=self.masks[other[0] : other[0] + n])
+        self._with_nodes(context, left, self.masks[one[0] : other[0]])
+        self._with_nodes(context, right, self.masks[other[0] : other[0] + n])
         self.n_coalitions += 2 * n
         self._evaluate(np.tile(groups.item, 2), slice(one[0], self.n_coalitions))
         children = _Groups(

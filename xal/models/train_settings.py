@@ -20,9 +20,9 @@ class TrainSettings:
     """Momentum of SGD; adam ignores it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """L2 penalty, as the optimizer applies it."""
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
     """Items per batch, over all workers together."""
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[int, Field(ge=1, le=10**6)] = 20
     """Passes over the training items; the best by validation loss is kept."""
     start: Literal["scratch", "finetune"] = "scratch"
     """finetune: every round after the first starts from the best weights of the previous round."""
@@ -42,5 +42,5 @@ class TrainSettings:
     """Maximum number of times that lr is multiplied by plateau_factor."""
     flip: bool = False
     """Whether images are flipped horizontally at random."""
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
     """CPU threads of each training process. The number is fixed because rounding depends on it."""

@@ -25,6 +25,7 @@ from xal.explainers.visualization import displayable, feature_map, heat_map, mar
 from xal.report.figures import class_balance, learning_curves
 from xal.report.right_reasons import corrected_view, correction_text, right_reasons_table
 from xal.store.artefacts import EXPLANATIONS, ITEMS, SYNTHETIC, read_explanations, read_items
+from xal.store.atomic import write_text
 from xal.store.run import Run, read_run
 from xal.types import Correction, Explanations, Form
 
@@ -92,7 +93,7 @@ def write_report(directories: Sequence[Path], destination: Path, ledger: str | N
         unreadable=dict(sorted(pair for run in runs for pair in run.unreadable.items())),
     )
     destination.parent.mkdir(parents=True, exist_ok=True)
-    destination.write_text(html, encoding="utf-8")
+    write_text(destination, html)
     return destination
 
 

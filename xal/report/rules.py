@@ -15,14 +15,13 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from safetensors.numpy import load
 
 from xal.core.plotting import save
 from xal.datasets.colors import CORNERS, TOP
 from xal.errors import RunError
 from xal.evaluation.curves import interval
 from xal.report.figures import COLOURS, STYLE
-from xal.store.artefacts import WEIGHTS
+from xal.store.artefacts import WEIGHTS, read_weights
 from xal.store.run import Run
 
 PAIRS = np.triu_indices(25, 1)
@@ -41,7 +40,7 @@ def decomposed(run: Run) -> npt.NDArray[np.float64]:
     """(rounds, 2) least-squares weights of the rules in w / |w| after each training; RunError for other models."""
     rows = []
     for step in run.of("train").values():
-        weights = load((run.directory / (step.artefact or "") / WEIGHTS).read_bytes())
+        weights = read_weights(run.directory / (step.artefact or "") / WEIGHTS)
         if weights.get("head.w", np.empty(0)).shape != (2, len(PAIRS[0])):
             raise RunError(f"{run.directory}: rules are found in linear models only, over equal_pairs of 25 columns")
         w = weights["head.w"][1]

@@ -9,16 +9,21 @@ RUN/recipe.yaml  ledger.sqlite  round-003/query/{items.parquet,explanations.npz}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.torch import load
 from scipy import sparse
 
 from xal.core.paths import arrow, remote
@@ -41,6 +46,26 @@ SMALL = 2**18  # bytes up to which a file is cached in memory
 SPARSE = ("data", "indices", "indptr", "shape")
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what libraries raise for a file that is cut short or damaged into a RunError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, BadZipFile, SafetensorError, KeyError, ValueError, EOFError, zlib.error) as error:
+        raise RunError(
+            f"{path} is damaged or was cut short ({str(error).strip() or type(error).__name__}); restore it from a "
+            "backup, or start again with another --out"
+        ) from error
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing; restore it from a backup, or start again with another --out") from error
+
+
+def read_weights(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a model's weights; raises RunError for a damaged file."""
+    with readable(path):
+        return {name: tensor.numpy() for name, tensor in load(path.read_bytes()).items()}
+
+
 def write_items(path: Path, items: pa.Table) -> None:
     """Write a table of items as Parquet; queried items have the columns id, row and the pool's payload."""
     with path.open("wb") as handle:
@@ -50,10 +75,11 @@ def write_items(path: Path, items: pa.Table) -> None:
 def read_items(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table of items. Small files are cached, since every round reads those of all earlier rounds."""
     name, filesystem = arrow(path)
-    if not remote(path) and (status := path.stat()).st_size <= SMALL:
-        table = _cached(str(path), status.st_mtime_ns, status.st_size)
-        return table if columns is None else table.select(list(columns))
-    return pq.read_table(name, columns=columns, filesystem=filesystem)
+    with readable(path):
+        if not remote(path) and (status := path.stat()).st_size <= SMALL:
+            table = _cached(str(path), status.st_mtime_ns, status.st_size)
+            return table if columns is None else table.select(list(columns))
+        return pq.read_table(name, columns=columns, filesystem=filesystem)
 
 
 @lru_cache(maxsize=1024)
@@ -108,7 +134,7 @@ def write_explanations(path: Path, ids: Sequence[str], explanations: Explanation
 
 def read_explanations(path: Path) -> tuple[list[str], Explanations]:
     """(ids, explanations), in the same order; raises RunError for a file of xal 0.1."""
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+    with readable(path), path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
         ids = [str(item) for item in stored["ids"]]
         arrays: dict[str, Any] = {}
         for name in (field.name for field in fields(Explanations)):

@@ -49,6 +49,19 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
         remove(aside)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside and rename it: whole or not at all, and never through a link at its name."""
+    if remote(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    aside = path.with_name(f".aside-{uuid.uuid4().hex}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def sweep(directory: Path) -> None:
     """Remove temporary folders and files that a killed process left."""
     for leftover in [] if remote(directory) else directory.glob(".aside-*"):
@@ -62,11 +75,17 @@ def locked(directory: Path) -> Iterator[None]:
     The kernel releases the lock when the process ends.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / ".lock", timeout=0)
     try:
+        lock = FileLock(directory / ".lock", timeout=0)
         lock.acquire()
     except Timeout as error:
         raise RunError(f"{directory} is in use by another xal; wait for it, or stop it") from error
+    except (PermissionError, NotImplementedError) as error:
+        raise RunError(f"{directory} cannot be written here: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise RunError(f"{directory} is on a read-only file system") from error
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +18,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from xal.core.paths import remote
-from xal.errors import ResourceError, RunError
+from xal.errors import ResourceError, RunError, XalError
 from xal.store.atomic import locked
-from xal.store.ledger import SQLITE, Ledger
+from xal.store.ledger import SNAPSHOT, SQLITE, Ledger
 
 SEARCH = "search.yaml"  # marks the folder of a search, which holds no runs
 POINTER = "ledger.url"  # file with the URL and schema of a PostgreSQL ledger
@@ -59,11 +61,13 @@ def runs_below(path: Path) -> list[Path]:
 
 
 def open_ledger(directory: Path, url: str | None = None) -> Ledger:
-    """Open the ledger of a run; raises RunError if the directory has none.
+    """Open the ledger of a run to read it; raises RunError if the directory has none.
 
-    url: URL of its PostgreSQL database, for the password; None: $XAL_LEDGER.
+    A SQLite ledger that cannot be written here is read from a temporary copy. url: URL of its PostgreSQL database, for
+    the password; None: $XAL_LEDGER.
     """
     if not is_run(directory):
+        refuse_lost_ledger(directory)
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     return _open(directory, url)
 
@@ -76,7 +80,9 @@ def held(directory: Path, url: str | None = None) -> Iterator[Ledger]:
     """
     url = url or os.environ.get("XAL_LEDGER")
     if is_pointed(directory) or (url and not (directory / SQLITE).is_file()):
+        refuse_links(directory)
         if not is_pointed(directory):
+            refuse_lost_ledger(directory)
             _write_pointer(directory, url)
         database, schema = _read_pointer(directory, url)
         ledger = Ledger(database, schema)
@@ -93,6 +99,9 @@ def held(directory: Path, url: str | None = None) -> Iterator[Ledger]:
             f"{directory} is on an object store, which cannot hold a SQLite ledger; name a PostgreSQL database with "
             "--ledger postgresql://user@host/database or XAL_LEDGER"
         )
+    refuse_links(directory)
+    if not (directory / SQLITE).is_file() or not (directory / SQLITE).stat().st_size:
+        refuse_lost_ledger(directory)
     with locked(directory):
         ledger = Ledger.at(directory)
         try:
@@ -155,7 +164,86 @@ def _read_pointer(directory: Path, url: str | None) -> tuple[str, str]:
 def _open(directory: Path, url: str | None) -> Ledger:
     if is_pointed(directory):
         return Ledger(*_read_pointer(directory, url))
-    return Ledger.at(directory)
+    refuse_links(directory)
+    if (directory / SQLITE).stat().st_size == 0:
+        refuse_lost_ledger(directory)
+    if os.access(directory, os.W_OK) and os.access(directory / SQLITE, os.W_OK):
+        return Ledger.at(directory)
+    with tempfile.TemporaryDirectory(prefix="xal-ledger-") as folder:
+        for name in (SQLITE, f"{SQLITE}-wal"):
+            if (directory / name).exists():
+                shutil.copyfile(directory / name, Path(folder) / name)
+        ledger = Ledger.at(Path(folder))
+        ledger.hold_in_memory()
+        return ledger
+
+
+def refuse_lost_ledger(directory: Path) -> None:
+    """Raise RunError if a run's artefacts lie in the directory and its ledger is gone or empty."""
+    artefacts = sorted(path.name for pattern in ("round-*", "to-label") for path in directory.glob(pattern))
+    if not artefacts:
+        return
+    snapshot = directory / SNAPSHOT
+    way_out = f"bring it back with: xal ledger restore {directory}" if snapshot.is_file() else "restore a backup"
+    raise RunError(
+        f"{directory} holds {', '.join(artefacts[:4])} of a run, but its ledger {SQLITE} is gone or empty; {way_out}, "
+        "or choose another --out"
+    )
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise RunError if a file that xal writes in a run directory is a symbolic link to somewhere else."""
+    for name in (".lock", SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm", SNAPSHOT, POINTER, "recipe.yaml"):
+        if not remote(directory) and (directory / name).is_symlink():
+            raise RunError(f"{directory / name} is a symbolic link, through which xal does not write; remove it")
+
+
+def restore_ledger(directory: Path, source: Path | None = None) -> int:
+    """Bring a SQLite ledger back from a copy, by default its last snapshot; returns the number of its labels.
+
+    The ledger that is there, if any, is kept under another name. Raises RunError if the copy is no whole ledger, or if
+    the ledger is whole and has labels that the copy has not.
+    """
+    source = source or directory / SNAPSHOT
+    if is_pointed(directory):
+        raise RunError(f"the ledger of {directory} is in PostgreSQL; restore it with pg_restore")
+    if not source.is_file():
+        raise RunError(f"no copy of a ledger at {source}; `xal ledger backup` makes one")
+    refuse_links(directory)
+    with locked(directory), tempfile.TemporaryDirectory(dir=directory, prefix=".aside-") as folder:
+        copy = Path(folder) / SQLITE
+        shutil.copyfile(source, copy)
+        labels = _labels_in(Path(folder))
+        if labels is None:
+            raise RunError(f"{source} is damaged or no ledger of xal, so it cannot be restored")
+        present = _labels_in(directory) if (directory / SQLITE).is_file() else None
+        if present is not None and present - labels:
+            raise RunError(
+                f"the ledger of {directory} is whole, and has {len(present - labels)} answers that {source} has not; "
+                "nothing was changed"
+            )
+        kept = next(name for n in range(1, 10**6) if not (name := directory / f"ledger.replaced-{n}.sqlite").exists())
+        for suffix in ("", "-wal", "-shm"):
+            old = directory / f"{SQLITE}{suffix}"
+            if old.exists():
+                old.replace(kept.with_name(kept.name + suffix))
+        copy.replace(directory / SQLITE)
+    return len(labels)
+
+
+def _labels_in(directory: Path) -> set[tuple[str, str, str]] | None:
+    """(id, answer, label) of all answers of a SQLite ledger; None if it is damaged or empty."""
+    if not (directory / SQLITE).stat().st_size:
+        return None
+    try:
+        ledger = Ledger.at(directory)
+        try:
+            ledger.check()
+            return {(row["id"], row["answer"], str(row["label"])) for row in ledger.answers()}
+        finally:
+            ledger.close()
+    except XalError:
+        return None
 
 
 def _postgres(url: str | None) -> sa.URL:
@@ -164,6 +252,8 @@ def _postgres(url: str | None) -> sa.URL:
         parsed = sa.make_url(url or "")
     except sa.exc.ArgumentError:
         parsed = sa.URL.create("")
+    if "@" in (parsed.host or "") or (url or "").partition("?")[0].count("@") > 1:
+        raise ResourceError("the ledger's URL has more than one @; write an @ in the password as %40")
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         kind = (url or "").partition(":")[0]
         raise ResourceError(

@@ -8,22 +8,26 @@ migrates it. `directory.py` finds the ledger of a run directory.
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from xal.errors import LabelError, ResourceError, RunError
+from xal.errors import LabelError, ResourceError, RunError, XalError
 from xal.store.schema import (
     CORRECTIONS,
     LABELS,
     MIGRATIONS,
     QUERIES,
+    REVISIONS,
     RUN_METADATA,
     SCHEMA_VERSION,
     STEPS,
@@ -34,9 +38,12 @@ from xal.store.schema import (
 from xal.types import CORRECTION_KINDS, Correction
 
 SQLITE = "ledger.sqlite"
+SNAPSHOT = "ledger.backup.sqlite"
+"""A copy of the SQLite ledger, renewed whenever a step or labels are committed."""
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
 """PostgreSQL releases the lock of a client about a minute after its node is lost."""
 SECRETS = ("password", "sslpassword", "passfile")  # options of a URL's query that messages must not show
+QUERY_COLUMNS = tuple(column.name for column in QUERIES.columns)
 _HELD = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :process")
 
 
@@ -66,6 +73,13 @@ class Queried:
     prediction: str | None = None
     confidence: float | None = None
     label: str | None = None
+    left_out: str | None = None
+    """Why the annotators gave no label: skip, unsure or none (of the classes)."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the item still needs an answer."""
+        return self.label is None and self.left_out is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +98,7 @@ class Ledger:
     Raises ResourceError if the database cannot be reached or its disk is full, RunError for a newer schema version.
     """
 
-    def __init__(self, url: str, schema: str | None = None) -> None:
+    def __init__(self, url: str | sa.URL, schema: str | None = None) -> None:
         options: dict[str, Any] = {}
         self._lock: int | None = None  # PID of the server process that holds this run's lock
         if schema is not None:
@@ -103,6 +117,7 @@ class Ledger:
             with self._transaction() as connection:
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock(hashtextextended('{schema}', 0))"))
                 connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+        self.path = Path(str(self._engine.url.database)) if schema is None else None
         with self._transaction() as connection:
             current = self._version(connection) == SCHEMA_VERSION
         if not current:
@@ -112,7 +127,7 @@ class Ledger:
     @classmethod
     def at(cls, directory: Path) -> Ledger:
         """The SQLite ledger of a run directory."""
-        return cls(f"sqlite:///{directory / SQLITE}")
+        return cls(sa.URL.create("sqlite", database=str(directory / SQLITE)))
 
     def close(self) -> None:
         """Close the connections."""
@@ -162,9 +177,20 @@ class Ledger:
 
     def queried(self, round: int | None = None) -> list[Queried]:
         """Queried items with their labels so far, by round and rank."""
+        newest = sa.select(REVISIONS.c.id, sa.func.max(REVISIONS.c.number).label("number")).group_by(REVISIONS.c.id)
+        last = newest.subquery()
+        revised = REVISIONS.c.number.is_not(None)
         statement = (
-            sa.select(QUERIES, LABELS.c.label)
-            .select_from(QUERIES.outerjoin(LABELS, QUERIES.c.id == LABELS.c.id))
+            sa.select(
+                QUERIES,
+                sa.case((revised, REVISIONS.c.label), else_=LABELS.c.label).label("label"),
+                sa.case((sa.and_(revised, REVISIONS.c.label.is_(None)), REVISIONS.c.answer)).label("left_out"),
+            )
+            .select_from(
+                QUERIES.outerjoin(LABELS, QUERIES.c.id == LABELS.c.id)
+                .outerjoin(last, QUERIES.c.id == last.c.id)
+                .outerjoin(REVISIONS, REVISIONS.c.number == last.c.number)
+            )
             .order_by(QUERIES.c.round, QUERIES.c.rank)
         )
         if round is not None:
@@ -207,7 +233,7 @@ class Ledger:
                     metrics=json.dumps(dict(metrics)),
                 )
             )
-            items = [{key: value for key, value in vars(item).items() if key != "label"} for item in queried]
+            items = [{key: getattr(item, key) for key in QUERY_COLUMNS} for item in queried]
             if items:
                 connection.execute(QUERIES.insert(), items)
             self._insert_labels(connection, labels or {}, corrections or {}, annotator, now)
@@ -219,6 +245,7 @@ class Ledger:
             ]
             if new:
                 connection.execute(UNREADABLE.insert(), new)
+        self.snapshot()
 
     def adopt(self, other: Ledger, round: int) -> None:
         """Copy a round of another run, in one transaction."""
@@ -228,20 +255,20 @@ class Ledger:
                 rows = [dict(row) for row in source.execute(sa.select(table).where(table.c.round == round)).mappings()]
                 if rows:
                     connection.execute(table.insert(), rows)
-            for table in (LABELS, CORRECTIONS):
+            for table in (LABELS, REVISIONS, CORRECTIONS):
                 statement = sa.select(table).join(QUERIES, QUERIES.c.id == table.c.id).where(QUERIES.c.round == round)
                 rows = [dict(row) for row in source.execute(statement).mappings()]
                 if rows:
                     connection.execute(table.insert(), rows)
 
-    def label_problems(self, labels: Mapping[str, str]) -> list[str]:
-        """One line for each id that was not queried, and for each conflict with an earlier label."""
+    def label_problems(self, labels: Mapping[str, str], correct: bool = False) -> list[str]:
+        """One line for each id that was not queried and, unless `correct`, for each conflict with an earlier label."""
         label_of = {item.id: item.label for item in self.queried()}
         unknown = [f"'{item}' was not queried" for item in labels if item not in label_of]
         return unknown + [
-            f"'{item}' is labelled '{label_of[item]}' already, now '{label}'"
+            f"'{item}' is labelled '{label_of[item]}' already, now '{label}'; to change labels: xal label --correct"
             for item, label in labels.items()
-            if label_of.get(item) not in (None, label)
+            if not correct and label_of.get(item) not in (None, label)
         ]
 
     def corrections(self) -> dict[str, Corrected]:
@@ -259,33 +286,61 @@ class Ledger:
         }
 
     def correction_problems(self, corrections: Mapping[str, Correction]) -> list[str]:
-        """One line for each conflict with an earlier correction, or with an earlier label without a correction."""
+        """One line for each conflict with an earlier correction; a correction may come after the label."""
         earlier = self.corrections()
-        labelled = {item.id for item in self.queried() if item.label is not None}
-        lines = []
-        for item, correction in corrections.items():
-            if item in earlier and earlier[item].correction != correction:
-                lines.append(f"'{item}' has another correction already; corrections are append-only")
-            elif item in labelled and item not in earlier and correction:
-                lines.append(f"'{item}' was labelled without a correction before; give corrections with the label")
-        return lines
+        return [
+            f"'{item}' has another correction already; corrections are append-only"
+            for item, correction in corrections.items()
+            if correction and item in earlier and earlier[item].correction != correction
+        ]
 
     def add_labels(
-        self, labels: Mapping[str, str], annotator: str, corrections: Mapping[str, Correction] | None = None
+        self,
+        labels: Mapping[str, str],
+        annotator: str,
+        corrections: Mapping[str, Correction] | None = None,
+        *,
+        left_out: Mapping[str, str] | None = None,
+        correct: bool = False,
     ) -> int:
-        """Append labels and their corrections, all or none, and return the number of new labels.
+        """Append labels, answers that are no label, and corrections, all or none; returns the number of new answers.
 
-        Labels that the ledger already has are skipped. Raises LabelError with all lines of `label_problems` and
-        `correction_problems`.
+        Labels that the ledger already has are skipped. left_out: by id, why an item gets no label: skip, unsure or
+        none. correct: a label that differs from an earlier one supersedes it; both are kept. Raises LabelError with all
+        lines of `label_problems` and `correction_problems`.
         """
-        problems = self.label_problems(labels) + self.correction_problems(corrections or {})
+        left_out = left_out or {}
+        problems = self.label_problems(labels, correct) + self.correction_problems(corrections or {})
+        answers = {item.id: item for item in self.queried()}
+        problems += [f"'{item}' was not queried" for item in left_out if item not in answers]
+        problems += [
+            f"'{item}' is labelled '{answers[item].label}' already; to take the label back: xal label --correct"
+            for item in left_out
+            if item in answers and answers[item].label is not None and not correct
+        ]
         if problems:
             raise LabelError("\n".join(problems))
-        label_of = {item.id: item.label for item in self.queried()}
-        new = {item: label for item, label in labels.items() if label_of[item] is None}
+        new = {item: label for item, label in labels.items() if answers[item].label != label}
+        gone = {item: answer for item, answer in left_out.items() if answers[item].left_out != answer}
+        now = time.time()
         with self._transaction() as connection:
-            self._insert_labels(connection, new, corrections or {}, annotator, time.time())
-        return len(new)
+            first = set(connection.scalars(sa.select(LABELS.c.id)))
+            self._insert_labels(
+                connection, {i: label for i, label in new.items() if i not in first}, corrections or {}, annotator, now
+            )
+            revisions = [
+                {"id": item, "answer": "label", "label": label, "annotator": annotator, "at": now}
+                for item, label in new.items()
+                if item in first or answers[item].left_out is not None
+            ]
+            revisions += [
+                {"id": item, "answer": answer, "label": None, "annotator": annotator, "at": now}
+                for item, answer in gone.items()
+            ]
+            if revisions:
+                connection.execute(REVISIONS.insert(), revisions)
+        self.snapshot()
+        return len(new) + len(gone)
 
     @staticmethod
     def _insert_labels(
@@ -295,10 +350,14 @@ class Ledger:
         annotator: str,
         now: float,
     ) -> None:
+        """Insert first labels, and the corrections of items that have a label and no correction."""
         rows = [{"id": item, "label": label, "annotator": annotator, "at": now} for item, label in labels.items()]
-        if not rows:
+        if rows:
+            connection.execute(LABELS.insert(), rows)
+        if not corrections:
             return
-        connection.execute(LABELS.insert(), rows)
+        corrected = set(connection.scalars(sa.select(CORRECTIONS.c.id)))
+        labelled = set(connection.scalars(sa.select(LABELS.c.id)))
         shown = dict(
             connection.execute(
                 sa.select(QUERIES.c.id, STEPS.c.artefact)
@@ -310,10 +369,71 @@ class Ledger:
             {key: json.dumps(getattr(correction, key)) for key in CORRECTION_KINDS}
             | {"id": item, "shown": shown.get(item), "annotator": annotator, "at": now}
             for item, correction in corrections.items()
-            if correction and item in labels
+            if correction and item in labelled and item not in corrected
         ]
         if new_corrections:
             connection.execute(CORRECTIONS.insert(), new_corrections)
+
+    def add_given(self, items: Iterable[Queried], labels: Mapping[str, str], annotator: str) -> None:
+        """Append items that nobody queried, with their labels, in one transaction."""
+        rows = [{key: getattr(item, key) for key in QUERY_COLUMNS} for item in items]
+        with self._transaction() as connection:
+            if rows:
+                connection.execute(QUERIES.insert(), rows)
+            self._insert_labels(connection, labels, {}, annotator, time.time())
+        self.snapshot()
+
+    def check(self) -> None:
+        """Read the whole database; raises RunError if it is damaged."""
+        with self._transaction() as connection:
+            found = "ok" if self.path is None else connection.scalar(sa.text("PRAGMA integrity_check"))
+        if found != "ok":
+            raise self._error(str(found))
+
+    def hold_in_memory(self) -> None:
+        """Copy a SQLite ledger into memory and read it there, so that its file may go."""
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        source = self._engine.raw_connection()
+        cast(sqlite3.Connection, source.driver_connection).backup(memory)
+        source.close()
+        self._engine.dispose()
+        memory.isolation_level = None
+        self._engine = sa.create_engine("sqlite://", creator=lambda: memory, poolclass=sa.pool.StaticPool)
+        event.listen(self._engine, "begin", _begin)
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Every answer ever given, in order: id, answer (label, skip, unsure or none), label, annotator, at."""
+        with self._transaction() as connection:
+            first = connection.execute(sa.select(LABELS).order_by(LABELS.c.at, LABELS.c.id)).mappings().all()
+            later = connection.execute(sa.select(REVISIONS).order_by(REVISIONS.c.number)).mappings().all()
+        return [{"answer": "label", **row} for row in first] + [
+            {key: row[key] for key in ("answer", "id", "label", "annotator", "at")} for row in later
+        ]
+
+    def snapshot(self) -> None:
+        """Keep a copy of a SQLite ledger beside it, from which `xal ledger restore` brings it back."""
+        if self.path is not None and self.path.name == SQLITE:
+            self.backup(self.path.with_name(SNAPSHOT))
+
+    def backup(self, destination: Path) -> None:
+        """Copy a SQLite ledger to a file, whole or not at all; RunError for a ledger in PostgreSQL."""
+        if self.path is None:
+            raise RunError("this ledger is in PostgreSQL; back it up with pg_dump")
+        aside = destination.with_name(f".aside-{uuid.uuid4().hex}")
+        source = self._engine.raw_connection()
+        try:
+            copy = sqlite3.connect(aside)
+            cast(sqlite3.Connection, source.driver_connection).backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")
+            copy.close()
+            with aside.open("rb") as stream:
+                os.fsync(stream.fileno())
+            aside.replace(destination)
+        except (sqlite3.Error, OSError) as error:
+            raise ResourceError(f"the copy {destination} of the ledger cannot be written: {error}") from error
+        finally:
+            source.close()
+            aside.unlink(missing_ok=True)
 
     @staticmethod
     def _version(connection: sa.Connection) -> int:
@@ -356,16 +476,28 @@ class Ledger:
                 if exclusive and connection.dialect.name == "postgresql":
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))"))
                 yield connection
-        except sa.exc.OperationalError as error:
-            reason, url = str(error.orig).strip(), self._url
-            if "is full" in reason or "No space left" in reason:
-                raise ResourceError(
-                    f"no space is left for the ledger {url}; nothing was written. Free some space and run again: all "
-                    "committed steps are kept"
-                ) from error
-            if self._engine.dialect.name == "sqlite":
-                raise
-            raise ResourceError(f"the ledger {url} cannot be reached, or closed the connection: {reason}") from error
+        except sa.exc.IntegrityError:
+            raise
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+            raise self._error(str(getattr(error, "orig", error)).strip()) from error
+
+    def _error(self, reason: str) -> XalError:
+        """What a database's error means for the user."""
+        if "is full" in reason or "No space left" in reason:
+            return ResourceError(
+                f"no space is left for the ledger {self._url}; nothing was written. Free some space and run again: all "
+                "committed steps are kept"
+            )
+        if self.path is None:
+            return ResourceError(f"the ledger {self._url} cannot be reached, or closed the connection: {reason}")
+        if "readonly" in reason or "read-only" in reason or "unable to open" in reason:
+            return ResourceError(f"the ledger {self.path} cannot be written here: {reason}")
+        if "locked" in reason or "disk I/O" in reason:
+            return ResourceError(f"the ledger {self.path} cannot be used now: {reason}; run again")
+        return RunError(
+            f"the ledger {self.path} is damaged or no ledger of xal ({reason}); bring back its last copy with: xal "
+            f"ledger restore {self.path.parent}"
+        )
 
 
 def _durable(connection: Any, _record: object) -> None:

@@ -54,7 +54,7 @@ class Run:
         rounds = self.recipe["budget"]["rounds"]
         if rounds in self.of("evaluate"):
             return "finished"
-        waiting = sum(item.label is None for item in self.queried)
+        waiting = sum(item.waits for item in self.queried)
         if waiting:
             return f"waiting for {waiting} labels"
         last = f"{self.steps[-1].round} {self.steps[-1].step}" if self.steps else "nothing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 TABLES = MetaData()
 RUN_METADATA = Table(
     "metadata", TABLES, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
@@ -41,6 +41,16 @@ LABELS = Table(
     Column("annotator", Text, nullable=False),
     Column("at", Float, nullable=False),  # seconds since 1970
 )
+REVISIONS = Table(  # later answers for an item: the last one counts, the earlier ones are kept
+    "revisions",
+    TABLES,
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, sa.ForeignKey("queries.id"), nullable=False, index=True),
+    Column("answer", String(16), nullable=False),  # label, or why there is none: skip, unsure, none
+    Column("label", Text),
+    Column("annotator", Text, nullable=False),
+    Column("at", Float, nullable=False),  # seconds since 1970
+)
 CORRECTIONS = Table(
     "corrections",
     TABLES,
@@ -61,8 +71,8 @@ UNREADABLE = Table(
 )
 
 
-def _protected(table: str) -> dict[str, list[str]]:
-    """Statements that make a table append-only, by dialect."""
+def _protected(table: str, key: str) -> dict[str, list[str]]:
+    """Statements that make a table append-only, by dialect. key: its primary key."""
     return {
         "sqlite": [
             f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change.lower()} BEFORE {change} ON {table} "
@@ -71,7 +81,7 @@ def _protected(table: str) -> dict[str, list[str]]:
         ]
         + [  # INSERT OR REPLACE deletes without a trigger
             f"CREATE TRIGGER IF NOT EXISTS {table}_no_replacement BEFORE INSERT ON {table} "
-            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id) "
+            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "
             f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
         ],
         "postgresql": [
@@ -83,8 +93,9 @@ def _protected(table: str) -> dict[str, list[str]]:
     }
 
 
-for _table in (LABELS, CORRECTIONS):
-    for _dialect, _statements in _protected(_table.name).items():
+PROTECTED = {LABELS: "id", CORRECTIONS: "id", REVISIONS: "number"}
+for _table, _key in PROTECTED.items():
+    for _dialect, _statements in _protected(_table.name, _key).items():
         for _statement in _statements:
             event.listen(_table, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
 MIGRATIONS = {  # statements from each version to the next
@@ -102,12 +113,13 @@ MIGRATIONS = {  # statements from each version to the next
         "ALTER TABLE queries RENAME COLUMN why TO reason",
         "ALTER TABLE unreadable RENAME COLUMN why TO reason",
     ],
+    5: [],  # `create_all` adds the table of revisions
 }
 
 
 def protect(connection: sa.Connection) -> None:
     """Add missing append-only triggers to a SQLite database of an older schema."""
     if connection.dialect.name == "sqlite":
-        for table in (LABELS, CORRECTIONS):
-            for statement in _protected(table.name)["sqlite"]:
+        for table, key in PROTECTED.items():
+            for statement in _protected(table.name, key)["sqlite"]:
                 connection.execute(sa.text(statement))

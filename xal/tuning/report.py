@@ -15,6 +15,7 @@ from xal.core.extras import require
 from xal.core.html import render
 from xal.core.plotting import png
 from xal.evaluation.curves import Interval, paired
+from xal.store.atomic import write_text
 
 Trial = Mapping[str, Any]
 
@@ -84,7 +85,7 @@ def write_search(
         slices=_slices(succeeded, rounds, log),
     )
     path = directory / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from xal.core.tables import is_table
 from xal.data.build.image_sources import IDX, Subset, idx_files, image_folder
 from xal.data.build.source import Item, Source
 from xal.data.build.table_sources import csv_table, json_lines, parquet_table
@@ -25,19 +27,23 @@ from xal.data.build.writer import PoolWriter
 from xal.errors import DataError
 
 ACCEPTED = (
-    "a folder of images (png, jpg, bmp, webp, gif, tif), idx files (*-images-idx3-ubyte[.gz]), "
-    "a .csv or .jsonl (also .gz) with text, a .csv or .parquet with columns of numbers, or the trees of SST (.txt[.gz])"
+    "a folder of images, idx files (*-images-idx3-ubyte[.gz]), a .csv, .tsv, .xlsx or .jsonl (also .gz) with text, "
+    "a .csv, .tsv, .xlsx or .parquet with columns of numbers, or the trees of SST (.txt[.gz])"
 )
+Duplicates = Literal["drop", "keep"]
 _CHUNK = 64  # items prepared at a time, which bounds the payloads in memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildReport:
     """How many items were written to a pool, and which were left out."""
 
     written: int
+    read: int  # items of the source
     unreadable: tuple[tuple[str, str], ...]  # (id, reason)
     duplicates: tuple[tuple[str, str], ...]  # (id, id of the item that was kept); equal if the id itself occurred twice
+    renamed: int  # items that got another id because different items had the same one
+    conflicts: tuple[tuple[str, str], ...]  # duplicates whose label differs from that of the item that was kept
     notes: tuple[str, ...]
 
 
@@ -52,12 +58,19 @@ def build(
     subset: Subset | None = None,
     where: dict[str, str] | None = None,
     sample: int | None = None,
+    labels_file: Path | None = None,
+    ids: Literal["column", "row"] = "column",
+    duplicates: Duplicates | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BuildReport:
     """Build the pool `destination`: a folder of `files` Parquet files, or a single file if it is named `*.parquet`.
 
-    sample: number of items of the source to draw at random, always the same ones. `progress` is called with (items
-    done, total items). If an error is raised, nothing is left at `destination`.
+    sample: number of items of the source to draw at random, always the same ones. labels_file: a table with the
+    names of a folder's images and their labels. ids: "row": the name of the file and the number of the row. duplicates:
+    "drop" leaves out an item that equals an earlier one, "keep" keeps it; None: "keep" for columns of numbers, where
+    equal rows are different things, else "drop". Different items of one id are all kept: the later ones are named
+    id#2, id#3, ... `progress` is called with (items done, total items). If an error is raised, nothing is left at
+    `destination`.
     """
     source, destination = Path(source), Path(destination)
     single = destination.suffix == ".parquet"
@@ -67,7 +80,9 @@ def build(
         raise DataError(
             f"requested {files} files for {destination}; expected at least 1, and exactly 1 for a name *.parquet"
         )
-    opened = open_source(source, id_column, label_column, text_column, subset, where)
+    opened = open_source(source, id_column, label_column, text_column, subset, where, labels_file)
+    if ids == "row":
+        opened = replace(opened, items=_named_by_row(source, opened))
     if sample is not None:
         opened = _sampled(opened, sample)
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +90,8 @@ def build(
     try:
         folder = staging / "pool"
         folder.mkdir()  # with the permissions of the umask, unlike the temporary folder
-        report = _write(opened, folder, files, progress or (lambda done, total: None))
+        keep = (duplicates or ("keep" if opened.kind == "features" else "drop")) == "keep"
+        report = _write(opened, folder, files, keep, progress or (lambda done, total: None))
         if not report.written:
             reasons = "; ".join(f"{identity}: {reason}" for identity, reason in report.unreadable[:3]) or "it is empty"
             raise DataError(f"no item of {source} can be read, so there is no pool to build: {reasons}")
@@ -92,6 +108,7 @@ def open_source(
     text_column: str | None,
     subset: Subset | None = None,
     where: dict[str, str] | None = None,
+    labels_file: Path | None = None,
 ) -> Source:
     """Open a source, whose form is recognised by its name and content; `label_column` None ignores all labels.
 
@@ -102,13 +119,15 @@ def open_source(
         raise DataError(f"nothing at {source}; a pool is built from {ACCEPTED}")
     if subset is not None and (not source.is_dir() or label_column is None):
         raise DataError(f"classes can be chosen from a folder of class folders, with labels; {source} is not one")
+    if labels_file is not None and not source.is_dir():
+        raise DataError(f"--labels names the labels of a folder of images; {source} is not one")
     if source.is_dir():
         idx = sorted(file for file in source.iterdir() if IDX.fullmatch(file.name))
         if len(idx) > 1:
             raise DataError(f"{source} holds {[file.name for file in idx]}; name the one to build from")
         if idx:
             return idx_files(idx[0], label_column is not None)
-        return image_folder(source, label_column is not None, subset)
+        return image_folder(source, label_column is not None, subset, labels_file, label_column or "label")
     if IDX.fullmatch(source.name):
         return idx_files(source, label_column is not None)
     name = source.name.lower().removesuffix(".gz")
@@ -118,7 +137,7 @@ def open_source(
         raise DataError(f"records can be chosen (--where) from JSON lines; {source} is something else")
     if name.endswith(".txt") and is_treebank(source):
         return treebank(source, label_column is not None)
-    if name.endswith(".csv"):
+    if is_table(source):
         return csv_table(source, id_column, label_column, text_column)
     if source.name.lower().endswith(".parquet"):
         return parquet_table(source, id_column, label_column, text_column)
@@ -133,27 +152,50 @@ def _sampled(source: Source, number: int) -> Source:
     return replace(source, items=itertools.compress(source.items, chosen.tolist()), total=number)
 
 
-def _write(source: Source, folder: Path, files: int, progress: Callable[[int, int | None], None]) -> BuildReport:
+def _named_by_row(source: Path, opened: Source) -> Iterator[Item]:
+    """The items, with the file's name and the row, from 0, as ids."""
+    for row, item in enumerate(opened.items):
+        yield item if item.reason else replace(item, id=f"{source.name}:{row}")
+
+
+def _write(
+    source: Source, folder: Path, files: int, keep: bool, progress: Callable[[int, int | None], None]
+) -> BuildReport:
     ids: set[str] = set()
-    payloads: dict[bytes, str] = {}  # sha256 -> id of the item that was kept
+    again: dict[str, int] = {}  # how often an id came with different items
+    payloads: dict[bytes, tuple[str, str | None]] = {}  # sha256 -> (id, label) of the item that was kept
     labels: set[str] = set()
     unreadable: list[tuple[str, str]] = []
     duplicates: list[tuple[str, str]] = []
+    conflicts: list[tuple[str, str]] = []
+    read = renamed = 0
     writers: dict[int, PoolWriter] = {}
     try:
         for position, (item, payload, reason) in enumerate(_prepared(source)):
+            read += 1
             if position % _CHUNK == 0:
                 progress(position, source.total)
             if payload is None:
                 unreadable.append((item.id, reason))
                 continue
-            digest = hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).digest()
-            original = item.id if item.id in ids else payloads.setdefault(digest, item.id)
-            if item.id in ids or original != item.id:
-                duplicates.append((item.id, original))
-                continue
-            ids.add(item.id)
             label = item.label if item.label and item.label.strip() else None
+            digest = hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).digest()
+            new = digest not in payloads
+            if not new:
+                original, kept_label = payloads[digest]
+                if not keep or original == item.id:
+                    duplicates.append((item.id, original))
+                    if label is not None and kept_label != label:
+                        conflicts.append((item.id, original))
+                    continue
+            identity = item.id
+            while identity in ids:
+                again[item.id] = again.get(item.id, 1) + 1
+                identity = f"{item.id}#{again[item.id]}"
+            if new:
+                payloads[digest] = identity, label
+            renamed += identity != item.id
+            ids.add(identity)
             if label is not None:
                 labels.add(label)
             part = min(position * files // max(source.total, 1), files - 1)
@@ -162,13 +204,21 @@ def _write(source: Source, folder: Path, files: int, progress: Callable[[int, in
                 writers[part] = PoolWriter(
                     path, source.kind, labelled=source.labelled, width=source.width, relevance=source.relevance
                 )
-            writers[part].add(item.id, payload, label, item.relevance if source.relevance else None)
+            writers[part].add(identity, payload, label, item.relevance if source.relevance else None)
         progress(source.total, source.total)
     finally:  # all files stay open until the classes are known
         classes = sorted(labels) if source.classes is None else source.classes
         for writer in writers.values():
             writer.close(classes, source.channels, source.names)
-    return BuildReport(len(ids), tuple(unreadable), tuple(duplicates), tuple(source.notes))
+    return BuildReport(
+        written=len(ids),
+        read=read,
+        unreadable=tuple(unreadable),
+        duplicates=tuple(duplicates),
+        renamed=renamed,
+        conflicts=tuple(conflicts),
+        notes=tuple(source.notes),
+    )
 
 
 def _prepared(source: Source) -> Iterator[tuple[Item, bytes | str | None, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,21 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from xal.core import tables
 from xal.core.registry import nearest
 from xal.data import images
 from xal.data.build.source import UNREADABLE, Item, Source, binary
 from xal.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic"}
+    | {".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k"}
+)
+"""Of files that are taken for images; a file without suffix is, if its first bytes are those of an image."""
+DATES = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?[0-3]\d)?)?")
+SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev"})
+LABELS_FILES = ("labels.csv", "labels.tsv", "labels.xlsx")
+NAME_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path", "name", "id")
 IDX = re.compile(r"(?P<split>.+)-images[.-]idx3-ubyte(\.gz)?")
 
 
@@ -73,23 +83,152 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return classes
 
 
-def image_folder(source: Path, labelled: bool, subset: Subset | None = None) -> Source:
-    """The images under a folder; ids are relative paths, labels the names of the parent folders."""
-    relative = sorted(
-        path.relative_to(source).as_posix()
-        for path in source.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+@dataclass(frozen=True, kw_only=True)
+class _Folder:
+    """The files under a folder, links followed; names are relative paths."""
+
+    images: list[str]
+    hidden: int
+    linked: int
+    others: Counter[str]
+    """Files that are no images, by suffix."""
+
+    @classmethod
+    def of(cls, source: Path) -> _Folder:
+        images, hidden, linked, others = [], 0, 0, Counter[str]()
+        seen: set[str] = set()
+        for path, folders, files in os.walk(source, followlinks=True):
+            if os.path.realpath(path) in seen:  # a link to a folder that was walked already
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(path))
+            for file in files:
+                whole = Path(path, file)
+                name = whole.relative_to(source).as_posix()
+                if any(part.startswith(".") for part in name.split("/")):
+                    hidden += whole.suffix.lower() in IMAGE_SUFFIXES
+                elif whole.is_file() and _is_image(whole):
+                    images.append(name)
+                    linked += _through_link(source, name)
+                elif name not in LABELS_FILES:
+                    others[whole.suffix.lower() or "without suffix"] += 1
+        return cls(images=sorted(images), hidden=hidden, linked=linked, others=others)
+
+    def notes(self) -> list[str]:
+        """What was not read, and what was reached through links."""
+        passed = ", ".join(f"{suffix} {count}" for suffix, count in sorted(self.others.items()))
+        return [
+            *([f"{self.hidden} hidden files were skipped"] if self.hidden else []),
+            *([f"{self.others.total()} files were passed over, which are no images: {passed}"] if passed else []),
+            *([f"{self.linked} images were reached through symbolic links"] if self.linked else []),
+        ]
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    try:
+        images.shape_of(path.read_bytes())
+    except (DataError, OSError):
+        return False
+    return True
+
+
+def _through_link(source: Path, name: str) -> bool:
+    path = source / name
+    return any(part.is_symlink() for part in [path, *path.parents] if source in part.parents)
+
+
+def _class_folders(names: list[str], notes: list[str]) -> dict[str, str]:
+    """{name: its class folder}: the first folder of its path, below folders that hold everything; "" for no class.
+
+    Folders named by dates are no classes. Raises DataError for folders named as the splits of a data set.
+    """
+    parts = {name: name.split("/")[:-1] for name in names}
+    depth = 0
+    shallowest = min(map(len, parts.values()))
+    while depth < shallowest and len({tuple(each[: depth + 1]) for each in parts.values()}) == 1:
+        depth += 1
+    parents = {name: each[depth] if len(each) > depth else "" for name, each in parts.items()}
+    folders = sorted({parent for parent in parents.values() if parent})
+    if folders and all(folder.lower() in SPLITS for folder in folders):
+        raise DataError(
+            f"the folders {', '.join(folders)} are splits of a data set, not classes; build a pool from each of them"
+        )
+    if folders and all(DATES.fullmatch(folder) for folder in folders):
+        notes.append(
+            f"the folders {', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''} are dates, not classes"
+        )
+        return dict.fromkeys(names, "")
+    if not folders and depth:
+        notes.append(f"all images are in one folder, which is no class: {'/'.join(parts[names[0]][:depth])}")
+    return parents
+
+
+def _labels_of(file: Path, names: list[str], label_column: str, notes: list[str]) -> dict[str, str]:
+    """{name: its label} by a table with a column of names (paths, file names or file names without suffix)."""
+    table = tables.open_table(file)
+    column = next((name for name in NAME_COLUMNS if name in table.columns), None)
+    if column is None or label_column not in table.columns:
+        raise DataError(
+            f"{file} has the columns {', '.join(table.columns)}; expected one of {', '.join(NAME_COLUMNS)} and "
+            f"{label_column} (--label-column)"
+        )
+    at, to = table.columns.index(column), table.columns.index(label_column)
+    known: dict[str, list[str]] = {}
+    for name in names:
+        path = Path(name)
+        for key in {name, path.name, path.stem, path.with_suffix("").as_posix()}:
+            known.setdefault(key, []).append(name)
+    labels: dict[str, str] = {}
+    unknown = 0
+    for line, cells in table.rows():
+        if isinstance(cells, str):
+            raise DataError(f"{file}: line {line}: {cells}")
+        found = known.get(cells[at].strip(), [])
+        if len(found) > 1:
+            raise DataError(f"{file}: line {line}: {len(found)} images are named {cells[at]}; give their paths")
+        if not found:
+            unknown += 1
+            continue
+        label = cells[to].strip()
+        if labels.setdefault(found[0], label) != label:
+            raise DataError(f"{file}: line {line}: {cells[at]} has another label on an earlier line")
+    labels = {name: label for name, label in labels.items() if label}
+    notes.append(
+        f"labels from {file.name}: {len(labels)} of {len(names)} images"
+        + (f"; {unknown} lines name no image" if unknown else "")
     )
-    names = [name for name in relative if not any(part.startswith(".") for part in name.split("/"))]
+    return labels
+
+
+def image_folder(
+    source: Path,
+    labelled: bool,
+    subset: Subset | None = None,
+    labels_file: Path | None = None,
+    label_column: str = "label",
+) -> Source:
+    """The images under a folder; ids are relative paths.
+
+    Labels are those of `labels_file` (or of a file labels.csv in the folder), else the first folder of each path, as
+    torchvision has it; without either, the images have no labels.
+    """
+    folder = _Folder.of(source)
+    names, notes = folder.images, folder.notes()
     if not names:
         raise DataError(f"no images under {source}; expected {', '.join(sorted(IMAGE_SUFFIXES))} files or idx files")
-    parents = {name: Path(name).parent.name for name in names}
+    beside = next((source / name for name in LABELS_FILES if (source / name).is_file()), None)
+    labels_file = labels_file or (beside if labelled and subset is None else None)
+    if labels_file is not None:
+        parents = _labels_of(labels_file, names, label_column, notes)
+        parents = {name: parents.get(name, "") for name in names}
+    else:
+        parents = _class_folders(names, notes) if labelled else dict.fromkeys(names, "")
     labelled = labelled and any(parents.values())
     if subset is not None:
         names = subset.of(parents)
-    hidden = len(relative) - len(parents)
-    notes = [f"{hidden} hidden files were skipped"] if hidden else []
-    if labelled and not all(parents.values()):
+    if labelled and labels_file is None and not all(parents.values()):
         notes.append(f"{list(parents.values()).count('')} images are in no subfolder and have no label")
 
     def prepare(name: str) -> bytes:
@@ -97,7 +236,11 @@ def image_folder(source: Path, labelled: bool, subset: Subset | None = None) -> 
             payload = (source / name).read_bytes()
         except OSError as error:
             raise DataError(str(error)) from error
-        images.load(payload)
+        try:
+            images.load(payload)
+        except DataError as error:
+            hint = "; convert it to JPEG" if name.lower().endswith((".heic", ".heif")) else ""
+            raise DataError(f"{error}{hint}") from error
         return payload
 
     def items() -> Iterator[Item]:

@@ -1,24 +1,27 @@
-"""Table sources of a pool: CSV or Parquet with a text or with columns of numbers, JSON lines with a text."""
+"""Table sources of a pool: CSV, spreadsheet or Parquet with a text or columns of numbers, JSON lines with a text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from xal.core import hashed_words
+from xal.core import hashed_words, tables
 from xal.data.build.source import UNREADABLE, Item, Source, binary
 from xal.data.pool import RELEVANCE_COLUMNS
 from xal.errors import DataError
 
-_BLOCK = 1 << 24  # bytes of CSV from which column types are inferred; also the maximum length of a row
+EXACT = 2**24
+"""Integers up to this are exact as 32-bit floats."""
+ROUNDING = 1e-6
+"""Relative error of rounding to 32-bit floats that is worth a word: ten times the usual one."""
 
 
 @dataclass(frozen=True)
@@ -111,37 +114,10 @@ def _finite(raw: bytes) -> bytes:
     return raw
 
 
-def _table(path: Path, batches: Callable[[], Iterator[Any]], total: int, roles: _Roles, notes: list[str]) -> Source:
-    """A source of record batches; `batches` may also yield Items for rows that could not be parsed."""
-
-    def items() -> Iterator[Item]:
-        row, digits = 0, len(str(max(total - 1, 0)))
-        for batch in batches():
-            if isinstance(batch, Item):
-                yield batch
-                continue
-            nones = [None] * batch.num_rows
-            ids = batch.column(roles.id).cast(pa.string()).to_pylist() if roles.id else nones
-            labels = batch.column(roles.label).cast(pa.string()).to_pylist() if roles.label else nones
-            if roles.text:
-                raws = batch.column(roles.text).to_pylist()
-            else:
-                numbers = [batch.column(name).cast(pa.float32(), safe=False) for name in roles.numbers]
-                matrix = np.column_stack([column.to_numpy(zero_copy_only=False) for column in numbers])
-                raws = [values.tobytes() for values in matrix]
-            relevances = batch.column(roles.relevance).to_pylist() if roles.relevance else nones
-            for identity, raw, label, relevance in zip(ids, raws, labels, relevances, strict=True):
-                name = f"{row:0{digits}d}" if roles.id is None else identity
-                row += 1
-                yield (
-                    _with_relevance(Item(name, raw, label), relevance, roles)
-                    if name
-                    else Item(f"row {row - 1}", reason="no id")
-                )
-
+def _source(path: Path, items: Iterator[Item], total: int, roles: _Roles, notes: list[str]) -> Source:
     return Source(
         kind="text" if roles.text else "features",
-        items=_checked(path, items()),
+        items=_checked(path, items),
         prepare=_text if roles.text else _finite,
         labelled=roles.label is not None,
         total=total,
@@ -161,55 +137,79 @@ def _checked(path: Path, items: Iterator[Item]) -> Iterator[Item]:
 
 
 def csv_table(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
-    """The rows of a CSV file (UTF-8, with a header line, also gzip)."""
-    invalid_rows: list[Any] = []
+    """The rows of a CSV file or spreadsheet with a header line; see `xal.core.tables`."""
+    table = tables.open_table(path)
+    notes = [*table.notes]
+    total, numeric = 0, dict.fromkeys(table.columns, True)
+    filled = dict.fromkeys(table.columns, False)
+    for _, cells in table.rows():
+        total += 1
+        if isinstance(cells, str):
+            continue
+        for name, cell in zip(table.columns, cells, strict=True):
+            filled[name] = filled[name] or bool(cell.strip())
+            numeric[name] = numeric[name] and (not cell.strip() or _parses(cell, table.separator))
+    types = {name: pa.float64() if numeric[name] and filled[name] else pa.string() for name in table.columns}
+    roles = _roles(path, types, id_column, label_column, text_column, notes)
+    position = {name: index for index, name in enumerate(table.columns)}
+    lossy = _Rounding(roles.numbers)
 
-    def open_csv(types: dict[str, Any], include: Sequence[str] = ()) -> Any:
-        def skip(row: Any) -> str:
-            invalid_rows.append(row)
-            return "skip"
+    def items() -> Iterator[Item]:
+        digits, row = len(str(max(total - 1, 0))), 0
+        for line, cells in table.rows():
+            if isinstance(cells, str):
+                yield Item(f"line {line}", reason=cells)
+                continue
 
-        return pc.open_csv(
-            pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None),
-            pc.ReadOptions(block_size=_BLOCK, use_threads=False),
-            pc.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-            pc.ConvertOptions(column_types=types, include_columns=list(include)),
-        )
+            def cell(name: str | None, cells: list[str] = cells) -> str | None:
+                return None if name is None else cells[position[name]]
 
-    notes: list[str] = []
+            name = f"{row:0{digits}d}" if roles.id is None else cell(roles.id)
+            row += 1
+            if not name:
+                yield Item(f"line {line}", reason="no id")
+                continue
+            raw: Any = cell(roles.text)
+            if not roles.text:
+                values = [tables.number(cell(each) or "nan", table.separator) for each in roles.numbers]
+                raw = lossy.round(np.array([values], np.float64))[0].tobytes()
+            yield _with_relevance(Item(name, raw, cell(roles.label)), cell(roles.relevance), roles)
+        notes.extend(lossy.notes())
+
+    return _source(path, items(), total, roles, notes)
+
+
+def _parses(cell: str, separator: str) -> bool:
     try:
-        schema = open_csv({}).schema
-        types = {column.name: column.type for column in schema}
-        if len(types) < len(schema):
-            raise DataError(f"{path} names a column twice: {schema.names}")
-        roles = _roles(path, types, id_column, label_column, text_column, notes)
-        first = schema.names[0]
-        invalid_rows.clear()
-        total = sum(batch.num_rows for batch in open_csv({first: pa.string()}, [first])) + len(invalid_rows)
-    except (pa.ArrowException, *UNREADABLE) as error:
-        raise DataError(f"cannot read {path} as CSV in UTF-8 with a header line: {error}") from error
-    # strings stay as written ("007"), and a column that starts with integers may continue with other numbers
-    column_types = {name: pa.string() for name in (roles.id, roles.label, roles.text, roles.relevance) if name}
-    column_types |= {name: pa.float64() for name in roles.numbers}
-
-    def batches() -> Iterator[Any]:
-        invalid_rows.clear()
-        for batch in open_csv(column_types, list(column_types)):
-            yield batch
-            yield from _invalid_items(invalid_rows)
-        yield from _invalid_items(invalid_rows)
-
-    return _table(path, batches, total, roles, notes)
+        tables.number(cell, separator)
+    except ValueError:
+        return False
+    return True
 
 
-def _invalid_items(invalid_rows: list[Any]) -> list[Item]:
-    # the parser numbers records, the header is 1: this is the line in the file unless a quoted value spans lines
-    items = [
-        Item(f"line {row.number}", reason=f"{row.actual_columns} values, expected {row.expected_columns}")
-        for row in invalid_rows
-    ]
-    invalid_rows.clear()
-    return items
+class _Rounding:
+    """Rounds numbers to float32, and says which columns lose by it what tells their rows apart."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self._lost = names, np.zeros(len(names), np.int64)
+
+    def round(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """(b, d) float32 of (b, d) float64."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = values.astype(np.float32)
+            self._lost += (np.abs(rounded - values) > ROUNDING * np.maximum(np.abs(values), 1e-30)).sum(axis=0)
+            integers = (np.abs(values) > EXACT) & (values == np.round(values)) & (rounded != values)
+            self._lost += integers.sum(axis=0)
+        return rounded
+
+    def notes(self) -> list[str]:
+        """A note for each column whose numbers are too large for float32."""
+        return [
+            f"column {name}: {lost} numbers lose digits as 32-bit floats, which may tell rows apart; subtract an "
+            "offset (times: from the first)"
+            for name, lost in zip(self.names, self._lost, strict=True)
+            if lost
+        ]
 
 
 def parquet_table(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
@@ -222,12 +222,33 @@ def parquet_table(path: Path, id_column: str, label_column: str | None, text_col
         raise DataError(f"{path} is not a whole Parquet file ({error})") from error
     roles = _roles(path, types, id_column, label_column, text_column, notes)
 
-    def batches() -> Iterator[Any]:
-        columns = [name for name in (roles.id, roles.label, roles.text, roles.relevance, *roles.numbers) if name]
-        with pq.ParquetFile(path) as parquet:
-            yield from parquet.iter_batches(columns=columns)
+    lossy = _Rounding(roles.numbers)
 
-    return _table(path, batches, total, roles, notes)
+    def items() -> Iterator[Item]:
+        columns = [name for name in (roles.id, roles.label, roles.text, roles.relevance, *roles.numbers) if name]
+        row, digits = 0, len(str(max(total - 1, 0)))
+        with pq.ParquetFile(path) as parquet:
+            for batch in parquet.iter_batches(columns=columns):
+                nones = [None] * batch.num_rows
+                ids = batch.column(roles.id).cast(pa.string()).to_pylist() if roles.id else nones
+                labels = batch.column(roles.label).cast(pa.string()).to_pylist() if roles.label else nones
+                if roles.text:
+                    raws = batch.column(roles.text).to_pylist()
+                else:
+                    numbers = [batch.column(name).cast(pa.float64(), safe=False) for name in roles.numbers]
+                    matrix = np.column_stack([column.to_numpy(zero_copy_only=False) for column in numbers])
+                    raws = [values.tobytes() for values in lossy.round(matrix)]
+                relevances = batch.column(roles.relevance).to_pylist() if roles.relevance else nones
+                for identity, raw, label, relevance in zip(ids, raws, labels, relevances, strict=True):
+                    name = f"{row:0{digits}d}" if roles.id is None else identity
+                    row += 1
+                    if name:
+                        yield _with_relevance(Item(name, raw, label), relevance, roles)
+                    else:
+                        yield Item(f"row {row - 1}", reason="no id")
+        notes.extend(lossy.notes())
+
+    return _source(path, items(), total, roles, notes)
 
 
 def json_lines(
@@ -252,17 +273,21 @@ def json_lines(
 
     notes: list[str] = []
     try:
-        first = next((record for _, record in records() if isinstance(record, dict)), None)
-        total = sum(1 for _ in records())
+        total = 0
+        keys: dict[str, Any] = {}
+        for _, record in records():
+            total += 1
+            if isinstance(record, dict):
+                keys |= dict.fromkeys(record)  # the first record need not have all
     except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    if first is None:
+    if not keys:
         raise DataError(f"{path} holds no JSON object{f' where {where}' if where else ''}; expected one per line")
-    if (text_column or "text") not in first:
+    if (text_column or "text") not in keys:
         raise DataError(
-            f"{path} has no `{text_column or 'text'}`; it has {list(first)}; name the text column with --text-column"
+            f"{path} has no `{text_column or 'text'}`; it has {list(keys)}; name the text column with --text-column"
         )
-    roles = _roles(path, dict.fromkeys(first), id_column, label_column, text_column, notes)
+    roles = _roles(path, keys, id_column, label_column, text_column, notes)
 
     def items() -> Iterator[Item]:
         for row, (number, record) in enumerate(records()):
@@ -277,12 +302,4 @@ def json_lines(
                 item = Item(str(identity), record.get(roles.text or "text"), None if label is None else str(label))
                 yield _with_relevance(item, record.get(roles.relevance) if roles.relevance else None, roles)
 
-    return Source(
-        kind="text",
-        items=_checked(path, items()),
-        prepare=_text,
-        labelled=roles.label is not None,
-        total=total,
-        relevance=roles.relevance,
-        notes=notes,
-    )
+    return _source(path, items(), total, replace(roles, text=roles.text or "text"), notes)

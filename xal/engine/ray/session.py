@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,7 @@ from xal.core.paths import remote
 from xal.data.sharding import Block, Reader, Shard
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.ray.actor_pool import ActorPool, UnreadBlock, columns_of, fetched, plain_errors, unread_blocks
+from xal.engine.ray.private_folder import close_to_others, private_folder, remove_private_folders
 from xal.engine.ray.settings import RaySettings
 from xal.engine.ray.training import RETRIES, WorkerGroupError, train
 from xal.engine.tasks import ShardResult, ShardTask
@@ -46,6 +48,7 @@ from xal.errors import ResourceError, XalError
 S = TypeVar("S")
 FEW_BYTES = 16 * 2**20  # decoded bytes of selected rows, up to which the actors read them themselves
 TEXT_BYTES = 1024  # estimated size of a text
+CONNECT_S = 10  # to wait for a cluster's address to answer
 DRIVER_IDS = 2**20  # up to this many ids, score in the driver
 
 
@@ -141,6 +144,7 @@ class RaySession(Session):
         self._stop_actors()
         if self._started_ray and ray.is_initialized():
             ray.shutdown()
+            remove_private_folders()
 
     def _stop_actors(self) -> None:
         for actor in getattr(self, "_actors", []):
@@ -287,15 +291,33 @@ def _bundles(engine: RaySettings) -> list[dict[str, float]]:
 def _init(engine: RaySettings) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     if engine.address is not None:
+        _check_address(engine.address)
         try:
             ray.init(address=engine.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ResourceError(f"engine.address: no Ray cluster answers at '{engine.address}' ({error})") from error
         return
+    folder = private_folder()
     ray.init(
         address="local",
+        _temp_dir=str(folder),
         num_cpus=engine.local_cpus,
         include_dashboard=False,
         object_store_memory=engine.object_store_mb * 2**20,
         **quiet,
     )
+    close_to_others(folder)
+
+
+def _check_address(address: str) -> None:
+    """Raise ResourceError if nothing listens at a cluster's address, for which ray.init would wait without end."""
+    if address == "auto":
+        current = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+        address = os.environ.get("RAY_ADDRESS") or (current.read_text() if current.is_file() else "")
+    host, colon, port = address.strip().removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # ray.init says what it expects
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ResourceError(f"engine.address: no Ray cluster answers at '{address.strip()}' ({error})") from error

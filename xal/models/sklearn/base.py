@@ -3,9 +3,10 @@
 The hyperparameter of the head is chosen from a grid by stratified cross-validation on macro F1; the first value wins
 ties. The head is then fitted to all training items. Its outputs are calibrated by Platt's sigmoid, which is fitted to
 the cross-validated outputs of each class against the rest, and normalised (as by scikit-learn's CalibratedClassifierCV
-with ensemble=False). The folds depend on the items alone, so all arms of a comparison are treated alike. If a class has
-a single item, cross-validation is impossible: the first value of the grid is taken, and probabilities are the softmax
-of the outputs.
+with ensemble=False). The folds depend on the items alone, so all arms of a comparison are treated alike. A class of one
+item cannot be folded: its item is in every training fold and in no test fold, and its outputs are calibrated by the
+mean of the other classes' sigmoids. If fewer than two classes can be folded, the middle value of the grid is taken, and
+probabilities are the softmax of the outputs.
 
 The fitted model is stored as plain arrays: nothing is unpickled, and predictions do not need scikit-learn.
 """
@@ -114,22 +115,26 @@ class SklearnModel(Model):
         from sklearn.model_selection import StratifiedKFold
 
         labels = items.labels
-        classes, counts = np.unique(labels, return_counts=True)
-        folds = min(self.folds, int(counts.min()))
-        if folds < 2 or (not self.calibrate and len(self.grid) == 1):
+        classes, targets, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        if len(self.grid) == 1 and not self.calibrate:
             return self.grid[0], {}
-        targets = np.searchsorted(classes, labels)
-        splits = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
+        foldable = np.flatnonzero(counts > 1)
+        if len(foldable) < 2:
+            return self.grid[len(self.grid) // 2], {}
+        folded, single = np.flatnonzero(counts[targets] > 1), np.flatnonzero(counts[targets] == 1)
+        folds = StratifiedKFold(min(self.folds, int(counts[foldable].min())), shuffle=True, random_state=0)
+        splits = list(folds.split(np.zeros(len(folded)), labels[folded]))
         results: list[tuple[float, Any, Outputs]] = []
         for hyperparameter in self.grid:
             outputs = np.empty((len(labels), len(classes)))
             for train, test in splits:
-                head = items.fit(self.head(hyperparameter, seed), train)
-                outputs[test] = self.outputs(items.vectors[test], self.learned(head))
-            score = float(f1_score(targets, outputs.argmax(axis=1), average="macro"))
-            results.append((score, hyperparameter, outputs))
+                head = items.fit(self.head(hyperparameter, seed), np.sort(np.concatenate([folded[train], single])))
+                outputs[folded[test]] = self.outputs(items.vectors[folded[test]], self.learned(head))
+            predicted = outputs[folded].argmax(axis=1)
+            score = float(f1_score(targets[folded], predicted, labels=foldable, average="macro", zero_division=0))
+            results.append((score, hyperparameter, outputs[folded]))
         _, hyperparameter, outputs = max(results, key=lambda result: result[0])  # the first wins ties
-        return hyperparameter, _platt(outputs, targets) if self.calibrate else {}
+        return hyperparameter, _platt(outputs, targets[folded]) if self.calibrate else {}
 
     def encoding(self, state: State) -> Encoding:
         """The encoder with its fitted state, or the scaling of features."""
@@ -183,7 +188,12 @@ def _scaling(features: Any) -> dict[str, npt.NDArray[Any]]:
 
 
 def _platt(outputs: Outputs, targets: npt.NDArray[np.int64]) -> State:
-    """(c,) slopes a and offsets b of 1 / (1 + exp(a z + b)), with Platt's priors; one of each for two classes."""
+    """(c,) slopes a and offsets b of 1 / (1 + exp(a z + b)), with Platt's priors; one of each for two classes.
+
+    A class without targets takes the mean slope and offset of the others.
+    """
     classes = range(1, 2) if outputs.shape[1] == 2 else range(outputs.shape[1])
-    a, b = zip(*(private.platt_sigmoid(outputs[:, c], targets == c) for c in classes), strict=True)
+    fitted = {c: private.platt_sigmoid(outputs[:, c], targets == c) for c in classes if (targets == c).any()}
+    mean = tuple(np.mean(list(fitted.values()), axis=0))
+    a, b = zip(*(fitted.get(c, mean) for c in classes), strict=True)
     return {"platt.a": np.array(a), "platt.b": np.array(b)}

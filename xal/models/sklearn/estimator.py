@@ -5,7 +5,6 @@ The fitted estimator is stored by skops, which loads trusted types only and neve
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from xal.core import imports
 from xal.encoders import Texts
 from xal.encoders.encoder import Masks
 from xal.errors import DataError, XalError
@@ -105,11 +105,10 @@ class Estimator(Model, name="sklearn"):
         return EstimatorClassifier(self._load(weights.arrays["skops"].tobytes()), self.of, weights.n_classes)
 
     def _construct(self) -> Any:
-        module, colon, name = self.estimator.partition(":")
         try:
-            if not colon:
+            if ":" not in self.estimator:
                 raise XalError("expected module:Class")
-            return getattr(importlib.import_module(module), name)(**self.settings)
+            return imports.attribute(self.estimator)(**self.settings)
         except Exception as error:  # a user's module may raise anything
             raise XalError(f"estimator '{self.estimator}' cannot be made: {error}") from error
 

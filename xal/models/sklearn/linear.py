@@ -20,7 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 class LinearModel(SklearnModel):
     """Base of the linear models: a weight vector and an intercept for each class."""
 
-    C: tuple[Positive, ...] = (0.01, 0.1, 1.0, 10.0)
+    C: tuple[Positive, ...] = (0.01, 0.1, 1.0, 10.0, 100.0)
     """Inverse strengths of the penalty, from which cross-validation chooses."""
 
     @property

@@ -12,7 +12,7 @@ from xal.types import Kind, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(TorchModel, name="linear"):
-    """Logits W x + b of feature vectors, which are not scaled."""
+    """Logits W x + b of feature vectors."""
 
     @property
     def kind(self) -> Kind:

@@ -11,9 +11,12 @@ class Mine(TorchModel):
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -24,15 +27,40 @@ from xal.models.torch.training import Examples, evaluate_hits, fit
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.types import Shape
 
+SCALING = ("columns.mean", "columns.scale")
+"""Arrays beside the weights of a model of tables, by which it scales its inputs."""
+
+
+class Standardized:
+    """A model that also scales the columns of tables before its own preprocessing."""
+
+    def __init__(self, model: TorchModel, scaling: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._model = model
+        self._mean, self._scale = (torch.from_numpy(np.array(scaling[name])) for name in SCALING)
+        self.kind, self.provides, self.regularizer = model.kind, model.provides, model.regularizer
+
+    def preprocess(self, inputs: Tensor) -> Tensor:
+        """(b, d) features, scaled, then preprocessed by the model."""
+        mean, scale = self._mean.to(inputs.device), self._scale.to(inputs.device)
+        return self._model.preprocess((inputs - mean) / scale)
+
+
+def _state(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+    """The module's own arrays, as tensors."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items() if name not in SCALING}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TorchModel(Model):
     """Base of the torch models."""
 
     size: Annotated[int, Field(ge=8)] | None = None
-    """Images are resized to size x size pixels; null: to the size of the pool's first image."""
+    """Images are resized to size x size pixels; null: to the size most images of the pool
+    have, at most 256 pixels on the longer side."""
     channels: Literal[1, 3] | None = None
-    """1 for grey, 3 for RGB; null: the channels of the pool's first image."""
+    """1 for grey, 3 for RGB; null: 3 if the pool has a colour image, else 1."""
+    standardize: bool = True
+    """Tables: scale every column to mean 0 and variance 1 over the labelled items. No effect on images."""
 
     @property
     def provides(self) -> frozenset[str]:
@@ -86,12 +114,14 @@ class TorchModel(Model):
         """Minimise the cross-entropy (nats) by gradient descent; see `training`."""
         model = self if context.start is None else self.untrained()
         module = model.create(data.shape, data.n_classes, context.seed)
+        scaling = self._scaling(data, context)
         if context.start is not None:
-            module.load_state_dict({name: torch.from_numpy(array) for name, array in context.start.items()})
+            module.load_state_dict(_state(context.start))
         examples = Examples.of(data)
         validation = Examples.of(data.validation) if data.validation is not None else examples.take(slice(0))
+        scaled = Standardized(self, scaling) if scaling else self
         result = fit(
-            self,
+            scaled,
             module.to(context.device),
             examples,
             validation,
@@ -105,9 +135,9 @@ class TorchModel(Model):
             correction_loss=context.correction_loss,
         )
         module.load_state_dict(result.state)
-        n_correct = evaluate_hits(self, module, examples, data.n_labelled)
+        n_correct = evaluate_hits(scaled, module, examples, data.n_labelled)
         return Fitted(
-            arrays={name: tensor.numpy() for name, tensor in result.state.items()},
+            arrays={name: tensor.numpy() for name, tensor in result.state.items()} | scaling,
             metrics={
                 "train_items": data.n_labelled,
                 "synthetic_items": len(data) - data.n_labelled,
@@ -121,11 +151,24 @@ class TorchModel(Model):
             },
         )
 
+    def _scaling(self, data: TrainingData, context: TrainContext) -> dict[str, npt.NDArray[np.float32]]:
+        """{name: (d,)} mean and scale of the columns; those of the weights to start from; {}: not scaled."""
+        if context.start is not None:
+            return {name: context.start[name] for name in SCALING if name in context.start}
+        if self.kind != "features" or not self.standardize:
+            return {}
+        values = np.asarray(data.inputs[: data.n_labelled], np.float64)
+        spread = values.std(axis=0)
+        arrays = (values.mean(axis=0), np.where(spread > 0, spread, 1.0))
+        return {name: array.astype(np.float32) for name, array in zip(SCALING, arrays, strict=True)}
+
     def classifier(self, weights: Weights, placement: Placement | None = None) -> TorchClassifier:
         """The module with its weights, in evaluation mode."""
         placement = placement or Placement()
         module = self.untrained().create(weights.shape, weights.n_classes, seed=0)
-        module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.arrays.items()})
+        module.load_state_dict(_state(weights.arrays))
+        scaling = {name: weights.arrays[name] for name in SCALING if name in weights.arrays}
+        model = Standardized(self, scaling) if scaling else self
         return TorchClassifier(
-            self, module, placement.device, precision=placement.precision, compiled=placement.compiled
+            model, module, placement.device, precision=placement.precision, compiled=placement.compiled
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from xal.core import imports
 from xal.core._typing import Field
 from xal.errors import XalError
 from xal.models.torch.model import TorchModel
@@ -66,11 +66,10 @@ class TorchModule(TorchModel, name="torch"):
                     "xal.Learner.open(directory, model=...), or put the factory into a module and name it module:name"
                 )
             return _local[self.factory]
-        module, colon, name = self.factory.partition(":")
         try:
-            if not colon:
+            if ":" not in self.factory:
                 raise XalError("expected module:name")
-            factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
+            factory: Callable[..., Any] = imports.attribute(self.factory)
         except Exception as error:  # a user's module may raise anything while it is imported
             raise XalError(f"model.factory '{self.factory}' cannot be imported: {error}") from error
         return factory

@@ -22,8 +22,8 @@ class Perceptron(TorchModel, name="perceptron"):
     """Units of each hidden layer."""
     of: Literal["image", "features"] = "image"
     """Kind of item that the pool holds."""
-    scale: Annotated[float, Field(gt=0)] = 255.0
-    """Inputs are divided by this number: 255 scales images to 0-1, 1 leaves inputs unchanged."""
+    scale: Annotated[float, Field(gt=0)] | None = None
+    """Inputs are divided by this number; null: 255 for images, which scales them to 0-1, and 1 for features."""
     init: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of normal initial weights and biases; null: torch's default, uniform by the layer's width."""
 
@@ -47,4 +47,5 @@ class Perceptron(TorchModel, name="perceptron"):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Inputs as float32, divided by `scale`."""
-        return images.to(torch.float32) / self.scale
+        scale = self.scale or (255.0 if self.of == "image" else 1.0)
+        return images.to(torch.float32) / scale

@@ -15,7 +15,6 @@ Departure: the paper has no bias b; without one, a network with phi(x) = 0 can o
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from xal.core import imports
 from xal.core._typing import Field
 from xal.errors import ConfigError, XalError
 from xal.models.torch.model import TorchModel
@@ -157,11 +157,10 @@ class SelfExplaining(nn.Module):
 
 
 def _imported_phi(name: str, inputs: int) -> nn.Module:
-    module_name, colon, attribute = name.partition(":")
     try:
-        if not colon:
+        if ":" not in name:
             raise XalError("no ':' in it")
-        module = getattr(importlib.import_module(module_name), attribute)(inputs)
+        module = imports.attribute(name)(inputs)
     except Exception as error:  # a user's module may raise anything
         raise XalError(
             f"senn.phi '{name}': expected identity, learned, or package.module:function ({error})"

@@ -1,0 +1,80 @@
+"""Try on a few real items what a campaign does later: train for an epoch, predict, explain.
+
+What fails here would otherwise fail after people have labelled the first batch: weights that cannot be loaded, a
+network that does not take the items or returns something else, an explainer that does not fit it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from xal.campaign.pools import Pools
+from xal.campaign.recipe import Recipe
+from xal.core.threads import threads
+from xal.data.decode import payload_of
+from xal.engine.worker import on_device
+from xal.errors import ConfigError, DataError, ResourceError, XalError
+from xal.explainers import Explainer
+from xal.models.model import Weights
+from xal.models.training_data import TrainContext, TrainingData
+
+ITEMS_PER_CLASS, MAX_ITEMS, LOOKED_AT = 2, 12, 64
+
+
+def try_recipe(recipe: Recipe, pools: Pools) -> None:
+    """Train each arm's model on a few items of the pool with made-up labels, predict and explain one of them.
+
+    Raises ConfigError that names the section which failed.
+    """
+    tried: list[Explainer | None] = []
+    for arm in (recipe.of(name) for name in recipe.strategies):
+        if any(arm.explainer == other for other in tried):
+            continue
+        tried.append(arm.explainer)
+        _try_arm(arm, pools)
+
+
+def _try_arm(recipe: Recipe, pools: Pools) -> None:
+    shape, n_classes = pools.shape, max(len(pools.label_space), 2)
+    number = min(max(ITEMS_PER_CLASS * n_classes, 4), MAX_ITEMS)
+    rows = np.linspace(0, len(pools.pool) - 1, min(LOOKED_AT, len(pools.pool))).round().astype(np.int64)
+    payload, good = payload_of(pools.pool.read(rows, [pools.pool.kind])[pools.pool.kind], pools.pool.kind, shape)
+    payload = payload[good][:number]
+    if len(payload) < 2:
+        raise DataError(f"fewer than two of {len(rows)} items looked at in {pools.pool.folder} can be read")
+    labels = np.arange(len(payload)) % n_classes
+    data = TrainingData(
+        inputs=payload, labels=labels, n_classes=n_classes, shape=shape, n_labelled=len(payload), sample_weight=None
+    )
+    settings = replace(recipe.train, epochs=1, finetune_epochs=None, validation=0)
+    with _named("model", recipe.model.name), threads(1):
+        fitted = recipe.model.fit(data, TrainContext(settings=settings, seed=0))
+        weights = Weights(arrays=fitted.arrays, shape=shape, n_classes=n_classes)
+        classifier = recipe.model.classifier(weights)
+        inputs = on_device(payload[:1], classifier.device)
+        with torch.inference_mode():
+            probabilities = classifier.probabilities(inputs)
+        if tuple(probabilities.shape) != (1, n_classes):
+            raise XalError(f"gives {tuple(probabilities.shape)} for one item of {n_classes} classes")
+    if recipe.explainer is None:
+        return
+    with _named("explainer", recipe.explainer.name), threads(1):
+        stand_ins = on_device(payload, classifier.device) if recipe.explainer.n_baselines else None
+        recipe.explainer.explain(classifier, inputs, None, None if pools.pool.kind == "text" else stand_ins)
+
+
+@contextmanager
+def _named(section: str, name: str) -> Iterator[None]:
+    """Name the section of the recipe that failed; a user's code may raise anything."""
+    try:
+        yield
+    except (ConfigError, ResourceError):
+        raise
+    except Exception as error:
+        reason = str(error).strip() or type(error).__name__
+        raise ConfigError([f"{section}: '{name}' fails on items of the pool: {reason}"]) from error

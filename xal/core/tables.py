@@ -1,0 +1,197 @@
+"""Read tables as people save them: CSV with any separator and encoding that is unmistakable, and spreadsheets.
+
+One reader for pools and for label files. Every row is kept or named: a quote that is never closed, a row of another
+length or a column without a name is an error with its line in the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xal.core.extras import require
+from xal.errors import DataError
+
+SEPARATORS = ",;\t|"
+SUFFIXES = (".csv", ".tsv", ".xlsx")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet would take for a formula, possibly defused by apostrophes."""
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFile:
+    """A table that is opened again for every pass. Rows are as long as the header."""
+
+    path: Path
+    columns: tuple[str, ...]
+    kept: tuple[int, ...]
+    """Positions of the columns in the file: those without name and cells at the end are left out."""
+    separator: str
+    encoding: str
+    notes: tuple[str, ...] = field(default=())
+
+    def rows(self) -> Iterator[tuple[int, list[str] | str]]:
+        """(line in the file, cells) of every row that is not blank; in place of the cells, why a row cannot be read."""
+        width = len(self.columns)
+        for number, cells in _records(self.path, self.encoding, self.separator):
+            if number == 0 or not any(cells):
+                continue
+            kept = [cells[position] if position < len(cells) else "" for position in self.kept]
+            extra = [cell for cell in cells[self.kept[-1] + 1 :] if cell.strip()]
+            if extra or len(cells) <= self.kept[-1]:
+                yield number, f"{len(cells)} values, expected {width}"
+                continue
+            yield number, kept
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name is one of a CSV file or a spreadsheet."""
+    name = path.name.lower()
+    return name.endswith((*SUFFIXES, ".csv.gz", ".tsv.gz"))
+
+
+def open_table(path: Path) -> TableFile:
+    """Find a table's separator, encoding and columns; raises DataError if it is not a table with a header line."""
+    encoding = _encoding(path)
+    separator = _separator(path, encoding)
+    header = next((cells for number, cells in _records(path, encoding, separator) if any(cells)), None)
+    if header is None:
+        raise DataError(f"{path} is empty; expected a table with a header line")
+    names = [name.strip() for name in header]
+    while names and not names[-1]:
+        names.pop()
+    blank = [position + 1 for position, name in enumerate(names) if not name]
+    if blank:
+        raise DataError(f"{path}: column {blank[0]} has no name; name every column in the header line")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} names a column twice: {', '.join(twice)}")
+    notes = []
+    if encoding == "cp1252":
+        notes.append("not UTF-8: read as Windows-1252; save it as UTF-8 if letters look wrong")
+    if separator != "," and path.suffix.lower() not in (".tsv", ".xlsx"):
+        notes.append(f"columns are separated by {'tabs' if separator == chr(9) else repr(separator)}")
+    return TableFile(
+        path=path,
+        columns=tuple(names),
+        kept=tuple(range(len(names))),
+        separator=separator,
+        encoding=encoding,
+        notes=tuple(notes),
+    )
+
+
+def number(text: str, separator: str = ",") -> float:
+    """The number in a cell; with `;` between columns, the comma may be the decimal mark. Raises ValueError."""
+    if separator == ";" and "," in text and "." not in text:
+        text = text.replace(",", ".")
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def defused(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: an apostrophe before = + - @, which `restored` removes."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def restored(text: str) -> str:
+    """The cell that was `defused`."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line on which the record ends, its cells); the first one is the header, at line 0."""
+    if encoding == "xlsx":
+        yield from _sheet(path)
+        return
+    csv.field_size_limit(sys.maxsize)  # the default, 128 KB, refuses long texts
+    try:
+        with _binary(path) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
+            reader = csv.reader(stream, delimiter=separator, strict=True)
+            before, first = 0, True
+            for cells in reader:
+                yield (0 if first else reader.line_num), cells
+                before, first = reader.line_num, first and not any(cells)
+    except csv.Error as error:
+        start = before + 1
+        reason = "a quote that opens there is never closed" if "end of data" in str(error) else str(error)
+        raise DataError(f"{path}: line {start}: {reason}; close the quote, or double quotes within a value") from error
+    except (UnicodeDecodeError, OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _sheet(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of the first sheet of a workbook."""
+    require("openpyxl", "excel", f"reading {path.name}")
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        first = True
+        for line, cells in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
+            texts = ["" if cell is None else _cell(cell) for cell in cells]
+            yield (0 if first else line), texts
+            first = first and not any(texts)
+    except (OSError, KeyError, ValueError, EOFError, IndexError) as error:
+        raise DataError(f"cannot read {path} as a workbook: {error}") from error
+
+
+def _cell(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _binary(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _encoding(path: Path) -> str:
+    """By the byte order mark; else UTF-8, or Windows-1252 if the bytes are not UTF-8."""
+    if path.suffix.lower() == ".xlsx":
+        return "xlsx"
+    try:
+        with _binary(path) as stream:
+            head = stream.read(4)
+            for mark, name in _BOMS:
+                if head.startswith(mark):
+                    return name
+            decoders = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+            chunk = head
+            while chunk or head:
+                for name in list(decoders):
+                    try:
+                        decoders[name].decode(chunk, final=not chunk)
+                    except UnicodeDecodeError:
+                        del decoders[name]
+                if not chunk or not decoders:
+                    break
+                if b"\0" in chunk:
+                    raise DataError(f"{path} is not text: it holds zero bytes; save it as CSV in UTF-8")
+                chunk = stream.read(1 << 20)
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if not decoders:
+        raise DataError(f"{path} is in an unknown encoding; save it as UTF-8")
+    return next(iter(decoders))
+
+
+def _separator(path: Path, encoding: str) -> str:
+    """The separator that occurs most often in the header line outside quotes; a comma if none does."""
+    if encoding == "xlsx":
+        return ","
+    try:
+        with _binary(path) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
+            header = next((line for line in stream if line.strip()), "")
+    except (UnicodeDecodeError, OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    header = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=header.count)
