@@ -24,6 +24,7 @@ _HOME = {
     "run": "xal.api.runs",
     "open_run": "xal.api.runs",
     "explain": "xal.api.explain",
+    "load_model": "xal.api.exported",
     "Recipe": "xal.campaign.recipe",
     "RayEngine": "xal.engine.ray.engine",
     "SerialEngine": "xal.engine.serial",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from xal.api.batch import Batch as Batch
     from xal.api.explain import explain as explain
     from xal.api.explain import top_features as top_features
+    from xal.api.exported import load_model as load_model
     from xal.api.learner import Learner as Learner
     from xal.api.runs import open_run as open_run
     from xal.api.runs import run as run

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from xal.campaign.recipe import Recipe, load
-from xal.core.config import differences, override, parse, unparse
+from xal.core.config import differences, load_yaml, override, parse, unparse
 from xal.engine import RayEngine, SerialEngine
 from xal.errors import ConfigError
 from xal.models.torch.convnet import Convnet
@@ -65,7 +65,7 @@ def test_five_mistakes_are_five_problems_with_paths_and_what_was_meant():
 
 def test_the_message_counts_and_lists_them():
     with pytest.raises(ConfigError) as caught:
-        parse(Recipe, {"seed": -1, "budget": {"initial": 1}}, "mine.yaml")
+        parse(Recipe, {"seed": -1, "budget": {"initial": -1}}, "mine.yaml")
     lines = str(caught.value).splitlines()
     assert lines[0] == "mine.yaml: 2 mistakes"
     assert [line.split(":")[0] for line in lines[1:]] == ["  - budget.initial", "  - seed"]
@@ -366,3 +366,18 @@ def test_a_recipe_names_no_field_twice(path):
 def test_sections_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe().seed = 3
+
+
+def test_yaml_bombs_and_repeated_keys_are_refused() -> None:
+    bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
+    )
+    for text, message in [
+        (bomb, "more than 100,000 values"),
+        ("[" * 60 + "]" * 60, "nested more than 50 deep"),
+        ("seed: 1\nseed: 2\n", "the key 'seed' comes twice"),
+        ("a: 2001-99-99", "not YAML"),
+        ("a: [", "not YAML"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            load_yaml(text, "r.yaml")

@@ -48,3 +48,20 @@ def test_few_words(words: list[str]) -> None:
 def test_presence_has_a_column_a_word() -> None:
     found = dense(hashed_words.presence(["a film a film", "film", ""]))
     assert found.sum(axis=1).tolist() == [2, 1, 0] and found[0, hashed_words.column("film")] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("यह फिल्म बहुत अच्छी है", ["यह", "फिल्म", "बहुत", "अच्छी", "है"]),
+        ("e\u0301te\u0301", ["été"]),
+        ("这部电影 great", ["这", "部", "电", "影", "great"]),
+        ("映画はラーメン", ["映", "画", "は", "ラ", "ー", "メ", "ン"]),
+        ("ดีมาก", ["ดี", "ม", "า", "ก"]),
+        ("İstanbul", ["i̇stanbul"]),
+        ("Don't_x 7", ["don", "t_x", "7"]),
+    ],
+)
+def test_words_of_many_languages(text: str, expected: list[str]) -> None:
+    assert hashed_words.tokens(text) == expected
+    assert len(hashed_words.spans(text)) == len(expected)

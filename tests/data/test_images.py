@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from xal.data.images import decode, encode_png, encode_webp, load, shape_of
 from xal.errors import DataError
@@ -104,7 +104,7 @@ def test_shape_of(mode, channels):
 
 
 def test_shape_of_broken_bytes():
-    with pytest.raises(DataError, match="cannot identify"):
+    with pytest.raises(DataError, match="not an image of a known format"):
         shape_of(b"no image")
     with pytest.raises(DataError, match="no bytes"):
         shape_of(None)
@@ -115,3 +115,45 @@ def test_wrong_shapes_are_refused():
         decode([], (2, 4, 4))
     with pytest.raises(DataError, match="uint8"):
         encode_png(np.zeros((1, 2, 2)))
+
+
+def _file(image: Image.Image, suffix: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, suffix, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_their_exif_says(orientation: int, suffix: str) -> None:
+    seen = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) * 20)
+    back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
+    stored = ImageOps.exif_transpose(_with_orientation(seen, back))
+    payload = _file(stored, suffix, exif=_exif(orientation))
+    assert shape_of(payload) == (1, 3, 4)
+    np.testing.assert_array_equal(np.asarray(load(payload)), np.asarray(seen))
+
+
+def _exif(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def _with_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    with Image.open(io.BytesIO(_file(image, "PNG", exif=_exif(orientation)))) as opened:
+        opened.load()
+        return opened
+
+
+def test_transparent_parts_are_white() -> None:
+    drawing = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    drawing.putpixel((0, 0), (0, 0, 0, 255))
+    assert np.asarray(load(_file(drawing, "PNG"), "L")).tolist() == [[0, 255]]
+
+
+def test_sixteen_bits_keep_what_they_use() -> None:
+    twelve = np.array([[0, 2048, 4095]], np.uint16)
+    assert np.asarray(load(_file(Image.fromarray(twelve), "PNG"))).tolist() == [[0, 128, 255]]
+    sixteen = np.array([[0, 2048, 65535]], np.uint16)
+    assert np.asarray(load(_file(Image.fromarray(sixteen), "PNG"))).tolist() == [[0, 8, 255]]

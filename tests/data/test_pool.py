@@ -132,7 +132,7 @@ def test_fingerprint_tells_pools_apart(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     made = {name: Pool.open(write(tmp_path / name / "p.parquet", TEXT)).fingerprint for name in ("one", "two")}
-    assert made["one"] == made["two"] and len(made["one"]) == 16
+    assert made["one"] == made["two"] and len(made["one"]) == 23
     longer = {"id": ["a", "b", "c"], "text": ["x", "y", "z"]}
     assert Pool.open(write(tmp_path / "two" / "p.parquet", longer)).fingerprint != made["one"]
 
@@ -166,15 +166,19 @@ def png(*shape: int) -> bytes:
     return stream.getvalue()
 
 
-def test_image_shape_is_that_of_the_first_readable_image(tmp_path):
-    images = {"id": ["a", "b", "c", "d"], "image": [b"broken", None, png(4, 6), png(5, 5, 3)]}
-    assert Pool.open(write(tmp_path / "p.parquet", images)).image_shape() == (1, 4, 6)
+def test_image_shape_is_that_of_most_images(tmp_path):
+    images = {"id": [*"abcde"], "image": [b"broken", None, png(4, 6), png(5, 5), png(5, 5)]}
+    assert Pool.open(write(tmp_path / "p.parquet", images)).image_shape() == (1, 5, 5)
+    one_in_colour = {"id": [*"abcd"], "image": [png(4, 6), png(4, 6), png(4, 6), png(4, 6, 3)]}
+    assert Pool.open(write(tmp_path / "o.parquet", one_in_colour)).image_shape() == (3, 4, 6)
+    large = {"id": [*"abc"], "image": [png(1500, 2000), png(1500, 2000), png(3, 3)]}
+    assert Pool.open(write(tmp_path / "l.parquet", large)).image_shape() == (1, 192, 256)
     colour = {"id": ["a"], "image": [png(5, 7, 3)]}
     assert Pool.open(write(tmp_path / "q.parquet", colour)).image_shape() == (3, 5, 7)
     assert Pool.open(write(tmp_path / "q.parquet", colour, b'{"channels": 1}')).image_shape() == (1, 5, 7)
     with pytest.raises(DataError, match="expected a pool of images"):
         Pool.open(write(tmp_path / "r.parquet", TEXT)).image_shape()
-    with pytest.raises(DataError, match="none of the 1 images"):
+    with pytest.raises(DataError, match="none of 1 images"):
         Pool.open(write(tmp_path / "s.parquet", {"id": ["a"], "image": [b"broken"]})).image_shape()
 
 

@@ -86,7 +86,7 @@ def test_weights_that_cannot_be_read_are_no_fault_of_the_items(tmp_path: Path) -
     pool, ref = write_pool(tmp_path / "pool"), model_ref(tmp_path, "gone")
     ref.weights.unlink()
     coordinator = Coordinator(session=SerialEngine(batch=16).open(), pool=Pool.open(pool), shape=(1, 12, 12), model=ref)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RunError, match=r"gone\.safetensors is missing"):
         coordinator.query(Sound(), 10, HashRng(0))
     assert not coordinator.unreadable
 

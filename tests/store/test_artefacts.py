@@ -76,5 +76,5 @@ def test_explanations_hold_no_pickle(tmp_path):
                 assert not dtype.hasobject, name
     arrays = vars(explanations()) | {"k": np.array([4, 2, 4], object)}
     np.savez(path, ids=np.array(["a", "b", "c"]), **arrays)
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(RunError, match="pickle"):
         read_explanations(path)

@@ -1,5 +1,6 @@
 """Where the ledger of a run is: in its directory, or in PostgreSQL by a pointer that holds no password."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -9,7 +10,8 @@ import sqlalchemy as sa
 
 from xal.core.paths import location
 from xal.errors import ResourceError, RunError, XalError
-from xal.store.directory import held, is_run, open_ledger, run_directories
+from xal.store.directory import held, is_run, open_ledger, restore_ledger, run_directories
+from xal.store.ledger import Queried
 
 
 def test_sqlite_unless_a_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,3 +144,89 @@ def test_no_run(tmp_path: Path) -> None:
         open_ledger(tmp_path)
     with pytest.raises(RunError, match="holds no run"):
         run_directories(tmp_path)
+
+
+def _started(tmp_path: Path) -> Path:
+    run = tmp_path / "is it spam? #1"
+    with held(run) as ledger:
+        (run / "round-000").mkdir()
+        ledger.commit(
+            0,
+            "query",
+            seconds=0.0,
+            metrics={},
+            queried=[
+                Queried(id=name, round=0, rank=rank, row=rank, score=0.0, reason="random")
+                for rank, name in enumerate("ab")
+            ],
+        )
+        ledger.add_labels({"a": "cat"}, "me")
+    return run
+
+
+def test_the_ledger_lies_in_the_run_whatever_its_name(tmp_path: Path) -> None:
+    run = _started(tmp_path)
+    assert (run / "ledger.sqlite").is_file() and [path.name for path in tmp_path.iterdir()] == [run.name]
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "zeros", "half"])
+def test_a_lost_ledger_is_refused_and_comes_back_with_all_labels(tmp_path: Path, damage: str) -> None:
+    run = _started(tmp_path)
+    ledger = run / "ledger.sqlite"
+    whole = ledger.read_bytes()
+    for name in ("-wal", "-shm"):
+        (run / f"ledger.sqlite{name}").unlink(missing_ok=True)
+    ledger.unlink()
+    content = {"empty": b"", "zeros": bytes(len(whole)), "half": whole[: len(whole) // 2]}.get(damage)
+    if content is not None:
+        ledger.write_bytes(content)
+    with pytest.raises(RunError, match=r"gone or empty|damaged"), held(run) as opened:
+        opened.check()
+    with pytest.raises(RunError, match=r"xal ledger restore"):
+        open_ledger(run).check()
+    assert restore_ledger(run) == 1
+    opened = open_ledger(run)
+    assert [item.label for item in opened.queried()] == ["cat", None]
+    opened.close()
+
+
+def test_a_whole_ledger_is_not_replaced_by_an_older_copy(tmp_path: Path) -> None:
+    run = _started(tmp_path)
+    with held(run) as ledger:
+        ledger.backup(tmp_path / "copy.sqlite")
+        ledger.add_labels({"b": "dog"}, "me")
+    with pytest.raises(RunError, match="has 1 answers that .* has not; nothing was changed"):
+        restore_ledger(run, tmp_path / "copy.sqlite")
+    (tmp_path / "bad.sqlite").write_bytes(b"x" * 5000)
+    with pytest.raises(RunError, match="cannot be restored"):
+        restore_ledger(run, tmp_path / "bad.sqlite")
+    assert restore_ledger(run) == 2
+
+
+@pytest.mark.parametrize("name", [".lock", "ledger.sqlite", "ledger.backup.sqlite", "recipe.yaml"])
+def test_links_in_a_run_are_not_followed(tmp_path: Path, name: str) -> None:
+    run = _started(tmp_path)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(mine)
+    with pytest.raises(RunError, match="symbolic link"), held(run):
+        pass
+    assert mine.read_text() == "precious"
+
+
+def test_a_run_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _started(tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    ledger = open_ledger(run)
+    assert [item.label for item in ledger.queried()] == ["cat", None]
+    ledger.close()
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_an_at_in_a_password_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="more than one @; write an @ in the password as %40") as caught:
+        with held(tmp_path / "run", "postgresql://u:pa@S3cret@127.0.0.1:9/db"):
+            pass
+    assert "S3cret" not in str(caught.value) and not list(tmp_path.rglob("ledger.url"))

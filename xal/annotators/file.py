@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from xal.annotators.annotator import Annotator, Request
 from xal.core.tables import defused
 from xal.data.decode import forms_of
@@ -81,7 +84,7 @@ class File(Annotator, name="file"):
 
     def _shown_names(self, request: Request) -> dict[str, str]:
         """The names of the components that may be marked `wrong`, by id."""
-        table = read_items(request.artefact / ITEMS)
+        table = _asked(request)
         forms = forms_of(table[request.pool.kind], request.pool.kind, request.shape)
         explained = request.explanations()
         k = request.feedback.shown_to_people if request.feedback is not None else None
@@ -95,7 +98,7 @@ class File(Annotator, name="file"):
     def _text_cells(self, request: Request) -> dict[str, tuple[str, str]]:
         """{id: (text or numbers, the words or columns of largest attribution)}."""
         kind = request.pool.kind
-        table = read_items(request.artefact / ITEMS)
+        table = _asked(request)
         explained = request.explanations() if self.explanations else {}
         cells = {}
         for item, payload in zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True):
@@ -105,7 +108,7 @@ class File(Annotator, name="file"):
 
     def _picture_cells(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
         """Draw the items: {id: (path of the image, path of its explanation or '')}, relative to the folder."""
-        table = read_items(request.artefact / ITEMS)
+        table = _asked(request)
         ids = table["id"].to_pylist()
         images, _ = decode(table["image"].to_pylist(), request.shape)
         explained = request.explanations() if self.explanations else {}
@@ -126,3 +129,9 @@ class File(Annotator, name="file"):
                 )
             pictures[item] = (picture, explanation)
         return pictures
+
+
+def _asked(request: Request) -> pa.Table:
+    """The items that are asked for; the artefact of round 0 also holds those that the pool has labels for."""
+    table = read_items(request.artefact / ITEMS)
+    return table.filter(pc.is_in(table["id"], pa.array([item.id for item in request.items], pa.string())))

@@ -32,6 +32,10 @@ BATCH_COLUMNS = (
 """The columns of an exported batch that are not corrections."""
 
 
+NO_LABEL = {"skip": "skip", "unsure": "unsure", "none": "none", "none of these": "none"}
+"""Answers in the place of a label, unless a class has that name: the item leaves the batch without a label."""
+
+
 @dataclass(kw_only=True)
 class Answers:
     """The labels and corrections of a file, and its mistakes."""
@@ -39,6 +43,8 @@ class Answers:
     labels: dict[str, str] = field(default_factory=dict)
     said: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     """Corrections by id: the names of the components that are wrong, missed and against."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Answers that are no label, by id: skip, unsure or none."""
     blank: int = 0
     """Rows without a label."""
     problems: list[str] = field(default_factory=list)
@@ -121,6 +127,14 @@ def _add(answers: Answers, number: int, row: Mapping[Any, Any], label_space: Lab
         answers.blank += 1
         if any(correction.values()):
             answers.problems.append(f"line {number}: '{item}' has a correction and no label; give both")
+    elif label not in label_space and label.lower() in NO_LABEL:
+        answer = NO_LABEL[label.lower()]
+        if any(correction.values()):
+            answers.problems.append(f"line {number}: '{item}' has a correction and no label; give both")
+        elif item in answers.labels or answers.left_out.setdefault(item, answer) != answer:
+            answers.problems.append(f"line {number}: '{item}' has another answer on an earlier line")
+    elif item in answers.left_out:
+        answers.problems.append(f"line {number}: '{item}' has another answer on an earlier line")
     elif reason := label_space.problem(label):
         answers.problems.append(f"line {number}: {reason}")
     elif answers.labels.setdefault(item, label) != label:

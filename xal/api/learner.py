@@ -112,8 +112,9 @@ class Learner:
         mapping |= {name: value for name, value in given.items() if value is not None}
         if explainer is False:
             mapping["explainer"] = None
-        allow_named(mapping)
-        self._start(parse(Recipe, mapping, "Learner"), verbose)
+        recipe = parse(Recipe, mapping, "Learner")
+        allow_named(unparse(recipe))
+        self._start(recipe, verbose)
         (self.directory / RECIPE).write_text(yaml.safe_dump(unparse(self.recipe), sort_keys=False), encoding="utf-8")
 
     @classmethod

@@ -8,7 +8,8 @@ from typing import Any
 
 from xal.campaign.experiment import run_experiment
 from xal.campaign.recipe import Recipe, load
-from xal.core.config import parse
+from xal.core.config import parse, unparse
+from xal.core.imports import allow_named
 from xal.core.paths import location
 from xal.core.progress import Reporter
 from xal.errors import RunError
@@ -34,6 +35,7 @@ def run(
         loaded, name = load(recipe), Path(recipe).stem
     else:
         loaded, name = parse(Recipe, recipe), "notebook"
+        allow_named(unparse(loaded))
     directory = location(out) if out is not None else Path("runs") / name
     with Reporter(quiet=quiet) as reporter:
         run_experiment(loaded, directory, reporter, seeds, ledger)

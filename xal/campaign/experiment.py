@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from xal.campaign.identity import as_now, untrue
+from xal.campaign.identity import MAY_CHANGE, as_now, changes, refuse
 from xal.campaign.loop import Outcome, run_campaign
 from xal.campaign.recipe import Recipe
 from xal.campaign.run_spec import RunSpec, runs
@@ -36,6 +36,8 @@ def run_experiment(
     ledger = ledger or os.environ.get("XAL_LEDGER")
     pools = checked_pools(recipe)
     specs = [replace(spec, ledger=ledger) for spec in runs(recipe, pools, directory, seeds)]
+    if recipe.arms is None and not recipe.annotator.simulated:
+        specs = [_of_the_same_labels(spec, directory) for spec in specs]
     if (directory / SEARCH).exists():
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_other_recipes(specs, directory)
@@ -54,6 +56,12 @@ def run_experiment(
                 return waiting
             specs = [replace(spec, shared_round0=first[spec.seed].directory) for spec in specs]
         return _run_all(specs, session, reporter, side_by_side)
+
+
+def _of_the_same_labels(spec: RunSpec, directory: Path) -> RunSpec:
+    """The spec in the directory of the only run of its seed: labels stay together when the strategy changes."""
+    others = [run for run in runs_below(directory) if run.name.endswith(f"-seed{spec.seed}")]
+    return replace(spec, directory=others[0]) if len(others) == 1 and not is_run(spec.directory) else spec
 
 
 def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter, side_by_side: bool) -> list[Outcome]:
@@ -79,19 +87,21 @@ def _run_alone(spec: RunSpec) -> Outcome:
 
 
 def _refuse_other_recipes(specs: list[RunSpec], directory: Path) -> None:
-    ours = {spec.directory: spec.identity() for spec in specs}
+    ours = {spec.directory: spec for spec in specs}
     for other in runs_below(directory):
         ledger = open_ledger(other, specs[0].ledger)
-        stored = yaml.safe_load(ledger.metadata("recipe") or "null")
-        ledger.close()
-        if stored is None:
-            continue
-        # a run that is not one of `specs` is another arm or seed: its explainer and feedback may differ as well
-        may_differ = ("strategy", "seed:") if other in ours else ("strategy", "seed:", "explainer", "feedback")
-        lines = differences(ours.get(other, specs[0].identity()), as_now(stored))
-        changed = [line for line in untrue(lines, trained=other not in ours) if not line.startswith(may_differ)]
-        if changed:
-            raise RunError(
-                f"{directory} holds runs of another recipe ({other.name}); choose another --out, or undo:\n"
-                + "\n".join(f"  - {line}" for line in changed)
-            )
+        try:
+            stored = yaml.safe_load(ledger.metadata("recipe") or "null")
+            if stored is None:
+                continue
+            if other in ours:
+                refuse(other, changes(ours[other], ledger)[1])
+                continue
+        finally:
+            ledger.close()
+        # another arm or seed: its explainer and feedback may differ as well
+        may_differ = ("strategy", "seed:", "explainer", "feedback", *MAY_CHANGE)
+        refuse(
+            other,
+            [line for line in differences(specs[0].identity(), as_now(stored)) if not line.startswith(may_differ)],
+        )

@@ -51,16 +51,51 @@ def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:
     return after
 
 
-MAY_CHANGE = ("annotator", "budget", "engine", "explainer", "strategy", "pool.source", "pool.test", "pool.validation")
-"""What may be another from a round on: it decides what is asked next, or where files are."""
+def append_classes(ledger: Ledger, names: Iterable[str]) -> None:
+    """Add classes after those of a run, whether or not its recipe lists classes; RunError for one that it has."""
+    before = label_space_of(ledger).classes
+    new = list(names)
+    known = [name for name in new if name in before]
+    if known or len(set(new)) < len(new) or not all(name.strip() for name in new):
+        raise RunError(f"expected new, distinct names of classes, got {', '.join(new)}; there are {', '.join(before)}")
+    ledger.set_metadata("classes", yaml.safe_dump([*before, *new]))
+
+
+MAY_CHANGE = ("annotator", "budget", "pool.source", "pool.test", "pool.validation")
+"""What may be another at any time: how many labels, who gives them, and where files are."""
+UNTIL_FINISHED = ("engine", "explainer", "strategy")
+"""What may be another from a round on: it decides what is asked next."""
 UNTIL_TRAINED = ("model", "train")
 """What may be put right as long as no model was trained."""
 
 
-def untrue(lines: Iterable[str], trained: bool) -> list[str]:
-    """Those of `differences` that would make a run's past untrue."""
-    free = MAY_CHANGE if trained else MAY_CHANGE + UNTIL_TRAINED
-    return [line for line in lines if not re.match(rf"({'|'.join(map(re.escape, free))})[.:]", line)]
+def changes(spec: RunSpec, ledger: Ledger) -> tuple[list[str], list[str]]:
+    """(all, refused) differences between the recipe and that of a started run; refused: what would be untrue of it."""
+    stored = yaml.safe_load(ledger.metadata("recipe") or "{}")
+    lines = differences(yaml.safe_load(yaml.safe_dump(spec.identity())), as_now(stored))
+    steps = ledger.steps()
+    trained = any(step.step == "train" and step.artefact is not None for step in steps)
+    evaluated = max((step.round for step in steps if step.step == "evaluate"), default=-1)
+    free: tuple[str, ...] = MAY_CHANGE if trained else MAY_CHANGE + UNTIL_TRAINED
+    if evaluated < spec.recipe.budget.rounds:
+        free += UNTIL_FINISHED
+    if spec.recipe.feedback is not None:  # corrections are of the explanations that were shown
+        free = tuple(field for field in free if field != "explainer")
+    allowed = re.compile(rf"({'|'.join(map(re.escape, free))}|pool\.classes|pool\.new_classes)[.:]")
+    refused = [line for line in lines if not allowed.match(line)]
+    ours, before = spec.recipe.pool.classes, label_space_of(ledger).classes
+    if ours is not None and ours != before[: len(ours)] and ours[: len(before)] != before:
+        refused.append(f"pool.classes: {list(before)} there, {list(ours)} here; new classes come after the others")
+    return lines, refused
+
+
+def refuse(directory: Path, refused: list[str]) -> None:
+    """Raise RunError that lists what would make a run's past untrue, and the ways on; nothing for []."""
+    if refused:
+        raise RunError(
+            f"{directory} holds a run of another recipe; undo this, choose another --out, or carry its labels over "
+            f"(xal fork {directory} NEW RECIPE):\n" + "\n".join(f"  - {line}" for line in refused)
+        )
 
 
 def claim(spec: RunSpec, ledger: Ledger) -> list[str]:
@@ -85,19 +120,13 @@ def claim(spec: RunSpec, ledger: Ledger) -> list[str]:
         ledger.set_metadata("recipe", text)
         return []
     _check_pools(spec, ledger)
-    changed = differences(yaml.safe_load(text), as_now(yaml.safe_load(stored)))
-    steps = ledger.steps()
-    trained = any(step.step == "train" and step.artefact is not None for step in steps)
-    refused = untrue([line for line in changed if not line.startswith(("pool.classes:", "pool.new_classes:"))], trained)
-    if spec.recipe.feedback is not None:  # corrections are of the explanations that were shown
-        refused += [line for line in changed if line.startswith("explainer")]
-    refused += _add_listed_classes(spec, ledger)
-    if refused:
-        raise RunError(
-            f"{spec.directory} holds a run of another recipe; undo this, choose another --out, or carry its labels "
-            f"over (xal fork {spec.directory} NEW RECIPE):\n" + "\n".join(f"  - {line}" for line in refused)
-        )
+    changed, refused = changes(spec, ledger)
+    refuse(spec.directory, refused)
     if changed:
+        steps = ledger.steps()
+        listed = spec.recipe.pool.classes
+        if listed is not None and len(listed) > len(label_space_of(ledger)):
+            ledger.set_metadata("classes", yaml.safe_dump(list(listed)))
         _record(ledger, steps[-1].round if steps else 0, changed)
         write_text(spec.directory / "recipe.yaml", text)
         ledger.set_metadata("recipe", text)
@@ -108,17 +137,6 @@ def _record(ledger: Ledger, round: int, changed: list[str]) -> None:
     history = yaml.safe_load(ledger.metadata("changes") or "[]")
     history.append({"round": round, "at": time.time(), "changes": changed})
     ledger.set_metadata("changes", yaml.safe_dump(history))
-
-
-def _add_listed_classes(spec: RunSpec, ledger: Ledger) -> list[str]:
-    """Add classes that the recipe lists after those of the run; returns the problem of any other list."""
-    ours, stored = spec.recipe.pool.classes, label_space_of(ledger).classes
-    if ours is None or ours == stored[: len(ours)]:
-        return []
-    if ours[: len(stored)] != stored:
-        return [f"pool.classes: {list(stored)} there, {list(ours)} here; new classes come after the others"]
-    ledger.set_metadata("classes", yaml.safe_dump(list(ours)))
-    return []
 
 
 def _check_pools(spec: RunSpec, ledger: Ledger) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from xal.annotators.label_file import Answers, read_labels
@@ -19,17 +23,21 @@ from xal.data.pool import KINDS, Pool
 from xal.errors import DataError, LabelError, RunError
 from xal.explainers.components import Mask, Naming, mask_of, shown_components
 from xal.feedback import Feedback
-from xal.store.artefacts import ITEMS, explanations_in, read_items
+from xal.store.artefacts import GIVEN, ITEMS, explanations_in, read_items, write_items
+from xal.store.atomic import writing
 from xal.store.directory import held, is_run, step_folder
-from xal.store.ledger import Ledger
+from xal.store.ledger import Ledger, Queried
 from xal.types import CORRECTION_KINDS, Correction, Shape
 
 Named = tuple[str, str]
 """(item id, name of one of its components)."""
 
 
-def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int]:
-    """Import a CSV or JSONL file; returns (new labels, queried items that still have no label).
+def import_labels(directory: Path, file: Path, annotator: str, correct: bool = False) -> tuple[int, int]:
+    """Import a CSV, spreadsheet or JSONL file; returns (new answers, queried items that still have none).
+
+    Items of the pool that were not queried may have labels, too. correct: a label that differs from an earlier one
+    supersedes it; both are kept, and the later counts.
 
     Raises RunError for a directory that is not a run, LabelError that lists every mistake in the file.
     """
@@ -37,16 +45,21 @@ def import_labels(directory: Path, file: Path, annotator: str) -> tuple[int, int
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     with held(directory) as ledger:
         answers = read_labels(file, label_space_of(ledger), [item.id for item in ledger.queried()])
-        new = take_answers(directory, ledger, answers, str(file), annotator)
+        new = take_answers(directory, ledger, answers, str(file), annotator, correct)
         return new, sum(item.waits for item in ledger.queried())
 
 
-def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str, annotator: str) -> int:
-    """Write labels and corrections to the ledger, all or none; returns the number of new labels.
+def take_answers(
+    directory: Path, ledger: Ledger, answers: Answers, source: str, annotator: str, correct: bool = False
+) -> int:
+    """Write labels and corrections to the ledger, all or none; returns the number of new answers.
 
     source: names the answers in error messages. Raises LabelError that lists every mistake.
     """
-    problems = answers.problems + ledger.label_problems(answers.labels)
+    queried = {item.id for item in ledger.queried()}
+    given, problems = _given_items(ledger, [item for item in answers.labels if item not in queried])
+    labels = {item: label for item, label in answers.labels.items() if item in queried}
+    problems = answers.problems + problems + ledger.label_problems(labels, correct)
     corrections, correction_problems = _corrections(directory, ledger, answers)
     problems += correction_problems + ledger.correction_problems(corrections)
     if problems:
@@ -55,7 +68,55 @@ def take_answers(directory: Path, ledger: Ledger, answers: Answers, source: str,
             + "\n".join(f"  - {problem}" for problem in problems)
         )
     add_classes(ledger, answers.labels.values())
-    return ledger.add_labels(answers.labels, annotator, corrections)
+    if given is not None:
+        with writing(directory, f"{GIVEN}-{uuid.uuid4().hex[:8]}") as folder:
+            write_items(folder / ITEMS, given)
+        ledger.add_given(
+            _as_queried(ledger, given), {item: answers.labels[item] for item in given["id"].to_pylist()}, annotator
+        )
+    new = ledger.add_labels(labels, annotator, corrections, left_out=answers.left_out, correct=correct)
+    return new + (0 if given is None else len(given))
+
+
+def _given_items(ledger: Ledger, ids: list[str]) -> tuple[pa.Table | None, list[str]]:
+    """(id, payload, row) of items of the pool that nobody queried, and the problem of each that is not in the pool."""
+    if not ids:
+        return None, []
+    if not ledger.steps():
+        return None, [f"'{item}' was not queried; begin the run with xal run" for item in ids]
+    try:
+        pool = open_pool(parse(PoolSection, yaml.safe_load(ledger.metadata("recipe") or "{}")["pool"]))
+    except DataError as error:
+        return None, [f"'{item}' was not queried, and the pool cannot be opened ({error})" for item in ids]
+    if ledger.metadata("pool") != pool.fingerprint:
+        return None, [f"'{item}' was not queried, and the pool has changed since the run began" for item in ids]
+    wanted = pa.array(ids, pa.string())
+    rows = [
+        first + position
+        for first, table in pool.scan(["id"])
+        for position in np.flatnonzero(pc.is_in(table["id"], wanted).to_numpy(zero_copy_only=False)).tolist()
+    ]
+    table = pool.read(np.array(rows, np.int64), ["id", pool.kind]).append_column("row", pa.array(rows, pa.int64()))
+    missing = set(ids) - set(table["id"].to_pylist())
+    problems = [f"'{item}' was not queried, and is not in the pool" for item in ids if item in missing]
+    shape = tuple(yaml.safe_load(ledger.metadata("shape") or "[]"))
+    _, readable = payload_of(table[pool.kind], pool.kind, shape)
+    problems += [
+        f"'{item}' cannot be read" for item, ok in zip(table["id"].to_pylist(), readable, strict=True) if not ok
+    ]
+    return table, problems
+
+
+def _as_queried(ledger: Ledger, given: pa.Table) -> list[Queried]:
+    """The ledger's entries of given items: in the current round, after the items that were queried."""
+    earlier = ledger.queried()
+    round = max(step.round for step in ledger.steps())
+    rank = 1 + max((item.rank for item in earlier if item.round == round), default=-1)
+    pairs = zip(given["id"].to_pylist(), given["row"].to_pylist(), strict=True)
+    return [
+        Queried(id=item, round=round, rank=rank + number, row=row, score=0.0, reason=GIVEN)
+        for number, (item, row) in enumerate(pairs)
+    ]
 
 
 def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:

@@ -36,16 +36,13 @@ from xal.engine.training_job import TrainJob
 from xal.errors import DataError, RunError
 from xal.evaluation.relevance import has_relevance
 from xal.evaluation.right_reasons import trust
-from xal.store.artefacts import EXPLANATION_CACHE, ITEMS, SYNTHETIC, WEIGHTS, write_items
+from xal.store.artefacts import EXPLANATION_CACHE, GIVEN, ITEMS, SYNTHETIC, WEIGHTS, write_items
 from xal.store.atomic import writing
 from xal.store.directory import step_folder
 from xal.store.ledger import Ledger, Queried
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
 from xal.types import Correction, Rows
-
-GIVEN = "given"
-"""The reason of items with labels that nobody asked for, and the first word of the folders that hold them."""
 
 
 class RunSteps:
@@ -156,7 +153,7 @@ class RunSteps:
         request = Request(
             directory=self.directory,
             round=round,
-            items=items,
+            items=[item for item in items if item.reason != GIVEN],
             pool=self.pool,
             shape=self.pools.shape,
             label_space=self.label_space,

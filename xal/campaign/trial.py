@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from xal.campaign.pools import Pools
@@ -42,11 +44,7 @@ def try_recipe(recipe: Recipe, pools: Pools) -> None:
 def _try_arm(recipe: Recipe, pools: Pools) -> None:
     shape, n_classes = pools.shape, max(len(pools.label_space), 2)
     number = min(max(ITEMS_PER_CLASS * n_classes, 4), MAX_ITEMS)
-    rows = np.linspace(0, len(pools.pool) - 1, min(LOOKED_AT, len(pools.pool))).round().astype(np.int64)
-    payload, good = payload_of(pools.pool.read(rows, [pools.pool.kind])[pools.pool.kind], pools.pool.kind, shape)
-    payload = payload[good][:number]
-    if len(payload) < 2:
-        raise DataError(f"fewer than two of {len(rows)} items looked at in {pools.pool.folder} can be read")
+    payload = _some_items(pools, number)
     labels = np.arange(len(payload)) % n_classes
     data = TrainingData(
         inputs=payload, labels=labels, n_classes=n_classes, shape=shape, n_labelled=len(payload), sample_weight=None
@@ -66,6 +64,17 @@ def _try_arm(recipe: Recipe, pools: Pools) -> None:
     with _named("explainer", recipe.explainer.name), threads(1):
         stand_ins = on_device(payload, classifier.device) if recipe.explainer.n_baselines else None
         recipe.explainer.explain(classifier, inputs, None, None if pools.pool.kind == "text" else stand_ins)
+
+
+def _some_items(pools: Pools, number: int) -> npt.NDArray[Any]:
+    """(n, ...) payload of up to `number` readable items, evenly spaced; DataError if fewer than two can be read."""
+    pool = pools.pool
+    for looked_at in (number, LOOKED_AT):
+        rows = np.linspace(0, len(pool) - 1, min(looked_at, len(pool))).round().astype(np.int64)
+        payload, good = payload_of(pool.read(rows, [pool.kind])[pool.kind], pool.kind, pools.shape)
+        if good.sum() >= 2:
+            return payload[good][:number]
+    raise DataError(f"fewer than two of {len(rows)} items looked at in {pool.folder} can be read")
 
 
 @contextmanager

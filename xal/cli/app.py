@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import Annotated
 
 import typer
 
+from xal.cli.classes import classes
 from xal.cli.components import list_components
 from xal.cli.explain import explain
+from xal.cli.export import export
+from xal.cli.fork import fork
+from xal.cli.init import init
 from xal.cli.label import label
+from xal.cli.ledger import ledger_app
 from xal.cli.options import console
 from xal.cli.pool import pool_app
 from xal.cli.report import report
@@ -20,6 +26,7 @@ from xal.cli.study import study_app
 from xal.cli.submit import job, submit
 from xal.cli.tune import tune
 from xal.cli.validate import validate
+from xal.core.imports import allow
 from xal.core.version import __version__
 from xal.errors import XalError
 
@@ -27,16 +34,27 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Choose what to label next, see why.",
 )
-for command in (run, submit, tune, status, label, report, results, explain, validate):
+for command in (
+    init, validate, run, status, label, classes, fork, report, explain, export, tune, results, submit
+):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(job)
 app.command("list")(list_components)
 app.add_typer(pool_app, name="pool")
 app.add_typer(study_app, name="study")
+app.add_typer(ledger_app, name="ledger")
 
-PATH_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+@app.callback()
+def options(
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="MODULE", help="A module of your own that a run's recipe may name; repeatable."),
+    ] = None,
+) -> None:
+    """Choose what to label next, see why."""
+    allow(modules or ())
 
 
 @app.command()
@@ -55,7 +73,7 @@ def main() -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             print(f"error: no space is left ({error}); free some space and run again", file=sys.stderr)
-        elif error.filename is not None and isinstance(error, PATH_ERRORS):
+        elif error.filename is not None:
             print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         else:
             raise

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-from typing import Any
+import inspect
+import itertools
+import textwrap
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from xal.cli.options import console
+from xal.core.registry import nearest
+from xal.errors import XalError
 
 
-def list_components() -> None:
-    """List the components and sections of recipes, with their fields and defaults."""
+def list_components(
+    name: Annotated[str | None, typer.Argument(help="A component or section: explain its fields.")] = None,
+) -> None:
+    """List the components and sections of recipes, or explain the fields of one."""
     from xal.annotators import Annotator
     from xal.campaign.recipe import Budget, PoolSection, Recipe
     from xal.campaign.search_settings import Search
@@ -24,24 +33,57 @@ def list_components() -> None:
     from xal.strategies import Strategy
 
     sections = {"": Recipe, "pool": PoolSection, "train": TrainSettings, "budget": Budget, "search": Search}
+    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, Engine]
+    if name is not None:
+        found = [family.registry[name] for family in families if name in family.registry]
+        found += [section for key, section in sections.items() if key == name]
+        if not found:
+            known = {*sections, *(each for family in families for each in family.registry)} - {""}
+            raise XalError(f"no component or section '{name}'{nearest(name, known)}")
+        for kind in found:
+            _explain(kind)
+        return
     table = Table(title="sections", title_justify="left", title_style="bold", show_edge=False)
     for column in ("section", "fields"):
         table.add_column(column, overflow="fold")
-    for name, section in sections.items():
+    for section_name, section in sections.items():
         fields = [field for field in dataclasses.fields(section) if section is not Recipe or field.name not in sections]
-        table.add_row(name, ", ".join(map(_field, fields)))
+        table.add_row(section_name, ", ".join(map(_field, fields)))
     console.print(table)
     console.print()
-    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, Engine]
     for family in families:
         table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)
         for column in ("name", "description", "fields"):
             table.add_column(column, overflow="fold")
-        for name, component in sorted(family.registry.items()):
+        for component_name, component in sorted(family.registry.items()):
             settings = ", ".join(_field(field) for field in dataclasses.fields(component))
-            table.add_row(name, (component.__doc__ or "").strip().splitlines()[0], settings)
+            table.add_row(component_name, (component.__doc__ or "").strip().splitlines()[0], settings)
         console.print(table)
         console.print()
+
+
+def _explain(kind: Any) -> None:
+    """Print what a component is, and what each of its fields means."""
+    console.print(f"{kind.__name__}: {inspect.getdoc(kind)}", markup=False)
+    told: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.partition(".")[0] == "xal":
+            told |= _docstrings(base)
+    for field in dataclasses.fields(kind):
+        console.print(f"\n{_field(field)}", markup=False, style="bold")
+        console.print("  " + " ".join(told.get(field.name, "").split()), markup=False)
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """{field: the string after it} in the source of a class."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    body = getattr(definition, "body", [])
+    pairs = [pair for pair in itertools.pairwise(body) if isinstance(pair[0], ast.AnnAssign)]
+    return {
+        before.target.id: str(after.value.value)
+        for before, after in pairs
+        if isinstance(before.target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+    }
 
 
 def _field(field: dataclasses.Field[Any]) -> str:

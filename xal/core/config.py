@@ -30,7 +30,7 @@ def load_yaml(text: str, source: str) -> Any:
         counts: dict[int, int] = {}
         if node is not None and _nodes(node, counts, 0) > MAX_NODES:
             raise ConfigError([f"more than {MAX_NODES:,} values, with aliases written out"], source)
-        return yaml.load(text, _Loader)
+        return _Loader(text).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"not YAML: {error or type(error).__name__}"], source) from error
 

@@ -47,7 +47,7 @@ def check_stored(recipe: Any, directory: Path) -> None:
     if foreign:
         raise RunError(
             f"{directory}: its recipe names code in {', '.join(foreign)}, which is not imported because a run says so; "
-            f"if it is yours, allow it: --with {foreign[0]}"
+            f"if it is yours, allow it: xal --with {foreign[0]} ..."
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xal.errors import DataError
 
@@ -34,7 +34,13 @@ def load(payload: bytes | None, mode: str | None = None) -> Image.Image:
             turned = image.getexif().get(ORIENTATION, 1) != 1
             return _converted(ImageOps.exif_transpose(image) if turned else image, mode)
     except Exception as error:  # decoders raise errors of many types on broken bytes
-        raise DataError(str(error) or type(error).__name__) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> DataError:
+    if isinstance(error, UnidentifiedImageError):  # its message holds the address of an object
+        return DataError("not an image of a known format")
+    return DataError(str(error) or type(error).__name__)
 
 
 def _opened(payload: bytes | None) -> Image.Image:
@@ -69,11 +75,12 @@ def shape_of(payload: bytes | None) -> tuple[int, int, int]:
     """(channels, height, width) by the header: 1 channel for grey images, else 3. Raises DataError if unreadable."""
     try:
         with _opened(payload) as image:
-            turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+            # Pillow turns TIFF itself
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
             height, width = (image.width, image.height) if turned else (image.height, image.width)
             return (1 if image.mode in GREY_MODES else 3, height, width)
     except Exception as error:  # decoders raise errors of many types on broken bytes
-        raise DataError(str(error) or type(error).__name__) from error
+        raise _unreadable(error) from error
 
 
 def decode(

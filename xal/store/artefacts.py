@@ -42,6 +42,8 @@ def explanations_in(artefact: Path) -> dict[str, Explanations]:
 
 ITEMS, EXPLANATIONS, WEIGHTS = "items.parquet", "explanations.npz", "model.safetensors"
 SYNTHETIC, EXPLANATION_CACHE = "synthetic.parquet", "explanation-cache"
+GIVEN = "given"
+"""The reason of items with labels that nobody asked for, and the first word of the folders that hold them."""
 SMALL = 2**18  # bytes up to which a file is cached in memory
 SPARSE = ("data", "indices", "indptr", "shape")
 

@@ -48,6 +48,8 @@ def run_directories(path: Path) -> list[Path]:
         return [path]
     directories = runs_below(path)
     if not directories:
+        for folder in [path, *sorted(path.glob("*/"))]:
+            refuse_lost_ledger(folder)
         raise RunError(
             f"{path} holds no run: expected a run directory or a folder of them (xal run writes under runs/)"
         )

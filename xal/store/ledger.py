@@ -110,6 +110,7 @@ class Ledger:
             raise ResourceError(f"PostgreSQL needs a driver: pip install 'xal-ray[postgres]' ({error})") from None
         public_url = self._engine.url.difference_update_query(SECRETS)
         self._url = public_url.render_as_string(hide_password=True)
+        self.path = Path(str(self._engine.url.database)) if self._engine.dialect.name == "sqlite" else None
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable)
             event.listen(self._engine, "begin", _begin)
@@ -117,7 +118,6 @@ class Ledger:
             with self._transaction() as connection:
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock(hashtextextended('{schema}', 0))"))
                 connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-        self.path = Path(str(self._engine.url.database)) if schema is None else None
         with self._transaction() as connection:
             current = self._version(connection) == SCHEMA_VERSION
         if not current:
@@ -388,7 +388,7 @@ class Ledger:
         with self._transaction() as connection:
             found = "ok" if self.path is None else connection.scalar(sa.text("PRAGMA integrity_check"))
         if found != "ok":
-            raise self._error(str(found))
+            raise RunError(f"the ledger {self.path} is damaged ({found})")
 
     def hold_in_memory(self) -> None:
         """Copy a SQLite ledger into memory and read it there, so that its file may go."""
@@ -430,6 +430,11 @@ class Ledger:
                 os.fsync(stream.fileno())
             aside.replace(destination)
         except (sqlite3.Error, OSError) as error:
+            if "is full" in str(error) or "No space left" in str(error):
+                raise ResourceError(
+                    f"no space is left for the ledger's copy {destination}. Free some space and run again: all "
+                    "committed steps are kept"
+                ) from error
             raise ResourceError(f"the copy {destination} of the ledger cannot be written: {error}") from error
         finally:
             source.close()
@@ -479,10 +484,15 @@ class Ledger:
         except sa.exc.IntegrityError:
             raise
         except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
-            raise self._error(str(getattr(error, "orig", error)).strip()) from error
+            if self.path is None and not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+                raise
+            known = self._error(str(getattr(error, "orig", error)).strip())
+            if known is None:
+                raise
+            raise known from error
 
-    def _error(self, reason: str) -> XalError:
-        """What a database's error means for the user."""
+    def _error(self, reason: str) -> XalError | None:
+        """What a database's error means for the user; None: it is a fault of xal."""
         if "is full" in reason or "No space left" in reason:
             return ResourceError(
                 f"no space is left for the ledger {self._url}; nothing was written. Free some space and run again: all "
@@ -494,6 +504,8 @@ class Ledger:
             return ResourceError(f"the ledger {self.path} cannot be written here: {reason}")
         if "locked" in reason or "disk I/O" in reason:
             return ResourceError(f"the ledger {self.path} cannot be used now: {reason}; run again")
+        if not any(part in reason for part in ("malformed", "not a database", "no such table", "no such column")):
+            return None
         return RunError(
             f"the ledger {self.path} is damaged or no ledger of xal ({reason}); bring back its last copy with: xal "
             f"ledger restore {self.path.parent}"

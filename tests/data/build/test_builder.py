@@ -50,15 +50,19 @@ def test_image_folder(photos, tmp_path):
     assert [identity for identity, _ in report.unreadable] == ["cat/cut.png"]
     assert report.unreadable[0][1]
     assert report.duplicates == (("dog/b.png", "cat/copy.png"),)
-    assert report.notes == ("1 hidden files were skipped", "1 images are in no subfolder and have no label")
+    assert report.notes == (
+        "1 hidden files were skipped",
+        "1 files were passed over, which are no images: .txt 1",
+        "1 images are in no subfolder and have no label",
+    )
     assert whole(tmp_path / "pool", "id", "label", "image") == [
         ("cat/copy.png", "cat", png(1)),
-        ("cat/deep/c.jpeg", "deep", png(3)),
+        ("cat/deep/c.jpeg", "cat", png(3)),
         ("dog/a.PNG", "dog", png(2)),
         ("root.webp", None, png(6)),
     ]
     pool = Pool.open(tmp_path / "pool")
-    assert pool.classes == ("cat", "deep", "dog")
+    assert pool.classes == ("cat", "dog")
     assert pool.image_shape() == (3, 6, 5)
     assert check(tmp_path / "pool").ok
 
@@ -147,12 +151,19 @@ def test_csv_text(tmp_path):
         "007,again,b,x\nshort,row\n10,three,,x\n,four,a,x\n"
     )
     report = build(source, tmp_path / "pool")
-    assert whole(tmp_path / "pool", "id", "text", "label") == [("007", "one, two\nlines", "a"), ("10", "three", None)]
-    assert report.duplicates == (("9", "007"), ("007", "007"))
+    assert whole(tmp_path / "pool", "id", "text", "label") == [
+        ("007", "one, two\nlines", "a"),
+        ("007#2", "again", "b"),
+        ("10", "three", None),
+    ]
+    assert report.duplicates == report.conflicts == (("9", "007"),) and report.renamed == 1
     reasons = dict(report.unreadable)
-    assert reasons == {"8": "the text is blank", "line 6": "2 values, expected 4", "row 5": "no id"}
+    assert reasons == {"8": "the text is blank", "line 8": "2 values, expected 4", "line 10": "no id"}
     assert report.notes == ("columns left out: source",)
-    assert Pool.open(tmp_path / "pool").classes == ("a",)
+    assert Pool.open(tmp_path / "pool").classes == ("a", "b")
+    assert report.read == report.written + len(report.unreadable) + len(report.duplicates) == 7
+    build(source, tmp_path / "kept", ids="row", duplicates="keep")
+    assert [row[0] for row in whole(tmp_path / "kept", "id")] == [f"texts.csv:{row}" for row in (0, 2, 3, 5)]
 
 
 def test_csv_without_ids_and_with_named_columns(tmp_path):
@@ -171,9 +182,11 @@ def test_csv_numbers(tmp_path):
     pool = Pool.open(tmp_path / "pool.parquet")
     assert pool.kind == "features" and pool.classes == ("7", "8")
     read = pool.read_span(0, len(pool), ["id", "features"])
-    assert read["id"].to_pylist() == ["a", "e"]
-    np.testing.assert_array_equal(as_matrix(read["features"]), [[1, 0.5], [3, -1]])
-    assert report.duplicates == (("c", "a"),)
+    assert read["id"].to_pylist() == ["a", "c", "e"]  # equal rows are different things
+    np.testing.assert_array_equal(as_matrix(read["features"]), [[1, 0.5], [1, 0.5], [3, -1]])
+    assert report.duplicates == ()
+    dropped = build(source, tmp_path / "dropped", duplicates="drop")
+    assert dropped.duplicates == dropped.conflicts == (("c", "a"),)
     assert [identity for identity, reason in report.unreadable if "missing" in reason] == ["b", "d"]
 
 
@@ -244,14 +257,15 @@ def test_row_groups_are_bounded(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "options", "message"),
     [
-        ("x.docx", "x", {}, "cannot tell what .* a folder of images .* idx files"),
+        ("x.docx", "x", {}, "cannot tell what .* a folder of images, idx files"),
         ("x.csv", "id,name,x\na,b,1\n", {}, r"got name \(string\).*--text-column"),
         ("x.csv", "id,label\na,b\n", {}, "got no other column"),
         ("x.csv", "id,text\na,b\n", {"id_column": "key"}, r"no column `key`; it has \['id', 'text'\]"),
         ("x.csv", "id,text\na,b\n", {"label_column": "class"}, "no column `class`"),
         ("x.csv", "id,text\na,b\n", {"text_column": "body"}, "no column `body`"),
         ("x.csv", "id,text,text\na,b,c\n", {}, "a column twice"),
-        ("x.csv", "", {}, "cannot read .* as CSV"),
+        ("x.csv", "", {}, "is empty; expected a table with a header line"),
+        ("x.csv", 'id,text\n1,"open\n2,b\n', {}, "line 2: a quote that opens there is never closed"),
         ("x.csv", "id,text\n", {}, "no pool to build: it is empty"),
         ("x.csv", "id,text\na, \n", {}, "no pool to build: a: the text is blank"),
         ("x.jsonl", "nonsense", {}, "holds no JSON object"),
@@ -268,10 +282,27 @@ def test_wrong_sources(tmp_path, name, content, options, message):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_wrong_text_encoding(tmp_path):
+def test_text_that_is_not_utf_8(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"id,text\na,caf\xe9\n")
-    with pytest.raises(DataError, match="cannot read .*UTF-?8"):
-        build(tmp_path / "x.csv", tmp_path / "pool")
+    assert "Windows-1252" in build(tmp_path / "x.csv", tmp_path / "pool").notes[0]
+    assert whole(tmp_path / "pool", "text") == [("café",)]
+    (tmp_path / "y.csv").write_bytes(b"id,text\na,\x81\x8d\n")
+    with pytest.raises(DataError, match="unknown encoding; save it as UTF-8"):
+        build(tmp_path / "y.csv", tmp_path / "other")
+
+
+def test_times_that_float32_cannot_tell_apart_stay_and_are_noted(tmp_path):
+    (tmp_path / "t.csv").write_text("time,y\n" + "".join(f"{1700000000 + n},0.1\n" for n in range(100)))
+    report = build(tmp_path / "t.csv", tmp_path / "pool")
+    assert report.written == 100 and "column time: " in " ".join(report.notes)
+    assert not any("column y" in note for note in report.notes)
+
+
+def test_the_first_record_need_not_have_all_keys(tmp_path):
+    rows = [{"id": 0, "text": "x"}] + [{"id": n, "text": f"t{n}", "label": "ab"[n % 2]} for n in range(1, 20)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    build(tmp_path / "t.jsonl", tmp_path / "pool")
+    assert Pool.open(tmp_path / "pool").classes == ("a", "b")
 
 
 def test_missing_and_empty_sources(tmp_path):

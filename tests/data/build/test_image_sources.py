@@ -77,3 +77,63 @@ def test_the_thesis_subsets_do_not_overlap() -> None:
     everything = [int(each) for found in lists.values() for each in found]
     assert len(set(everything)) == 375 and min(everything) >= 0 and max(everything) < 1000
     assert lists[25][:10] == ("0", "217", "482", "491", "497", "566", "569", "571", "574", "701")
+
+
+def made(folder: Path, *names: str) -> Path:
+    generator = np.random.default_rng(1)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encode_png(generator.integers(0, 256, (1, 8, 8)).astype(np.uint8)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["cat/2020/a.png", "dog/2021/b.png"], ("cat", "dog")),
+        (["n01/images/a.JPEG", "n02/images/b.JPEG"], ("n01", "n02")),
+        (["train/cat/a.png", "train/dog/b.png"], ("cat", "dog")),
+        (["0/a.png", "1/b.png", "9/c.png"], ("0", "1", "9")),
+        (["2020/a.png", "2021-05/b.png"], ()),
+        (["images/a.png", "images/b.png"], ()),
+        (["a.png", "b.png"], ()),
+    ],
+)
+def test_classes_are_the_first_folders_that_tell_images_apart(
+    tmp_path: Path, names: list[str], classes: tuple[str, ...]
+) -> None:
+    build(made(tmp_path / "photos", *names), tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    assert pool.classes == classes and pool.has_labels == bool(classes)
+
+
+def test_splits_are_no_classes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="test, train are splits of a data set"):
+        build(made(tmp_path / "photos", "train/cat/a.png", "test/cat/b.png"), tmp_path / "pool")
+
+
+def test_a_table_of_labels_beside_the_images_joins_them(tmp_path: Path) -> None:
+    folder = made(tmp_path / "photos", "images/a.png", "images/b.png", "images/c.png")
+    (folder / "labels.csv").write_text("file,label\na.png,x\nb,y\ngone.png,x\n")
+    report = build(folder, tmp_path / "pool")
+    assert "labels from labels.csv: 2 of 3 images; 1 lines name no image" in report.notes
+    pool = Pool.open(tmp_path / "pool")
+    assert pool.read_span(0, 3, ["label"])["label"].to_pylist() == ["x", "y", None]
+    (tmp_path / "other.csv").write_text("name,kind\nimages/c.png,z\n")
+    build(folder, tmp_path / "named", labels_file=tmp_path / "other.csv", label_column="kind")
+    assert Pool.open(tmp_path / "named").classes == ("z",)
+
+
+def test_files_of_any_suffix_are_read_or_counted_and_links_are_said(tmp_path: Path) -> None:
+    folder = made(tmp_path / "photos", "cat/a.jfif", "cat/noext", "dog/b.PNG")
+    (folder / "dog" / "y.heic").write_bytes(b"0" * 50)
+    (folder / "dog" / "notes").write_text("no image")
+    (folder / "dog" / "x.doc").write_text("no image")
+    made(tmp_path / "outside", "other.png", "same.png", "b.png", "c.png")  # the first three are those of photos/
+    (folder / "linked").symlink_to(tmp_path / "outside")
+    (folder / "linked" / "again").symlink_to(folder)  # a loop
+    report = build(folder, tmp_path / "pool")
+    assert report.written == 4 and [name for name, _ in report.unreadable] == ["dog/y.heic"]
+    assert len(report.duplicates) == 3
+    assert "2 files were passed over, which are no images: .doc 1, without suffix 1" in report.notes
+    assert any("were reached through symbolic links" in note for note in report.notes)

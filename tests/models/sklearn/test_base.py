@@ -82,8 +82,20 @@ def test_a_class_without_labels_has_probability_0() -> None:
 def test_a_class_of_one_item_is_not_cross_validated() -> None:
     y = np.zeros(120, np.int64)
     y[0] = 1
-    found, hyperparameter = classifier(LogisticRegression(C=(0.3, 1.0)), y, 2)
-    assert hyperparameter == 0.3 and np.allclose(found.probabilities(X).sum(1), 1)
+    found, hyperparameter = classifier(LogisticRegression(C=(0.3, 1.0, 3.0)), y, 2)
+    assert hyperparameter == 1.0 and np.allclose(found.probabilities(X).sum(1), 1)  # the middle of the grid
+
+
+def test_a_class_of_one_item_changes_little_for_the_others() -> None:
+    y = labels(3)
+    alone = y.copy()
+    alone[0] = 3
+    for model in (LogisticRegression(), LinearSvm(), Mlp(epochs=50)):
+        without, chosen = classifier(model, y, 3)
+        with_it, chosen_with_it = classifier(model, alone, 4)
+        right = [(found.probabilities(X).numpy()[1:].argmax(1) == y[1:]).mean() for found in (without, with_it)]
+        assert right[1] > right[0] - 0.05 and chosen_with_it >= min(chosen, chosen_with_it)
+        assert with_it.probabilities(X).numpy()[:, 3].max() > 0
 
 
 def test_one_class_cannot_be_learned() -> None:

@@ -12,6 +12,7 @@ from xal.errors import XalError
 from xal.models.model import Classifier, Placement, Weights
 from xal.models.torch.convnet import Convnet
 from xal.models.torch.linear import Linear
+from xal.models.torch.model import SCALING
 from xal.models.torch.perceptron import Perceptron
 from xal.models.torch.torchvision import Torchvision
 from xal.models.train_settings import TrainSettings
@@ -74,9 +75,13 @@ def test_fitted_arrays_are_all_that_a_classifier_needs(model):
     net = model.classifier(weights, Placement(precision="float32"))
     assert isinstance(net, Classifier) and net.kind == model.kind and net.provides == model.provides
     module = model.create(shape, 3, seed=9)
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in fitted.arrays.items()})
+    scaling = [fitted.arrays[name] for name in SCALING if name in fitted.arrays]
+    assert len(scaling) == 2 * (model.kind == "features")
+    scaled = (inputs - torch.from_numpy(scaling[0])) / torch.from_numpy(scaling[1]) if scaling else inputs
+    arrays = {name: array for name, array in fitted.arrays.items() if name not in SCALING}
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     with torch.no_grad():
-        expected = torch.softmax(module(model.preprocess(inputs)), dim=1)
+        expected = torch.softmax(module(model.preprocess(scaled)), dim=1)
         torch.testing.assert_close(net.probabilities(inputs), expected)
         torch.testing.assert_close(net.outputs(inputs, "margin").softmax(1), net.outputs(inputs, "probability"))
     hits = (expected.argmax(1)[:9].numpy() == data.labels[:9]).mean()
