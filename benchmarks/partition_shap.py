@@ -1,16 +1,21 @@
 """Batched partition SHAP compared with shap's PartitionExplainer, which explains one item at a time, and captum.
 
-    python benchmarks/partition_shap.py [--json FILE] [--repeats 5] [--only text,image,cores]
+    python benchmarks/partition_shap.py [--json FILE] [--repeats 5] [--only text,image,cores,long]
 
 text: SST-5 sentences, linear SVM over TF-IDF. image: Fashion-MNIST, the convnet, a grid of 7 x 7 patches. shap gets our
 tree and masker, so that its values are the same; the table shows the largest difference, in float64. Both use the
 cores that torch uses. "bare model calls" are only the model's calls for the same coalitions in batches, with texts
 split and images composed in advance. captum has no Owen values; its KernelShap gets the same number of evaluations.
 cores: texts on Ray with one actor and with two, and, to show what a second core can gain, with one and with two plain
-processes that get their texts in advance.
+processes that get their texts in advance. long: peak memory of a process that explains the 32 longest posts of two of
+the 20 newsgroups together with a text of 11,821 words, the length of the longest post of all 20.
 """
 
+import gzip
+import itertools
+import json
 import os
+import resource
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +34,7 @@ from safetensors.numpy import save_file
 from shap_reference import image_masker, owen, text_masker
 from table import arguments, seconds, show, write
 
+from xal.core import hashed_words
 from xal.core.malloc import keep_freed_memory
 from xal.core.rng import HashRng
 from xal.data.build.treebank import CLASSES, treebank
@@ -53,6 +59,7 @@ from xal.types import Evidence, Labelled
 TEXTS, IMAGES, CANDIDATES, FEW = 1000, 50, 10_000, 25
 """Numbers of items; captum is slow and explains only the first FEW."""
 EVALS, BATCH = 500, 10
+LONG, LONGEST_WORDS = 32, 11_821
 
 
 class Recorded:
@@ -70,17 +77,41 @@ class Recorded:
 def main() -> None:
     parser = arguments(__doc__)
     parser.set_defaults(repeats=5)
-    parser.add_argument("--only", default="text,image,cores")
+    parser.add_argument("--only", default="text,image,cores,long")
     options = parser.parse_args()
     keep_freed_memory()
     measures: dict[str, float] = {}
     for name in options.only.split(","):
-        measures |= {"text": text, "image": image, "cores": cores}[name](options.repeats)
+        measures |= {"text": text, "image": image, "cores": cores, "long": long}[name](options.repeats)
     parts = {name: value for name, value in measures.items() if name.endswith(("_diff", "_calls"))}
     for name in ("max_abs_diff", "ratio_to_model_calls"):
         values = [value for key, value in parts.items() if key.endswith(name)]
         measures |= {name: max(values)} if values else {}
     write(options.json, measures)
+
+
+def long(repeats: int) -> dict[str, float]:
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        words, peak = process.submit(explain_long_posts).result()
+    show("long texts", ["texts", "words of the longest", "peak memory, MB"], [[LONG + 1, words, f"{peak:.0f}"]])
+    return {"long_text_mb": peak}
+
+
+def explain_long_posts() -> tuple[int, float]:
+    """(words of the longest text, peak memory of this process in MB)."""
+    with gzip.open(data_folder() / "20news" / "atheism_christian.jsonl.gz", "rt", encoding="utf-8") as lines:
+        posts = [json.loads(line) for line in lines]
+    texts = sorted((post["text"] for post in posts), key=len)
+    split = " ".join(texts[-LONG:]).split()
+    longest = " ".join(itertools.islice(itertools.cycle(split), LONGEST_WORDS))
+    chosen = np.array([*texts[-LONG:], longest], object)
+    train = np.array([post["text"] for post in posts[::4]], object)
+    labels = np.array([post["group"] == posts[0]["group"] for post in posts[::4]], np.int64)
+    data = TrainingData(inputs=train, labels=labels, n_classes=2, shape=(), n_labelled=len(train))
+    model = LinearSvm(encoder=Tfidf())
+    arrays = model.fit(data, TrainContext()).arrays
+    ShapPartition().explain(model.classifier(Weights(arrays=arrays, shape=(), n_classes=2)), chosen)
+    return len(hashed_words.tokens(longest)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def sentences(split: str) -> tuple[list[str], np.ndarray]:

@@ -73,7 +73,7 @@ def _kind_problems(recipe: Recipe, pool: Pool) -> list[str]:
 def _id_problems(pool: Pool) -> list[str]:
     """Ids that are missing or come more than once, which a ledger could not tell apart."""
     ids = pa.chunked_array([chunk for _, table in pool.scan(["id"]) for chunk in table["id"].chunks], pa.string())
-    missing = ids.null_count + pc.sum(pc.equal(ids, "")).as_py() if len(ids) else 0
+    missing = ids.null_count + (pc.sum(pc.equal(ids, "")).as_py() or 0)
     repeated = len(ids) - pc.count_distinct(ids, mode="all").as_py() - max(ids.null_count - 1, 0)
     lines = [f"pool.source: {missing} rows have no id"] if missing else []
     if repeated > 0:

@@ -33,6 +33,8 @@ def location(path: str | Path) -> Path:
         raise DataError(f"{text}: no file system for '{protocol}://'; install the fsspec package for it")
     if protocol in ("file", "local"):
         return Path(rest)
+    if not rest.strip("/"):
+        raise DataError(f"{text}: names no bucket or folder")
     from upath import UPath
 
     try:

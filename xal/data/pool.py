@@ -246,6 +246,7 @@ class Pool:
                     try:
                         table = parquet.read_row_groups(indices.tolist(), names, use_threads=False)
                         table = _cast(table.select(names))
+                        table.validate(full=True)  # strings of a damaged file may be no UTF-8
                     except (pa.ArrowException, OSError) as error:
                         raise DataError(
                             f"cannot read row groups {indices[0]} to {indices[-1]} of {path}; is it damaged? ({error})"
@@ -316,9 +317,24 @@ def _footer(path: Path, size: int) -> _Footer:
         rows = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
         raw = (footer.metadata or {}).get(METADATA_KEY, b"{}")
         try:
-            return parquet.schema_arrow, rows, dict(json.loads(raw))
-        except ValueError as error:
-            raise DataError(f"{path}: its metadata `xal` should be a JSON object, got {raw[:80]!r}") from error
+            return parquet.schema_arrow, rows, _checked_metadata(json.loads(raw))
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"{path}: its metadata `xal` should be a JSON object with classes, channels and names, "
+                f"got {raw[:80]!r}"
+            ) from error
+
+
+def _checked_metadata(told: Any) -> dict[str, Any]:
+    """The metadata of a file; ValueError or TypeError if it is not what a PoolWriter writes."""
+    told = dict(told)
+    for key in ("classes", "names"):
+        names = told.get(key)
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise TypeError(key)
+    if told.get("channels") not in (None, 1, 3):
+        raise ValueError("channels")
+    return told
 
 
 def _common_value(key: str, files: Sequence[Path], footers: Sequence[_Footer]) -> Any:

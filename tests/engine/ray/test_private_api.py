@@ -35,3 +35,13 @@ def test_callbacks_of_a_restored_search_and_the_trials_behind_its_results(ray_se
     assert Count.ended == 2
     assert sorted(trial.config["x"] for trial in trials_of(results)) == [1, 2]
     assert all(trial.is_finished() for trial in trials_of(results))
+
+
+def test_directories_of_a_session_are_private(tmp_path):
+    import ray._common.utils as utils
+
+    from xal.engine.ray.private import private_directories
+
+    with private_directories():
+        utils.try_to_create_directory(str(tmp_path / "sockets"))
+    assert (tmp_path / "sockets").stat().st_mode & 0o777 == 0o700

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import ray._common.utils as utils
 from ray.data.block import BlockAccessor
 
 
@@ -25,3 +29,14 @@ def trials_of(results: Any) -> list[Any]:
     """The trials of a ResultGrid; the results of failed trials lack their settings and state."""
     trials: list[Any] = results._experiment_analysis.trials
     return trials
+
+
+@contextmanager
+def private_directories() -> Iterator[None]:
+    """Keep Ray from making the directories of a session that it starts writable for all."""
+    shared = utils.try_make_directory_shared
+    utils.try_make_directory_shared = lambda path: os.chmod(path, 0o700)
+    try:
+        yield
+    finally:
+        utils.try_make_directory_shared = shared

@@ -37,6 +37,7 @@ from xal.core.paths import remote
 from xal.data.sharding import Block, Reader, Shard
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.ray.actor_pool import ActorPool, UnreadBlock, columns_of, fetched, plain_errors, unread_blocks
+from xal.engine.ray.private import private_directories
 from xal.engine.ray.private_folder import close_to_others, private_folder, remove_private_folders
 from xal.engine.ray.settings import RaySettings
 from xal.engine.ray.training import RETRIES, WorkerGroupError, train
@@ -298,14 +299,15 @@ def _init(engine: RaySettings) -> None:
             raise ResourceError(f"engine.address: no Ray cluster answers at '{engine.address}' ({error})") from error
         return
     folder = private_folder()
-    ray.init(
-        address="local",
-        _temp_dir=str(folder),
-        num_cpus=engine.local_cpus,
-        include_dashboard=False,
-        object_store_memory=engine.object_store_mb * 2**20,
-        **quiet,
-    )
+    with private_directories():
+        ray.init(
+            address="local",
+            _temp_dir=str(folder),
+            num_cpus=engine.local_cpus,
+            include_dashboard=False,
+            object_store_memory=engine.object_store_mb * 2**20,
+            **quiet,
+        )
     close_to_others(folder)
 
 
