@@ -240,3 +240,13 @@ def test_what_is_taken_out(tmp_path: Path) -> None:
     export(outcome.directory, "suspects", tmp_path / "s.parquet")
     suspects = pq.read_table(tmp_path / "s.parquet")
     assert {item.id for item in read_run(outcome.directory).queried[:2]} <= set(suspects["id"].to_pylist())
+
+
+def test_a_pool_that_is_used_up_ends_the_campaign(tmp_path: Path) -> None:
+    pool, label_of = partly(tmp_path, known=100)
+    recipe = people(tmp_path, pool, budget={"initial": 12, "per_round": 8, "rounds": 3})
+    (outcome,) = run_experiment(recipe, tmp_path / "runs", QUIET)
+    for round in (0, 1):
+        answer(outcome.directory, round, label_of, tmp_path)
+        (outcome,) = run_experiment(recipe, tmp_path / "runs", QUIET)
+    assert outcome.finished and read_run(outcome.directory).state == "finished: all items are queried"

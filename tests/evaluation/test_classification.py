@@ -46,3 +46,10 @@ def test_a_label_of_no_probability_has_a_finite_loss() -> None:
     """-log 1e-30."""
     metrics = Confusion.of(np.array([[1.0, 0.0]]), np.array([1])).metrics()
     assert metrics["log_loss"] == pytest.approx(30 * np.log(10)) and metrics["accuracy"] == 0
+
+
+def test_a_model_that_answers_one_class_only_is_told() -> None:
+    same = np.tile([0.1, 0.7, 0.2], (4, 1))
+    assert Confusion.of(same, np.array([0, 1, 2, 1])).metrics()["answers_only"] == 1
+    assert "answers_only" not in Confusion.of(same, np.array([1, 1, 1, 1])).metrics()
+    assert "answers_only" not in Confusion.of(np.eye(3), np.array([0, 1, 2])).metrics()

@@ -17,7 +17,7 @@ from xal.core.tables import defused
 from xal.data.decode import forms_of
 from xal.data.images import decode, encode_png
 from xal.explainers.components import Naming, shown_components
-from xal.explainers.visualization import panel, summary
+from xal.explainers.visualization import panel, says_nothing, summary
 from xal.store.artefacts import ITEMS, read_items
 from xal.store.atomic import writing
 from xal.store.directory import round_folder
@@ -90,7 +90,7 @@ class File(Annotator, name="file"):
         k = request.feedback.shown_to_people if request.feedback is not None else None
         names = {}
         for item, form in zip(table["id"].to_pylist(), forms, strict=True):
-            if item in explained:
+            if item in explained and not says_nothing(explained[item]):
                 naming = Naming(form, explained[item], request.pool.names)
                 names[item] = SEPARATOR.join(naming.name(number) for number in shown_components(explained[item], k))
         return names

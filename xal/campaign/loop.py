@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xal.campaign.run_spec import RunSpec
-from xal.campaign.steps import RunSteps
+from xal.campaign.steps import PoolUsedUp, RunSteps
 from xal.core.progress import Reporter
 from xal.engine.engine import Session
 from xal.errors import RunError
@@ -65,7 +65,12 @@ class Campaign:
             self.reporter.say(f"{self.directory}: round 0 as in {self.spec.shared_round0.name}")
         last_round = self.spec.recipe.budget.rounds if self.spec.last_round is None else self.spec.last_round
         while (step := self._next())[0] <= last_round:
-            waiting = self._step(*step)
+            try:
+                waiting = self._step(*step)
+            except PoolUsedUp:
+                self.reporter.say(f"{self.directory}: all items of the pool are queried; the campaign ends")
+                self.ledger.set_metadata("used_up", str(step[0]))
+                break
             if waiting:
                 return Outcome(directory=self.directory, round=step[0], waiting=waiting)
         return Outcome(directory=self.directory, round=last_round)

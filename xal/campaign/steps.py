@@ -45,6 +45,10 @@ from xal.strategies.strategy import Strategy
 from xal.types import Correction, Rows
 
 
+class PoolUsedUp(RunError):
+    """No item is left to query: the campaign ends with what it has."""
+
+
 class RunSteps:
     """The steps of one run; creating it checks that the directory belongs to the run's recipe and pool."""
 
@@ -88,7 +92,7 @@ class RunSteps:
                     labels=self._labels(earlier),
                 )
             if not len(query) and not given:
-                raise RunError(f"round {round}: no item of the pool is left to query")
+                raise PoolUsedUp(f"round {round}: no item of the pool is left to query")
             record = examine(coordinator, query, self.recipe.explainer is not None)
             if not record.unreadable:
                 break
@@ -301,6 +305,9 @@ class RunSteps:
             on_measured = replace(coordinator, pool=measured, explanation_cache=None)
             metrics |= self._evaluator(measured).sampled(on_measured, self.recipe.evaluate_explanations)
         summary = f"accuracy {metrics['accuracy']:.4f} on {metrics['on']}"
+        if "answers_only" in metrics:
+            metrics["answers_only"] = self.label_space.decode(metrics["answers_only"])
+            summary += f"; every answer is '{metrics['answers_only']}'"
         if coordinator.unreadable:
             metrics["left_out"] = coordinator.unreadable  # reasons by id; the metrics are of the other items
             summary += f", without {len(coordinator.unreadable)} items"

@@ -27,5 +27,5 @@ def classes(
             append_classes(ledger, names)
     ledger = open_ledger(directory)
     for name in label_space_of(ledger).classes:
-        console.print(name, markup=False)
+        console.print(name)
     ledger.close()

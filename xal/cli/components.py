@@ -64,14 +64,14 @@ def list_components(
 
 def _explain(kind: Any) -> None:
     """Print what a component is, and what each of its fields means."""
-    console.print(f"{kind.__name__}: {inspect.getdoc(kind)}", markup=False)
+    console.print(f"{kind.__name__}: {inspect.getdoc(kind)}")
     told: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.partition(".")[0] == "xal":
             told |= _docstrings(base)
     for field in dataclasses.fields(kind):
-        console.print(f"\n{_field(field)}", markup=False, style="bold")
-        console.print("  " + " ".join(told.get(field.name, "").split()), markup=False)
+        console.print(f"\n{_field(field)}", style="bold")
+        console.print("  " + " ".join(told.get(field.name, "").split()))
 
 
 def _docstrings(kind: type) -> dict[str, str]:

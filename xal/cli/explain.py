@@ -46,5 +46,5 @@ def explain(
         raise RunError(f"--out {destination} is the image to explain; choose another file")
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_bytes(content)
-    console.print(line, markup=False)
+    console.print(line)
     console.print(f"{'picture' if picture else 'page'}: {destination}")

@@ -26,7 +26,7 @@ def export(
     destination = out or Path("model" if what == "model" else f"{what}.csv")
     rows = write(single_run(run), what, destination, limit)
     if what == "model":
-        console.print(f"model: {destination}", markup=False)
-        console.print(f'import xal\nmodel = xal.load_model("{destination}")\nmodel.predict([...])', markup=False)
+        console.print(f"model: {destination}")
+        console.print(f'import xal\nmodel = xal.load_model("{destination}")\nmodel.predict([...])')
     else:
-        console.print(f"{rows:,} rows in {destination}", markup=False)
+        console.print(f"{rows:,} rows in {destination}")

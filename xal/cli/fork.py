@@ -21,5 +21,5 @@ def fork(
     from xal.campaign.recipe import load
 
     for directory in carry_over(single_run(run), new, load(recipe, settings)):
-        console.print(f"{directory}: starts from the labels of {run}", markup=False)
-    console.print(f"go on with: xal run {recipe} --out {new}", markup=False)
+        console.print(f"{directory}: starts from the labels of {run}")
+    console.print(f"go on with: xal run {recipe} --out {new}")

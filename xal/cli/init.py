@@ -30,11 +30,9 @@ def init(
         folder = recipe.parent / f"{recipe.stem}-pool"
         built = build(source, folder, label_column=label_column or None, text_column=text_column)
         left_out = len(built.unreadable) + len(built.duplicates)
-        console.print(
-            f"{built.written:,} items in {folder}, of {built.read:,} read; left out: {left_out}", markup=False
-        )
+        console.print(f"{built.written:,} items in {folder}, of {built.read:,} read; left out: {left_out}")
         for note in built.notes:
-            console.print(f"note: {note}", markup=False)
+            console.print(f"note: {note}")
         pool = Pool.open(folder)
     recipe.write_text(first_recipe(pool, str(folder)), encoding="utf-8")
-    console.print(f"{recipe}: read it, then: xal validate {recipe}; xal run {recipe}", markup=False)
+    console.print(f"{recipe}: read it, then: xal validate {recipe}; xal run {recipe}")

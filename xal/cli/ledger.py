@@ -23,7 +23,7 @@ def ledger_backup(
     ledger = open_ledger(single_run(run))
     ledger.backup(file)
     ledger.close()
-    console.print(f"copied to {file}", markup=False)
+    console.print(f"copied to {file}")
 
 
 @ledger_app.command("restore")
@@ -36,4 +36,4 @@ def ledger_restore(
     """Bring a ledger back from a copy; the one that is there is kept under another name."""
     from xal.store.directory import restore_ledger
 
-    console.print(f"{run}: restored, with {restore_ledger(run, file)} answers", markup=False)
+    console.print(f"{run}: restored, with {restore_ledger(run, file)} answers")

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from xal.cli.options import console
 from xal.errors import DataError
 
 pool_app = typer.Typer(no_args_is_help=True, help="Build and check pools.")
-console = Console(highlight=False, soft_wrap=True)
 
 
 @pool_app.command("build")
@@ -75,21 +74,19 @@ def pool_build(
             progress=reporter.stage("pool build"),
         )
     for name, reason in built.unreadable:
-        console.print(f"unreadable: {name}: {reason}", markup=False)
+        console.print(f"unreadable: {name}: {reason}")
     for name, same in built.duplicates:
-        console.print(f"duplicate: {name} is the same as {same}", markup=False)
+        console.print(f"duplicate: {name} is the same as {same}")
     for note in built.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     for name, same in built.conflicts[:10]:
-        console.print(f"conflict: {name} is the same as {same}, with another label", markup=False)
+        console.print(f"conflict: {name} is the same as {same}, with another label")
     if built.renamed:
         console.print(f"note: {built.renamed:,} items had the id of a different item; they are named id#2, id#3, ...")
     left_out = f"{len(built.unreadable):,} unreadable, {len(built.duplicates):,} duplicates"
     if built.conflicts:
         left_out += f", of which {len(built.conflicts):,} have another label"
-    console.print(
-        f"{built.written:,} items in {destination}, of {built.read:,} read; left out: {left_out}", markup=False
-    )
+    console.print(f"{built.written:,} items in {destination}, of {built.read:,} read; left out: {left_out}")
     if strict and built.written < built.read:
         raise typer.Exit(1)
 
@@ -109,15 +106,15 @@ def pool_check(path: Annotated[Path, typer.Argument(metavar="DST", help="A pool.
 
     with Reporter() as reporter:
         result = check(path, reporter.stage("pool check"))
-    console.print(f"{path}: {result.rows:,} {result.kind} items, {len(result.classes)} classes", markup=False)
+    console.print(f"{path}: {result.rows:,} {result.kind} items, {len(result.classes)} classes")
     if result.images:
         console.print(f"  {result.images}")
     for name, count in result.label_counts.items():
-        console.print(f"  {name}: {count:,}", markup=False)
+        console.print(f"  {name}: {count:,}")
     if result.missing_labels:
         console.print(f"  without a label: {result.missing_labels:,}")
     for problem in result.problems:
-        console.print(f"problem: {problem}", markup=False)
+        console.print(f"problem: {problem}")
     if not result.ok:
         raise typer.Exit(1)
     console.print("good")

@@ -40,7 +40,7 @@ def run(
         if not outcome.finished:
             batch = outcome.directory / "to-label" / f"round-{outcome.round:03d}"
             console.print(
-                f"[bold]waiting for {outcome.waiting} labels[/bold] of round {outcome.round}: fill in the labels in\n"
+                f"waiting for {outcome.waiting} labels of round {outcome.round}: fill in the labels in\n"
                 f"  {batch / 'batch.csv'}\nthen\n  xal label {outcome.directory} {batch / 'batch.csv'}\n"
                 f"  xal run {recipe}{'' if out is None else f' --out {out}'}"
             )

@@ -46,7 +46,7 @@ def submit(
     if detach:
         return
     try:
-        succeeded = follow(identity, address, lambda lines: console.print(lines, end="", markup=False))
+        succeeded = follow(identity, address, lambda lines: console.print(lines, end=""))
     except KeyboardInterrupt:
         console.print("\nthe job continues")
         raise typer.Exit(130) from None

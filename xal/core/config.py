@@ -19,6 +19,7 @@ from xal.core.registry import Component, nearest
 from xal.errors import ConfigError, XalError
 
 _FAILED = object()
+LONGEST_VALUE = 200  # characters of a value in a message
 MAX_NODES, MAX_DEPTH = 100_000, 50
 """Values in a recipe, with aliases written out, and how deep they may be nested."""
 
@@ -117,6 +118,12 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
     return [] if one == other else [f"{path}: {other!r} there, {one!r} here"]
 
 
+def _shown(value: Any) -> str:
+    """A value as messages show it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
 def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
@@ -129,12 +136,12 @@ def _build(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         return None if value is None else _build(options[0], value, path, problems)
     if origin is tuple and _nested(get_args(hint)[0]):
         if not isinstance(value, list | tuple):
-            problems.append(f"{path}: expected a list, got {value!r}")
+            problems.append(f"{path}: expected a list, got {_shown(value)}")
             return _FAILED
         return tuple(_build(get_args(hint)[0], item, f"{path}[{i}]", problems) for i, item in enumerate(value))
     if origin is dict and _nested(get_args(hint)[1]):
         if not isinstance(value, Mapping):
-            problems.append(f"{path}: expected a mapping of names, got {value!r}")
+            problems.append(f"{path}: expected a mapping of names, got {_shown(value)}")
             return _FAILED
         return {str(key): _build(get_args(hint)[1], item, _join(path, key), problems) for key, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, Component):
@@ -146,7 +153,7 @@ def _build(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     except pydantic.ValidationError as error:
         for line in error.errors():
             location = ".".join([path, *(str(part) for part in line["loc"] if isinstance(part, int))])
-            message = f"{location}: {line['msg'][0].lower()}{line['msg'][1:]}, got {line['input']!r}"
+            message = f"{location}: {line['msg'][0].lower()}{line['msg'][1:]}, got {_shown(line['input'])}"
             if message not in problems:
                 problems.append(message)
         return _FAILED
@@ -158,7 +165,9 @@ def _component(family: type[Component], value: Any, path: str, problems: list[st
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected the name of a {family.family}, or a mapping with `name`, got {value!r}")
+        problems.append(
+            f"{path}: expected the name of a {family.family}, or a mapping with `name`, got {_shown(value)}"
+        )
         return _FAILED
     if "name" not in value:
         problems.append(f"{path}.name: missing; name a {family.family}: {', '.join(sorted(family.registry))}")
@@ -175,7 +184,7 @@ def _section(kind: type[Any], value: Any, path: str, problems: list[str]) -> Any
     if isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
-        problems.append(f"{path or 'top level'}: expected a mapping, got {value!r}")
+        problems.append(f"{path or 'top level'}: expected a mapping, got {_shown(value)}")
         return _FAILED
     hints = typing.get_type_hints(kind, include_extras=True)
     known_fields = {field.name: field for field in dataclasses.fields(kind) if field.init}

@@ -6,6 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a class is a $
 PLAIN = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 

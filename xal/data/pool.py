@@ -282,7 +282,7 @@ def _parquet(path: Path, size: int) -> Any:
         if new_size != size:
             raise DataError(f"{path} has changed: it had {size:,} bytes, now {new_size:,}; put the old file back")
         return pq.ParquetFile(_source(path), metadata=_metadata(path, size, modified), pre_buffer=remote(path))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
 
 
@@ -313,21 +313,24 @@ def _source(path: Path) -> Any:
 
 def _footer(path: Path, size: int) -> _Footer:
     with _parquet(path, size) as parquet:
+        try:
+            schema = parquet.schema_arrow
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not a whole Parquet file; write or copy it again ({error})") from error
         footer = parquet.metadata
         rows = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
         raw = (footer.metadata or {}).get(METADATA_KEY, b"{}")
         try:
-            return parquet.schema_arrow, rows, _checked_metadata(json.loads(raw))
+            return schema, rows, _checked_metadata(json.loads(raw))
         except (ValueError, TypeError) as error:
             raise DataError(
-                f"{path}: its metadata `xal` should be a JSON object with classes, channels and names, "
-                f"got {raw[:80]!r}"
+                f"{path}: its metadata `xal` should be a JSON object with classes, channels and names, got {raw[:80]!r}"
             ) from error
 
 
-def _checked_metadata(told: Any) -> dict[str, Any]:
+def _checked_metadata(given: Any) -> dict[str, Any]:
     """The metadata of a file; ValueError or TypeError if it is not what a PoolWriter writes."""
-    told = dict(told)
+    told: dict[str, Any] = dict(given)
     for key in ("classes", "names"):
         names = told.get(key)
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):

@@ -175,7 +175,9 @@ class Measure(ShardTask):
         unknown = self.label_space.unknown(labels)
         if unknown:
             raise XalError(f"the test pool has labels outside the classes: {', '.join(unknown[:5])}")
-        return Confusion.of(np.asarray(evidence.probabilities)[kept], self.label_space.encode(labels))
+        probabilities = np.asarray(evidence.probabilities)[kept]
+        unseen = len(self.label_space) - probabilities.shape[1]  # classes that were added after the training
+        return Confusion.of(np.pad(probabilities, ((0, 0), (0, unseen))), self.label_space.encode(labels))
 
     def join(self, values: Sequence[Confusion]) -> Confusion:
         """The sum of the counts."""

@@ -40,7 +40,10 @@ class Confusion:
         return int(self.counts.sum())
 
     def metrics(self) -> dict[str, float]:
-        """accuracy, macro_f1 over the classes that occur (as in scikit-learn), log_loss in nats, and test_items."""
+        """accuracy, macro_f1 over the classes that occur (as in scikit-learn), log_loss in nats, and test_items.
+
+        Also `answers_only`, the index of a class, if every answer is that class and others occur.
+        """
         from sklearn.metrics import f1_score
 
         true, predicted = (axis.ravel() for axis in np.indices(self.counts.shape))
@@ -48,9 +51,10 @@ class Confusion:
         f1 = f1_score(
             true, predicted, labels=present, average="macro", sample_weight=self.counts.ravel(), zero_division=0
         )
+        answered = np.flatnonzero(self.counts.sum(axis=0))
         return {
             "accuracy": float(np.diag(self.counts).sum() / self.n_items),
             "macro_f1": float(f1),
             "log_loss": self.loss / self.n_items,
             "test_items": self.n_items,
-        }
+        } | ({"answers_only": int(answered[0])} if len(answered) == 1 < len(present) else {})

@@ -24,6 +24,19 @@ FEATURES = colormaps["Set2"]
 HEAT = colormaps["coolwarm"]
 
 
+NOTHING = 0.01
+"""Sum of absolute attributions, in units of the output, below which an explanation says nothing."""
+SAYS_NOTHING = "this explanation says nothing"
+
+
+def says_nothing(explanation: Explanations) -> bool:
+    """Whether all features together move the output by less than NOTHING; EBAnO's indices are relative, and say."""
+    if explanation.npirp is not None:
+        return False
+    values = explanation.attributions
+    return float(np.nansum(np.abs(values if isinstance(values, np.ndarray) else values.data))) < NOTHING
+
+
 def displayable(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Convert an image (c, h, w) with 1 or 3 channels to (h, w, 3)."""
     rgb = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
@@ -45,18 +58,23 @@ def feature_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.
 def heat_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDArray[np.uint8]:
     """(h, w, 3) uint8: red supports the explained class, blue speaks against it, grey does neither.
 
-    The scale is -1 to 1 for EBAnO's nPIR, and relative to the item's largest attribution for other explainers.
+    The scale is -1 to 1 for EBAnO's nPIR, and relative to the item's largest attribution for other explainers, unless
+    the explanation says nothing: then all is grey.
     """
-    heat = explanation.heat[0]
+    heat = np.zeros_like(explanation.heat[0]) if says_nothing(explanation) else explanation.heat[0]
     scale = 1.0 if explanation.npirp is not None else float(np.abs(heat).max()) or 1.0
     return overlay(image, HEAT((heat / scale + 1) / 2)[..., :3], strength=0.75)
 
 
 def marked(text: str, explanation: Explanations) -> list[tuple[str, float]]:
-    """Split the text into words, with attributions relative to the largest, and the text between them (0)."""
+    """Split the text into words, with attributions relative to the largest, and the text between them (0).
+
+    All are 0 if the explanation says nothing.
+    """
     row = explanation.attributions[[0]]
     by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
     scale = max(map(abs, by_column.values()), default=0.0) or 1.0
+    scale = np.inf if says_nothing(explanation) else scale
     pieces, position = [], 0
     for start, end in hashed_words.spans(text):
         if start > position:
@@ -98,6 +116,8 @@ def top_words(
 
 def summary(inputs: Any, explanation: Explanations, names: Sequence[str] = ()) -> str:
     """One line with the largest attributions, such as `good +0.310, plot -0.120`."""
+    if says_nothing(explanation):
+        return SAYS_NOTHING
     return ", ".join(f"{name} {value:+.3f}" for name, value in top_words(inputs, explanation, names))
 
 
@@ -127,6 +147,7 @@ def panel(
     name = classes[int(explanation.explained_class[0])]
     largest = float(np.abs(explanation.heat[0]).max())
     third = "nPIR" if ebano else f"red for, blue against, to ±{largest:.2g}"
+    third = SAYS_NOTHING if says_nothing(explanation) else third
     titles = ("image", f"{int(explanation.n_features[0])} features", third)
     second = feature_map(image, explanation) if ebano else displayable(image)
     views = (displayable(image), second, heat_map(image, explanation))

@@ -30,6 +30,8 @@ class Run:
     """Fingerprint of its pool."""
     names: tuple[str, ...] = ()
     """Names of a table's columns; empty for other pools."""
+    used_up: bool = False
+    """Whether it ended because no item of the pool was left to query."""
     corrections: Mapping[str, Corrected] = field(default_factory=dict)
     """Corrections by id of the item."""
 
@@ -54,6 +56,8 @@ class Run:
         rounds = self.recipe["budget"]["rounds"]
         if rounds in self.of("evaluate"):
             return "finished"
+        if self.used_up:
+            return "finished: all items are queried"
         waiting = sum(item.waits for item in self.queried)
         if waiting:
             return f"waiting for {waiting} labels"
@@ -78,6 +82,7 @@ def read_run(directory: Path, ledger_url: str | None = None) -> Run:
             queried=tuple(ledger.queried()),
             unreadable=ledger.unreadable(),
             pool=ledger.metadata("pool"),
+            used_up=ledger.metadata("used_up") is not None,
             names=tuple(yaml.safe_load(ledger.metadata("names") or "[]")),
             corrections=ledger.corrections() if recipe.get("feedback") else {},
         )
