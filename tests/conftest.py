@@ -20,6 +20,7 @@ LONG = (
     "integration",
     "tuning",
     "test_examples",
+    "test_fuzz",
     "test_wheel",
 )
 """What takes seconds a test, relative to this folder. Single tests elsewhere carry the mark themselves."""

@@ -39,7 +39,7 @@ from xal.types import CORRECTION_KINDS, Correction
 
 SQLITE = "ledger.sqlite"
 SNAPSHOT = "ledger.backup.sqlite"
-"""A copy of the SQLite ledger, renewed whenever a step or labels are committed."""
+"""A copy of the SQLite ledger, renewed whenever labels are committed."""
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
 """PostgreSQL releases the lock of a client about a minute after its node is lost."""
 SECRETS = ("password", "sslpassword", "passfile")  # options of a URL's query that messages must not show
@@ -245,7 +245,8 @@ class Ledger:
             ]
             if new:
                 connection.execute(UNREADABLE.insert(), new)
-        self.snapshot()
+        if labels or number == 1:  # other steps are computed again
+            self.snapshot()
 
     def adopt(self, other: Ledger, round: int) -> None:
         """Copy a round of another run, in one transaction."""
