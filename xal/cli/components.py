@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
-import itertools
-import textwrap
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from xal.cli.options import console
+from xal.core.field_docs import documented
 from xal.core.registry import nearest
 from xal.errors import XalError
 
@@ -65,25 +63,10 @@ def list_components(
 def _explain(kind: Any) -> None:
     """Print what a component is, and what each of its fields means."""
     console.print(f"{kind.__name__}: {inspect.getdoc(kind)}")
-    told: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if base.__module__.partition(".")[0] == "xal":
-            told |= _docstrings(base)
+    told = documented(kind)
     for field in dataclasses.fields(kind):
         console.print(f"\n{_field(field)}", style="bold")
-        console.print("  " + " ".join(told.get(field.name, "").split()))
-
-
-def _docstrings(kind: type) -> dict[str, str]:
-    """{field: the string after it} in the source of a class."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    body = getattr(definition, "body", [])
-    pairs = [pair for pair in itertools.pairwise(body) if isinstance(pair[0], ast.AnnAssign)]
-    return {
-        before.target.id: str(after.value.value)
-        for before, after in pairs
-        if isinstance(before.target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-    }
+        console.print("  " + told.get(field.name, ("", ""))[1])
 
 
 def _field(field: dataclasses.Field[Any]) -> str:

@@ -33,8 +33,6 @@ class TableFile:
 
     path: Path
     columns: tuple[str, ...]
-    kept: tuple[int, ...]
-    """Positions of the columns in the file: those without name and cells at the end are left out."""
     separator: str
     encoding: str
     notes: tuple[str, ...] = field(default=())
@@ -45,12 +43,10 @@ class TableFile:
         for number, cells in _records(self.path, self.encoding, self.separator):
             if number == 0 or not any(cells):
                 continue
-            kept = [cells[position] if position < len(cells) else "" for position in self.kept]
-            extra = [cell for cell in cells[self.kept[-1] + 1 :] if cell.strip()]
-            if extra or len(cells) <= self.kept[-1]:
+            if len(cells) < width or any(cell.strip() for cell in cells[width:]):
                 yield number, f"{len(cells)} values, expected {width}"
-                continue
-            yield number, kept
+            else:
+                yield number, cells[:width]
 
 
 def is_table(path: Path) -> bool:
@@ -83,7 +79,6 @@ def open_table(path: Path) -> TableFile:
     return TableFile(
         path=path,
         columns=tuple(names),
-        kept=tuple(range(len(names))),
         separator=separator,
         encoding=encoding,
         notes=tuple(notes),

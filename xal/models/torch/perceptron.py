@@ -45,7 +45,6 @@ class Perceptron(TorchModel, name="perceptron"):
             layers.append(dense)
         return nn.Sequential(*layers)
 
-    def preprocess(self, images: Tensor) -> Tensor:
+    def preprocess(self, inputs: Tensor) -> Tensor:
         """Inputs as float32, divided by `scale`."""
-        scale = self.scale or (255.0 if self.of == "image" else 1.0)
-        return images.to(torch.float32) / scale
+        return super().preprocess(inputs) if self.scale is None else inputs.to(torch.float32) / self.scale
