@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from xal.core.paths import location
 from xal.errors import ResourceError, RunError, XalError
-from xal.store.directory import held, is_run, open_ledger, restore_ledger, run_directories
+from xal.store.directory import held, is_run, open_ledger, run_directories
 from xal.store.ledger import Queried
+from xal.store.restore import restore_ledger
 
 
 def test_sqlite_unless_a_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,11 +35,15 @@ def as_now(stored: dict[str, Any]) -> dict[str, Any]:
     return identity(recipe, recipe.strategies[arm], stored["seed"]) | {"engine": stored["engine"]}
 
 
+def classes_of(ledger: Ledger) -> tuple[str, ...]:
+    """The classes of a run so far."""
+    return tuple(yaml.safe_load(ledger.metadata("classes") or "[]"))
+
+
 def label_space_of(ledger: Ledger) -> LabelSpace:
     """The classes of a run so far; whether labels may add classes is in its recipe."""
     recipe = yaml.safe_load(ledger.metadata("recipe") or "{}")
-    classes = tuple(yaml.safe_load(ledger.metadata("classes") or "[]"))
-    return LabelSpace(classes, bool(recipe.get("pool", {}).get("new_classes", False)))
+    return LabelSpace(classes_of(ledger), bool(recipe.get("pool", {}).get("new_classes", False)))
 
 
 def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:

@@ -94,7 +94,7 @@ class Campaign:
 
     def _next(self) -> tuple[int, str]:
         """The first step that is not committed."""
-        done = [(step.round, step.step) for step in self.ledger.steps()]
+        done = self.ledger.steps_done()
         if not done:
             return 0, STEPS[0]
         round = max(round for round, _ in done)

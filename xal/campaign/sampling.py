@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,17 @@ from xal.types import Shape
 
 
 def drawn_baselines(
-    explainer: Explainer | None, pool: Pool, shape: Shape, queried: Sequence[Queried], seed: int, round: int
-) -> npt.NDArray[Any] | None:
+    explainer: Explainer | None, pool: Pool, shape: Shape, queried: Callable[[], Sequence[Queried]], seed: int,
+    round: int,
+) -> npt.NDArray[Any] | None:  # fmt: skip
     """(n_baselines, ...) payload of labelled items of the rounds up to `round`, as the explainer's baselines.
 
     None if the explainer takes no baselines, no item is labelled, or items are texts, whose masked words are left out.
     """
-    labelled = [item for item in queried if item.round <= round and item.label is not None]
-    if explainer is None or not explainer.n_baselines or not labelled or pool.kind == "text":
+    if explainer is None or not explainer.n_baselines or pool.kind == "text":
+        return None
+    labelled = [item for item in queried() if item.round <= round and item.label is not None]
+    if not labelled:
         return None
     draws = HashRng(seed).child("background", round).uniform(np.array([item.id for item in labelled], object))
     rows = np.sort([labelled[index].row for index in np.argsort(draws)[: explainer.n_baselines]])

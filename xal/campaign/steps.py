@@ -21,7 +21,7 @@ from xal.annotators.annotator import Request
 from xal.campaign.corrections import Applied, CorrectionTraining
 from xal.campaign.ebano_augment import write_copies
 from xal.campaign.explanation_evaluator import ExplanationEvaluator
-from xal.campaign.identity import add_classes, claim, label_space_of
+from xal.campaign.identity import add_classes, claim, classes_of, label_space_of
 from xal.campaign.query_record import examine
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.sampling import drawn_baselines, holdout
@@ -39,7 +39,7 @@ from xal.evaluation.right_reasons import trust
 from xal.store.artefacts import EXPLANATION_CACHE, GIVEN, ITEMS, SYNTHETIC, WEIGHTS, write_items
 from xal.store.atomic import writing
 from xal.store.directory import step_folder
-from xal.store.ledger import Ledger, Queried
+from xal.store.ledger import Ledger, Queried, Step
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
 from xal.types import Correction, Rows
@@ -172,7 +172,7 @@ class RunSteps:
         if waiting:
             self.ledger.add_labels(new, self.recipe.annotator.name, corrections)
             return waiting
-        self.label_space = label_space_of(self.ledger)  # imported labels may have added classes
+        self.label_space = replace(self.label_space, classes=classes_of(self.ledger))  # labels may have added some
         metrics, corrected = self._correction_metrics(request, new, corrections)
         left_out = Counter(item.left_out for item in items if item.left_out is not None)
         labels = len(items) - left_out.total()
@@ -214,8 +214,7 @@ class RunSteps:
             skipped = "the training labels have fewer than two classes"
             self._commit(round, "train", started, {"skipped": skipped}, f"skipped: {skipped}")
             return 0
-        last = self._model(round - 1)
-        finetune = self.recipe.train.start == "finetune" and last is not None
+        last = self._trained(round - 1) if self.recipe.train.start == "finetune" else None
         with self._artefact(round, "train") as folder:
             augmented = self._augment(round, held, folder)
             applied = (
@@ -235,7 +234,7 @@ class RunSteps:
                 holdout=held,
                 settings=self.recipe.train,
                 seed=self.rng.child("train", round).integer,
-                start=last.weights if finetune and last is not None else None,
+                start=None if last is None else self._weights(last),
                 synthetic=(*([augmented] if augmented else []), *applied.counterexamples),
                 feedback=self.recipe.feedback,
                 correction_targets=applied.correction_targets,
@@ -276,9 +275,11 @@ class RunSteps:
         """Write the strategy's synthetic copies, none of held-out items, which would leak; None: there are none."""
         for part in self.spec.strategy.parts() if round else ():
             plan = part.augmentation
+            if plan is None:
+                continue
             items = [item for item in self.ledger.queried(round) if item.label is not None and item.id not in held]
             items = [item for item in items if item.reason == part.name]
-            if plan is None or not items:
+            if not items:
                 continue
             coordinator = self._coordinator(self._model(round - 1))
             chosen = items[: plan.limit]  # sorted by rank
@@ -364,21 +365,27 @@ class RunSteps:
 
     def _model(self, round: int) -> ModelRef | None:
         """The latest model of the rounds up to this one; None: there is none yet."""
-        trained = [step for step in self.ledger.steps() if step.step == "train" and step.round <= round]
-        trained = [step for step in trained if step.artefact is not None]
-        if not trained:
+        step = self._trained(round)
+        if step is None:
             return None
-        step = max(trained, key=lambda step: step.round)
         return ModelRef(
             model=self.recipe.model,
-            weights=(self.directory / str(step.artefact) / WEIGHTS).resolve(),
+            weights=self._weights(step),
             version=f"{self.directory.resolve()}#{step.round}",
             shape=self.pools.shape,
             n_classes=step.metrics.get("n_classes", len(self.label_space)),
             baselines=drawn_baselines(
-                self.recipe.explainer, self.pool, self.pools.shape, self.ledger.queried(), self.spec.seed, step.round
+                self.recipe.explainer, self.pool, self.pools.shape, self.ledger.queried, self.spec.seed, step.round
             ),
         )
+
+    def _trained(self, round: int) -> Step | None:
+        """The last train step with a model, of the rounds up to this one."""
+        steps = [step for step in self.ledger.steps("train") if step.round <= round and step.artefact is not None]
+        return max(steps, key=lambda step: step.round, default=None)
+
+    def _weights(self, step: Step) -> Path:
+        return (self.directory / str(step.artefact) / WEIGHTS).resolve()
 
     def _artefact(self, round: int, step: str) -> Any:
         return writing(self.directory, step_folder(round, step))

@@ -57,7 +57,7 @@ class TrainedRun:
         if self.explainer.n_baselines:
             seed = self.recipe["seed"]
             pool = self.pools.pool
-            baselines = drawn_baselines(self.explainer, pool, self.shape, self.queried, seed, self.round)
+            baselines = drawn_baselines(self.explainer, pool, self.shape, lambda: self.queried, seed, self.round)
         return ModelRef(
             model=self.model,
             weights=self.weights,

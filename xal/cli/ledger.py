@@ -34,6 +34,6 @@ def ledger_restore(
     ] = None,
 ) -> None:
     """Bring a ledger back from a copy; the one that is there is kept under another name."""
-    from xal.store.directory import restore_ledger
+    from xal.store.restore import restore_ledger
 
     console.print(f"{run}: restored, with {restore_ledger(run, file)} answers")

@@ -81,9 +81,10 @@ class TrainJob:
     def _data(self) -> TrainingData:
         """The training data, labelled items first, then synthetic ones, and its validation data."""
         ids, parts = [], []
+        labelled = pa.array(list(self.labels), pa.string())
         for path in self.item_files:
             table = read_items(path, ["id", self.model.kind])
-            table = table.filter(pc.is_in(table["id"], pa.array(list(self.labels), pa.string())))  # others were skipped
+            table = table.filter(pc.is_in(table["id"], labelled))  # others were skipped
             ids += table["id"].to_pylist()
             parts.append(self._payload(table, path))
         labels = [self.labels[item] for item in ids]

@@ -8,10 +8,8 @@ migrates it. `directory.py` finds the ledger of a run directory.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,16 +33,34 @@ from xal.store.schema import (
     UNREADABLE,
     protect,
 )
+from xal.store.sqlite_copy import copy_database, copy_in_memory
 from xal.types import CORRECTION_KINDS, Correction
 
 SQLITE = "ledger.sqlite"
 SNAPSHOT = "ledger.backup.sqlite"
-"""A copy of the SQLite ledger, renewed whenever labels are committed."""
+"""A copy of the SQLite ledger, renewed when labels are committed."""
+SNAPSHOT_SECONDS = 1.0
+"""Least time between two copies; `close` makes the one that was put off."""
 KEEPALIVE = "-ctcp_keepalives_idle=20 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3"
 """PostgreSQL releases the lock of a client about a minute after its node is lost."""
 SECRETS = ("password", "sslpassword", "passfile")  # options of a URL's query that messages must not show
 QUERY_COLUMNS = tuple(column.name for column in QUERIES.columns)
 _HELD = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :process")
+_LAST = sa.select(REVISIONS.c.id, sa.func.max(REVISIONS.c.number).label("number")).group_by(REVISIONS.c.id).subquery()
+_REVISED = REVISIONS.c.number.is_not(None)
+_QUERIED = (
+    sa.select(
+        QUERIES,
+        sa.case((_REVISED, REVISIONS.c.label), else_=LABELS.c.label).label("label"),
+        sa.case((sa.and_(_REVISED, REVISIONS.c.label.is_(None)), REVISIONS.c.answer)).label("left_out"),
+    )
+    .select_from(
+        QUERIES.outerjoin(LABELS, QUERIES.c.id == LABELS.c.id)
+        .outerjoin(_LAST, QUERIES.c.id == _LAST.c.id)
+        .outerjoin(REVISIONS, REVISIONS.c.number == _LAST.c.number)
+    )
+    .order_by(QUERIES.c.round, QUERIES.c.rank)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +116,7 @@ class Ledger:
 
     def __init__(self, url: str | sa.URL, schema: str | None = None) -> None:
         options: dict[str, Any] = {}
+        self._snapshot_due, self._next_snapshot = False, 0.0  # seconds of time.monotonic
         self._lock: int | None = None  # PID of the server process that holds this run's lock
         if schema is not None:
             session = f"-csearch_path={schema} " + KEEPALIVE
@@ -130,7 +147,10 @@ class Ledger:
         return cls(sa.URL.create("sqlite", database=str(directory / SQLITE)))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; the copy beside a SQLite ledger is made first, if it is due."""
+        self._next_snapshot = 0.0
+        if self._snapshot_due:
+            self._snapshot()
         self._engine.dispose()
 
     @contextmanager
@@ -169,30 +189,24 @@ class Ledger:
             if not changed:
                 connection.execute(RUN_METADATA.insert().values(name=name, value=value))
 
-    def steps(self) -> list[Step]:
-        """Committed steps, in order of commit."""
+    def steps_done(self) -> list[tuple[int, str]]:
+        """(round, step) of the committed steps, in order of commit."""
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(STEPS).order_by(STEPS.c.number)).mappings().all()
+            rows = connection.execute(sa.select(STEPS.c.round, STEPS.c.step).order_by(STEPS.c.number)).all()
+        return [(int(round), str(step)) for round, step in rows]
+
+    def steps(self, name: str | None = None) -> list[Step]:
+        """Committed steps, of one name or all, in order of commit."""
+        statement = sa.select(STEPS).order_by(STEPS.c.number)
+        if name is not None:
+            statement = statement.where(STEPS.c.step == name)
+        with self._transaction() as connection:
+            rows = connection.execute(statement).mappings().all()
         return [Step(**{**row, "metrics": json.loads(row["metrics"])}) for row in rows]
 
     def queried(self, round: int | None = None) -> list[Queried]:
         """Queried items with their labels so far, by round and rank."""
-        newest = sa.select(REVISIONS.c.id, sa.func.max(REVISIONS.c.number).label("number")).group_by(REVISIONS.c.id)
-        last = newest.subquery()
-        revised = REVISIONS.c.number.is_not(None)
-        statement = (
-            sa.select(
-                QUERIES,
-                sa.case((revised, REVISIONS.c.label), else_=LABELS.c.label).label("label"),
-                sa.case((sa.and_(revised, REVISIONS.c.label.is_(None)), REVISIONS.c.answer)).label("left_out"),
-            )
-            .select_from(
-                QUERIES.outerjoin(LABELS, QUERIES.c.id == LABELS.c.id)
-                .outerjoin(last, QUERIES.c.id == last.c.id)
-                .outerjoin(REVISIONS, REVISIONS.c.number == last.c.number)
-            )
-            .order_by(QUERIES.c.round, QUERIES.c.rank)
-        )
+        statement = _QUERIED
         if round is not None:
             statement = statement.where(QUERIES.c.round == round)
         with self._transaction() as connection:
@@ -246,7 +260,7 @@ class Ledger:
             if new:
                 connection.execute(UNREADABLE.insert(), new)
         if labels or number == 1:  # other steps are computed again
-            self.snapshot()
+            self._snapshot()
 
     def adopt(self, other: Ledger, round: int) -> None:
         """Copy a round of another run, in one transaction."""
@@ -340,7 +354,7 @@ class Ledger:
             ]
             if revisions:
                 connection.execute(REVISIONS.insert(), revisions)
-        self.snapshot()
+        self._snapshot()
         return len(new) + len(gone)
 
     @staticmethod
@@ -382,7 +396,7 @@ class Ledger:
             if rows:
                 connection.execute(QUERIES.insert(), rows)
             self._insert_labels(connection, labels, {}, annotator, time.time())
-        self.snapshot()
+        self._snapshot()
 
     def check(self) -> None:
         """Read the whole database; raises RunError if it is damaged."""
@@ -393,12 +407,10 @@ class Ledger:
 
     def hold_in_memory(self) -> None:
         """Copy a SQLite ledger into memory and read it there, so that its file may go."""
-        memory = sqlite3.connect(":memory:", check_same_thread=False)
         source = self._engine.raw_connection()
-        cast(sqlite3.Connection, source.driver_connection).backup(memory)
+        memory = copy_in_memory(cast(sqlite3.Connection, source.driver_connection))
         source.close()
         self._engine.dispose()
-        memory.isolation_level = None
         self._engine = sa.create_engine("sqlite://", creator=lambda: memory, poolclass=sa.pool.StaticPool)
         event.listen(self._engine, "begin", _begin)
 
@@ -411,35 +423,24 @@ class Ledger:
             {key: row[key] for key in ("answer", "id", "label", "annotator", "at")} for row in later
         ]
 
-    def snapshot(self) -> None:
-        """Keep a copy of a SQLite ledger beside it, from which `xal ledger restore` brings it back."""
-        if self.path is not None and self.path.name == SQLITE:
-            self.backup(self.path.with_name(SNAPSHOT))
-
     def backup(self, destination: Path) -> None:
         """Copy a SQLite ledger to a file, whole or not at all; RunError for a ledger in PostgreSQL."""
         if self.path is None:
             raise RunError("this ledger is in PostgreSQL; back it up with pg_dump")
-        aside = destination.with_name(f".aside-{uuid.uuid4().hex}")
         source = self._engine.raw_connection()
         try:
-            copy = sqlite3.connect(aside)
-            cast(sqlite3.Connection, source.driver_connection).backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")
-            copy.close()
-            with aside.open("rb") as stream:
-                os.fsync(stream.fileno())
-            aside.replace(destination)
-        except (sqlite3.Error, OSError) as error:
-            if "is full" in str(error) or "No space left" in str(error):
-                raise ResourceError(
-                    f"no space is left for the ledger's copy {destination}. Free some space and run again: all "
-                    "committed steps are kept"
-                ) from error
-            raise ResourceError(f"the copy {destination} of the ledger cannot be written: {error}") from error
+            copy_database(cast(sqlite3.Connection, source.driver_connection), destination)
         finally:
             source.close()
-            aside.unlink(missing_ok=True)
+
+    def _snapshot(self) -> None:
+        """Renew the copy beside a SQLite ledger, unless it is younger than a second: then `close` does."""
+        if self.path is None or self.path.name != SQLITE:
+            return
+        self._snapshot_due = time.monotonic() < self._next_snapshot
+        if not self._snapshot_due:
+            self.backup(self.path.with_name(SNAPSHOT))
+            self._next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
 
     @staticmethod
     def _version(connection: sa.Connection) -> int:
