@@ -10,6 +10,7 @@ from tests.recipes import QUIET, corrected_recipe, only_run
 from xal.annotators.annotator import Annotator, Request
 from xal.annotators.simulated import Simulated
 from xal.campaign.experiment import run_experiment
+from xal.errors import XalError
 from xal.store.directory import open_ledger
 from xal.types import Correction
 
@@ -39,3 +40,28 @@ def test_corrections_that_come_in_parts_are_all_kept(tmp_path: Path) -> None:
     assert outcome.finished and ledger.corrections().keys() == {item.id for item in run.queried if item.round}
     ledger.close()
     assert [run.of("label")[round].metrics["corrections"] for round in (1, 2)] == [8, 8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong(Simulated):
+    """Answers what was not asked, in one of several ways."""
+
+    way: str = "class"
+
+    def annotate(self, request: Request) -> Mapping[str, str]:
+        labels = dict(Simulated().annotate(request))
+        first = next(iter(labels))
+        return labels | {"class": {first: "no such class"}, "item": {"another item": labels[first]}}[self.way]
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [("class", "labels outside the classes: no such class"), ("item", "'another item', which it was not asked for")],
+)
+def test_an_answer_that_nobody_asked_for_is_refused_before_anything_is_kept(
+    tmp_path: Path, way: str, message: str
+) -> None:
+    recipe = replace(corrected_recipe(tmp_path, feedback={"name": "unused", "shown": 20}), annotator=Wrong(way=way))
+    with pytest.raises(XalError, match=message):
+        run_experiment(recipe, tmp_path / "runs", QUIET)
+    assert not [item for item in only_run(tmp_path / "runs").queried if item.label is not None]

@@ -16,6 +16,7 @@ from xal.data.decode import payload_of
 from xal.data.label_space import LabelSpace
 from xal.data.pool import Pool
 from xal.engine.correction_targets import write_correction_targets
+from xal.errors import XalError
 from xal.explainers.components import mask_of
 from xal.feedback import Feedback
 from xal.feedback.feedback import CorrectionBatch
@@ -144,6 +145,12 @@ class CorrectionTraining:
             known_labels=np.array([self.label_space.index[labels[item.id]] for item in labelled], np.int64),
         )
         copies, source = self.feedback.copies(batch, self.rng.child("counterexamples").integer)
+        feedback = f"feedback '{self.feedback.name}'"
+        shape = np.shape(batch.payload)[1:]
+        if len(copies) != len(source) or (len(source) and not (min(source) >= 0 and max(source) < len(ids))):
+            raise XalError(f"{feedback} gave {len(copies)} copies with sources {list(source)[:5]} of {len(ids)} items")
+        if len(copies) and np.shape(copies)[1:] != shape:
+            raise XalError(f"{feedback} gave copies of shape {np.shape(copies)[1:]}; expected {shape}")
         allowed = np.array([digest(copy) not in self._test_digests for copy in copies], bool)
         return copies[allowed], [ids[index] for index in source[allowed]]
 

@@ -25,6 +25,7 @@ from xal.campaign.identity import add_classes, claim, classes_of, label_space_of
 from xal.campaign.query_record import examine
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.sampling import drawn_baselines, holdout
+from xal.core.answers import check_answers
 from xal.core.paths import remove
 from xal.core.progress import Reporter
 from xal.core.rng import HashRng
@@ -33,7 +34,7 @@ from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
 from xal.engine.tasks import UNREADABLE, ModelRef
 from xal.engine.training_job import TrainJob
-from xal.errors import DataError, RunError
+from xal.errors import DataError, RunError, XalError
 from xal.evaluation.relevance import has_relevance
 from xal.evaluation.right_reasons import trust
 from xal.store.artefacts import EXPLANATION_CACHE, GIVEN, ITEMS, SYNTHETIC, WEIGHTS, write_items
@@ -165,9 +166,20 @@ class RunSteps:
             feedback=self.recipe.feedback,
         )
         open_items = {item.id for item in items if item.waits}
+        annotator = f"annotator '{self.recipe.annotator.name}'"
         answers = self.recipe.annotator.annotate(request) if open_items else {}
+        check_answers(annotator, "labels", answers, {item.id for item in items}, str)
         new = {item: label for item, label in answers.items() if item in open_items}
+        if self.label_space.unknown(new.values()):
+            self.label_space = add_classes(self.ledger, new.values())
+        unknown = self.label_space.unknown(new.values())
+        if unknown:
+            raise XalError(
+                f"{annotator} gave labels outside the classes: {', '.join(unknown[:5])}; add them with: xal classes "
+                f"{self.directory} add NAME, or set pool.new_classes"
+            )
         corrections = dict(self.recipe.annotator.correct(request, new)) if new else {}
+        check_answers(annotator, "corrections", corrections, new.keys(), Correction)
         waiting = len(open_items) - len(new)
         if waiting:
             self.ledger.add_labels(new, self.recipe.annotator.name, corrections)

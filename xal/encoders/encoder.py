@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xal.core import hashed_words
+from xal.core.answers import check_numbers
 from xal.core.registry import Component
 from xal.types import Matrix, Rows
 
@@ -74,9 +75,16 @@ class Encoding(ABC):
     def encode(self, texts: Sequence[str]) -> Matrix:
         """(b, d) vectors; a bag of words encodes a text without known words as zeros."""
 
+    def vectors(self, inputs: Sequence[Any]) -> Matrix:
+        """(b, d) `encode`d inputs; XalError for vectors of another shape, NumericalError if they are not finite."""
+        vectors = self.encode(inputs)
+        name = f"encoder {type(self).__name__}"
+        check_numbers(name, "vectors", vectors, (len(inputs), None), "a row an item", range(len(inputs)))
+        return vectors
+
     def coalitions(self, texts: Texts) -> Coalitions:
         """The function that encodes coalitions of the texts' words. Default: build their texts and encode them."""
-        return lambda items, masks: self.encode(list(texts.left(items, masks)))
+        return lambda items, masks: self.vectors(list(texts.left(items, masks)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xal.core.answers import check_chosen
 from xal.core.config import unparse
 from xal.core.rng import HashRng
 from xal.data.decode import payload_of
@@ -78,7 +79,9 @@ class Coordinator:
             labelled_rows=labelled_rows if labelled_rows is not None else np.empty(0, np.int64),
             labels=labels or {},
         )
-        return strategy.query(passes, budget, rng)
+        query = strategy.query(passes, budget, rng)
+        check_chosen(f"strategy '{strategy.name}'", query.items.ids.tolist(), budget, {*labelled, *self.unreadable})
+        return query
 
     def balanced(self, budget: int, label_space: LabelSpace, rng: HashRng) -> Query:
         """`budget` items drawn at random, equally many of each class by the pool's own labels.

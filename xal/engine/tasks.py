@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from xal.core.answers import check_numbers
 from xal.core.rng import HashRng
 from xal.data.label_space import LabelSpace
 from xal.data.sharding import Block
-from xal.errors import NumericalError, RunError, XalError
+from xal.errors import RunError, XalError
 from xal.evaluation.classification import Confusion
 from xal.explainers import Explainer
 from xal.models.model import Model
@@ -95,17 +96,9 @@ class Score(ShardTask):
     def map(self, evidence: Evidence, columns: Block) -> Scored:
         """Score a batch; raises NumericalError for scores that are not finite."""
         scores = self.strategy.score(evidence, self.state, self.rng)
-        if np.shape(scores) != (len(evidence),):
-            raise XalError(
-                f"strategy '{self.strategy.name}' gave scores of shape {np.shape(scores)} for {len(evidence)} items; "
-                "expected one number an item"
-            )
-        finite = np.isfinite(scores)
-        if not finite.all():
-            raise NumericalError(
-                f"strategy '{self.strategy.name}' gave {int((~finite).sum())} scores that are not finite, "
-                f"first for id '{evidence.ids[~finite][0]}'; expected one finite score for each item"
-            )
+        check_numbers(
+            f"strategy '{self.strategy.name}'", "scores", scores, (len(evidence),), "one number an item", evidence.ids
+        )
         return Scored(
             ids=evidence.ids,
             rows=evidence.rows,
@@ -132,7 +125,14 @@ class Summarize(ShardTask):
 
     def map(self, evidence: Evidence, columns: Block) -> Summary:
         """The summary of a batch."""
-        return self.strategy.summarize(evidence, self.last)
+        summary = self.strategy.summarize(evidence, self.last)
+        if not isinstance(summary, Mapping):
+            raise XalError(f"strategy '{self.strategy.name}' summarized as {type(summary).__name__}; expected a dict")
+        for name, array in summary.items():
+            check_numbers(
+                f"strategy '{self.strategy.name}'", f"summary '{name}'", array, np.shape(array), "numbers", [name]
+            )
+        return summary
 
     def join(self, values: Sequence[Summary]) -> Summary | None:
         """The sum of the summaries; None for an empty shard."""

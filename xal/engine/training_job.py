@@ -19,11 +19,11 @@ from xal.core.threads import threads
 from xal.data.decode import payload_of
 from xal.data.pool import Pool
 from xal.engine.correction_targets import read_correction_targets
-from xal.errors import DataError
+from xal.errors import DataError, XalError
 from xal.feedback import Feedback
 from xal.models.model import Model
 from xal.models.train_settings import TrainSettings
-from xal.models.training_data import TrainContext, TrainingData
+from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.store.artefacts import read_items, read_weights
 from xal.types import Labels, Shape
 
@@ -74,6 +74,8 @@ class TrainJob:
         sizes = {"train_items": data.n_labelled, "synthetic_items": len(data) - data.n_labelled}
         with threads(self.settings.threads):
             fitted = self.model.fit(data, context)
+        if not isinstance(fitted, Fitted) or not all(isinstance(array, np.ndarray) for array in fitted.arrays.values()):
+            raise XalError(f"model '{self.model.name}': fit gave {type(fitted).__name__}; expected Fitted, with arrays")
         if weights is not None:
             weights.write_bytes(save({name: torch.from_numpy(array) for name, array in fitted.arrays.items()}))
         return {"validation_items": len(self.holdout), **sizes, "epochs": 1, "best_epoch": 1, **fitted.metrics}

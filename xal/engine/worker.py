@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from xal.core.answers import check_explanations, check_numbers, check_probabilities
 from xal.core.threads import threads
 from xal.data.sharding import Block
 from xal.engine.tasks import UNREADABLE, ModelRef, ShardResult, ShardTask, check_failures
-from xal.errors import NumericalError, ResourceError, RunError, XalError
+from xal.errors import ResourceError, RunError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Classifier, Placement, Precision, Weights
 from xal.store.artefacts import read_weights
@@ -123,17 +124,16 @@ class Worker:
             raise XalError("this pass needs predictions, but there is no trained model yet; label and train first")
         classifier = self.classifier(task.model)
         inputs = on_device(columns["payload"], classifier.device)
+        model, n_classes = f"model '{task.model.model.name}'", task.model.n_classes
         probabilities = embeddings = explanations = None
         if "embeddings" in task.needs:
             probabilities, embeddings = (part.cpu().numpy() for part in classifier.embed(inputs))
         elif "probabilities" in task.needs:
             probabilities = classifier.probabilities(inputs).cpu().numpy()
-        if probabilities is not None and not np.isfinite(probabilities).all():
-            invalid = ~np.isfinite(probabilities).all(axis=1)
-            raise NumericalError(
-                f"the model's probabilities are not finite for {int(invalid.sum())} of {len(ids)} items, "
-                f"first for id '{ids[invalid][0]}'; lower train.lr, or check that item"
-            )
+        if probabilities is not None:
+            check_probabilities(model, probabilities, n_classes, ids)
+        if embeddings is not None:
+            check_numbers(model, "embeddings", embeddings, (len(ids), None), "a row an item", ids)
         if "explanations" in task.needs:
             explanations = self._explain(task, classifier, [str(item) for item in ids], inputs)
         if "interpretable_input" in task.needs:
@@ -159,7 +159,10 @@ class Worker:
             missing_ids = [ids[index] for index in missing]
             classes = task.explained
             target = None if classes is None else torch.tensor([classes[item] for item in missing_ids])
-            computed = _explainer(task).explain(classifier, inputs[missing], target, self.baselines)
+            explainer = _explainer(task)
+            computed = explainer.explain(classifier, inputs[missing], target, self.baselines)
+            n_classes = 0 if task.model is None else task.model.n_classes
+            check_explanations(f"explainer '{explainer.name}'", computed, n_classes, missing_ids)
             if cache:
                 cache.put(missing_ids, computed)
             order, parts = order + missing_ids, [*parts, computed]

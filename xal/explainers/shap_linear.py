@@ -56,8 +56,8 @@ class ShapLinear(Explainer, name="shap_linear"):
         explained = explained_classes(probabilities, target).cpu().numpy()
         w, b = weights[explained], intercepts[explained]
         if isinstance(inputs, Tensor):
-            centre = encoding.encode(needed_baselines(baselines, self.background).cpu().numpy()).mean(axis=0)
-            attributions = w * (encoding.encode(inputs.cpu().numpy()) - centre)
+            centre = encoding.vectors(needed_baselines(baselines, self.background).cpu().numpy()).mean(axis=0)
+            attributions = w * (encoding.vectors(inputs.cpu().numpy()) - centre)
             base = b + w @ centre
             interpretable_input = self.to_interpretable(inputs)
         else:
@@ -80,7 +80,7 @@ class ShapLinear(Explainer, name="shap_linear"):
 
 def _by_word(encoding: Bag, texts: Texts, w: np.ndarray) -> tuple[Any, Any]:
     """Return attributions and presence of words; words that share a column share its attribution evenly."""
-    vectors = sparse.csr_array(encoding.encode(texts.raw))
+    vectors = sparse.csr_array(encoding.vectors(texts.raw))
     rows = np.repeat(np.arange(len(texts)), np.diff(texts.starts))
     columns = encoding.columns(texts)
     shape = (len(texts), encoding.width)

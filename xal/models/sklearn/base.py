@@ -152,8 +152,8 @@ class _Items:
 
     def __init__(self, encoding: Encoding, data: TrainingData) -> None:
         n = data.n_labelled
-        self.vectors, self.labels = encoding.encode(data.inputs[:n]), data.labels[:n]
-        self.synthetic = encoding.encode(data.inputs[n:]) if len(data) > n else None
+        self.vectors, self.labels = encoding.vectors(data.inputs[:n]), data.labels[:n]
+        self.synthetic = encoding.vectors(data.inputs[n:]) if len(data) > n else None
         self.synthetic_labels = data.labels[n:]
         self.source = np.full(len(data) - n, -1) if data.source is None else data.source
         self.weights = np.ones(len(data) - n) if data.sample_weight is None else data.sample_weight[n:]

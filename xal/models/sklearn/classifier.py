@@ -75,11 +75,11 @@ class SklearnClassifier:
 
     def probabilities(self, inputs: Any) -> Tensor:
         """(b, c) float64, rows sum to 1; 0 for classes without labelled items."""
-        return torch.from_numpy(self._outputs(self._encoding.encode(inputs), "probability"))
+        return torch.from_numpy(self._outputs(self._encoding.vectors(inputs), "probability"))
 
     def outputs(self, inputs: Any, output: str) -> Outputs:
         """(b, c) probabilities, or margins before calibration; 0 for classes without labelled items."""
-        return self._outputs(self._encoding.encode(inputs), output)
+        return self._outputs(self._encoding.vectors(inputs), output)
 
     def embed(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """((b, c) probabilities, (b, d) vectors of the encoder, projected if they are bags of over EMBEDDED words).
@@ -87,7 +87,7 @@ class SklearnClassifier:
         Strategies need dense vectors, and dense bags of words would fill the memory. The projection is random but
         always the same, and preserves distances to within a few percent (P. Li, T. Hastie and K. Church 2006).
         """
-        vectors = self._encoding.encode(inputs)
+        vectors = self._encoding.vectors(inputs)
         return torch.from_numpy(self._outputs(vectors, "probability")), dense_embedding(vectors)
 
     def masked_outputs(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
