@@ -27,6 +27,7 @@ from xal.cli.submit import job, submit
 from xal.cli.tune import tune
 from xal.cli.validate import validate
 from xal.core.imports import allow
+from xal.core.interrupts import Terminated, ignore_interrupts, terminate_like_ctrl_c
 from xal.core.version import __version__
 from xal.errors import XalError
 
@@ -65,6 +66,7 @@ def version() -> None:
 
 def main() -> None:
     """Entry point of `xal`: runs the command and reports errors."""
+    terminate_like_ctrl_c()
     try:
         app()
     except XalError as error:
@@ -80,7 +82,10 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as interrupt:  # typer turns most KeyboardInterrupts into SystemExit
         cause = getattr(interrupt.__context__, "__cause__", None)
-        if not isinstance(interrupt, KeyboardInterrupt) and not isinstance(cause, KeyboardInterrupt):
+        if isinstance(interrupt, KeyboardInterrupt):
+            cause = interrupt
+        if not isinstance(cause, KeyboardInterrupt):
             raise
+        ignore_interrupts()
         print("stopped; repeat the same `xal run` or `xal tune` command to continue", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(143 if isinstance(cause, Terminated) else 130)

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import ray
 import ray._common.utils as utils
+import ray._private.worker
 from ray.data.block import BlockAccessor
 
 
@@ -18,6 +20,13 @@ def block_columns(block: Any) -> dict[str, Any]:
     """The columns of a block of Ray Data as numpy arrays."""
     columns: dict[str, Any] = BlockAccessor.for_block(block).to_numpy()
     return columns
+
+
+def head_processes() -> list[tuple[str, Any]]:
+    """(name, subprocess.Popen) of raylet and gcs_server, if this process started Ray."""
+    node = ray._private.worker._global_node
+    started = {} if node is None else node.all_processes
+    return [(name, info.process) for name in ("raylet", "gcs_server") for info in started.get(name, [])]
 
 
 def set_callbacks(tuner: Any, callbacks: list[Any]) -> None:

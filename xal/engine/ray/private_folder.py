@@ -14,7 +14,10 @@ from pathlib import Path
 
 import ray
 
+from xal.engine.ray.watch import Watch
+
 _folders: list[Path] = []
+_watches: list[Watch] = []
 
 
 def private_folder() -> Path:
@@ -22,7 +25,7 @@ def private_folder() -> Path:
     base = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()  # $TMPDIR may be too long for sockets
     folder = Path(tempfile.mkdtemp(prefix=f"xal-{os.getpid()}-", dir=base))
     if not _folders:
-        atexit.register(remove_private_folders)
+        atexit.register(stop_private_ray)
     _folders.append(folder)
     _remove_strays(folder.parent)
     return folder
@@ -35,8 +38,15 @@ def close_to_others(folder: Path) -> None:
             path.chmod(0o700)
 
 
-def remove_private_folders() -> None:
+def watch(folder: Path) -> None:
+    """Watch over the Ray that runs in the folder, until it is removed."""
+    _watches.append(Watch(folder))
+
+
+def stop_private_ray() -> None:
     """Stop this process's Ray, if it still runs, and remove its folders."""
+    while _watches:
+        _watches.pop().stop()
     if _folders and ray.is_initialized():
         ray.shutdown()
     while _folders:

@@ -32,13 +32,14 @@ from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from xal import errors
+from xal.core.interrupts import keeping_handlers, uninterrupted
 from xal.core.malloc import keep_freed_memory
 from xal.core.paths import remote
 from xal.data.sharding import Block, Reader, Shard
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.ray.actor_pool import ActorPool, UnreadBlock, columns_of, fetched, plain_errors, unread_blocks
 from xal.engine.ray.private import private_directories
-from xal.engine.ray.private_folder import close_to_others, private_folder, remove_private_folders
+from xal.engine.ray.private_folder import close_to_others, private_folder, stop_private_ray, watch
 from xal.engine.ray.settings import RaySettings
 from xal.engine.ray.training import RETRIES, WorkerGroupError, train
 from xal.engine.tasks import ShardResult, ShardTask
@@ -60,7 +61,8 @@ class RaySession(Session):
         self.engine: RaySettings = engine
         self._started_ray = not ray.is_initialized()
         if self._started_ray:
-            _init(engine)
+            with keeping_handlers():
+                _init(engine)
         try:
             self._check()
         except BaseException:
@@ -142,10 +144,11 @@ class RaySession(Session):
 
     def close(self) -> None:
         """Stop the actors, and Ray if this session started it."""
-        self._stop_actors()
-        if self._started_ray and ray.is_initialized():
-            ray.shutdown()
-            remove_private_folders()
+        with uninterrupted():
+            self._stop_actors()
+            if self._started_ray and ray.is_initialized():
+                stop_private_ray()
+                ray.shutdown()
 
     def _stop_actors(self) -> None:
         for actor in getattr(self, "_actors", []):
@@ -309,6 +312,7 @@ def _init(engine: RaySettings) -> None:
             **quiet,
         )
     close_to_others(folder)
+    watch(folder)
 
 
 def _check_address(address: str) -> None:
