@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from xal.campaign.disk import check_disk
 from xal.campaign.identity import MAY_CHANGE, as_now, changes, refuse
 from xal.campaign.loop import Outcome, run_campaign
 from xal.campaign.recipe import Recipe
@@ -42,7 +43,8 @@ def run_experiment(
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_other_recipes(specs, directory)
     if not any(is_run(spec.directory) for spec in specs):
-        try_recipe(recipe, pools)
+        weight_bytes = try_recipe(recipe, pools)
+        check_disk(len(specs) * (recipe.budget.rounds + 1) * weight_bytes, directory)
     with recipe.engine.open() as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # each run opens its own session
         own_evaluation = recipe.evaluate_explanations and recipe.explainers  # depends on the arm's explainer

@@ -28,23 +28,25 @@ from xal.models.training_data import TrainContext, TrainingData
 ITEMS_PER_CLASS, MAX_ITEMS, LOOKED_AT = 2, 12, 64
 
 
-def try_recipe(recipe: Recipe, pools: Pools) -> None:
+def try_recipe(recipe: Recipe, pools: Pools) -> int:
     """Train each arm's model on a few items of the pool with made-up labels, predict and explain one of them.
 
-    Raises ConfigError that names the section which failed.
+    Returns the bytes of a model's weights. Raises ConfigError that names the section which failed.
     """
     tried: list[Explainer | None] = []
+    weight_bytes = 0
     for arm in (recipe.of(name) for name in recipe.strategies):
         if any(arm.explainer == other for other in tried):
             continue
         tried.append(arm.explainer)
-        _try_arm(arm, pools)
+        weight_bytes = max(weight_bytes, _try_arm(arm, pools))
+    return weight_bytes
 
 
-def _try_arm(recipe: Recipe, pools: Pools) -> None:
+def _try_arm(recipe: Recipe, pools: Pools) -> int:
     shape, n_classes = pools.shape, max(len(pools.label_space), 2)
     number = min(max(ITEMS_PER_CLASS * n_classes, 4), MAX_ITEMS)
-    payload = _some_items(pools, number)
+    payload = some_items(pools, number)
     labels = np.arange(len(payload)) % n_classes
     data = TrainingData(
         inputs=payload, labels=labels, n_classes=n_classes, shape=shape, n_labelled=len(payload), sample_weight=None
@@ -59,14 +61,16 @@ def _try_arm(recipe: Recipe, pools: Pools) -> None:
             probabilities = classifier.probabilities(inputs)
         if tuple(probabilities.shape) != (1, n_classes):
             raise XalError(f"gives {tuple(probabilities.shape)} for one item of {n_classes} classes")
+    weight_bytes = sum(array.nbytes for array in fitted.arrays.values())
     if recipe.explainer is None:
-        return
+        return weight_bytes
     with _named("explainer", recipe.explainer.name), threads(1):
         stand_ins = on_device(payload, classifier.device) if recipe.explainer.n_baselines else None
         recipe.explainer.explain(classifier, inputs, None, None if pools.pool.kind == "text" else stand_ins)
+    return weight_bytes
 
 
-def _some_items(pools: Pools, number: int) -> npt.NDArray[Any]:
+def some_items(pools: Pools, number: int) -> npt.NDArray[Any]:
     """(n, ...) payload of up to `number` readable items, evenly spaced; DataError if fewer than two can be read."""
     pool = pools.pool
     for looked_at in (number, LOOKED_AT):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xal.cli.options import RecipeFile, Settings, console, parse_seeds, path_option
 from xal.cli.status import summary
+
+if TYPE_CHECKING:
+    from xal.campaign.recipe import Recipe
 
 
 def run(
@@ -20,6 +23,9 @@ def run(
         str | None,
         typer.Option(help="PostgreSQL URL for ledgers of new runs; by default $XAL_LEDGER, else SQLite."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the recipe, try it on a few items, estimate time and disk, stop.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Run or continue a recipe's campaign, and write a report."""
@@ -32,6 +38,9 @@ def run(
     chosen = parse_seeds(seeds)
     loaded = load(recipe, settings)
     directory = out or Path("runs") / recipe.stem
+    if dry_run:
+        _dry_run(loaded, directory, len(chosen or loaded.seeds or (loaded.seed,)))
+        return
     with Reporter(quiet=quiet) as reporter:
         outcomes = run_experiment(loaded, directory, reporter, chosen, ledger)
     report_file = write_report(run_directories(directory), directory / "report.html", ledger)
@@ -45,3 +54,17 @@ def run(
                 f"  xal run {recipe}{'' if out is None else f' --out {out}'}"
             )
     console.print(f"report: {report_file}")
+
+
+def _dry_run(loaded: Recipe, directory: Path, n_seeds: int) -> None:
+    from xal.campaign.disk import check_disk
+    from xal.campaign.estimate import estimate
+    from xal.campaign.trial import try_recipe
+    from xal.campaign.validation import checked_pools
+
+    pools = checked_pools(loaded)
+    try_recipe(loaded, pools)
+    estimated = estimate(loaded, pools, n_seeds)
+    console.print(str(estimated), markup=False)
+    check_disk(estimated.disk_bytes, directory)
+    console.print("nothing was written", markup=False)

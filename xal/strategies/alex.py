@@ -61,6 +61,10 @@ class Alex(Strategy, name="alex"):
         """This strategy, and the one that chooses the candidates."""
         return self, self._chooser()
 
+    def n_candidates(self, budget: int) -> int:
+        """`candidates` per queried item."""
+        return self.candidates * budget
+
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
         """The query among `candidates` items per queried item."""
         return super().query(narrowed(passes, self._chooser(), self.candidates * budget, rng), budget, rng)

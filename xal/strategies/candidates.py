@@ -33,6 +33,10 @@ class Candidates(Wrapper, name="candidates"):
         """`strategy` and `candidates_from`."""
         return self.strategy, self.candidates_from
 
+    def n_candidates(self, budget: int) -> int:
+        """`n`."""
+        return self.n
+
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
         """The query of `strategy` among the candidates."""
         return self.strategy.query(narrowed(passes, self.candidates_from, self.n, rng), budget, rng)

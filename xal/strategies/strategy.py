@@ -124,6 +124,10 @@ class Strategy(Component, ABC, family="strategy"):
         """Number of pool items, drawn at random, that `prepare` receives besides the labelled ones."""
         return 0
 
+    def n_candidates(self, budget: int) -> int | None:
+        """Number of items that the explanations of a query are limited to; None: the whole pool."""
+        return None
+
     def n_shortlist(self, budget: int) -> int:
         """Number of best-scored items from which `select` chooses `budget` items."""
         return budget
