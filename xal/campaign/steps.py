@@ -234,27 +234,32 @@ class RunSteps:
                 if self._correction_training
                 else Applied()
             )
+            root = self.directory.resolve()  # workers run elsewhere
             job = TrainJob(
                 model=self.recipe.model,
                 shape=self.pools.shape,
                 n_classes=len(self.label_space),
                 item_files=(
-                    *(self.directory / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)),
-                    *sorted(self.directory.glob(f"{GIVEN}-*/{ITEMS}")),
+                    *(root / step_folder(earlier, "query") / ITEMS for earlier in range(round + 1)),
+                    *sorted(root.glob(f"{GIVEN}-*/{ITEMS}")),
                 ),
                 labels=labels,
                 holdout=held,
                 settings=self.recipe.train,
                 seed=self.rng.child("train", round).integer,
                 start=None if last is None else self._weights(last),
-                synthetic=(*([augmented] if augmented else []), *applied.counterexamples),
+                synthetic=tuple(
+                    path.resolve() for path in (*([augmented] if augmented else []), *applied.counterexamples)
+                ),
                 feedback=self.recipe.feedback,
-                correction_targets=applied.correction_targets,
+                correction_targets=applied.correction_targets and applied.correction_targets.resolve(),
                 validation=self.pools.validation,
                 class_index=self.label_space.index,
             )
             advance = self.reporter.stage(f"round {round} train", "epochs")
-            metrics = self.session.train(job, folder / WEIGHTS, advance) | {"n_classes": len(self.label_space)}
+            metrics = self.session.train(job, folder.resolve() / WEIGHTS, advance) | {
+                "n_classes": len(self.label_space)
+            }
         remove(self.directory / EXPLANATION_CACHE)  # its explanations are of the previous model
         copies = f" and {metrics['synthetic_items']} synthetic" if metrics["synthetic_items"] else ""
         best = (

@@ -20,6 +20,7 @@ _FIELDS = frozenset({"name", "factory", "phi", "estimator"})
 """Fields of recipes that may name code; a component may also be given by its name alone."""
 _OURS = frozenset({"xal", "sklearn"})
 _allowed: set[str] = set()
+_folders: list[str] = []
 
 
 def attribute(name: str) -> Any:
@@ -37,8 +38,14 @@ def allow_named(recipe: Any, folder: Path | None = None) -> None:
     """Allow what a user's recipe names. folder: of the recipe, where such modules are found, too."""
     names = list(_modules(recipe))
     allow(names)
-    if folder is not None and names and str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    if folder is not None and names and str(folder.absolute()) not in sys.path:
+        sys.path.append(str(folder.absolute()))
+        _folders.append(str(folder.absolute()))
+
+
+def folders() -> list[str]:
+    """Folders of recipes with modules beside them, which worker processes have to search as well."""
+    return list(_folders)
 
 
 def check_stored(recipe: Any, directory: Path) -> None:

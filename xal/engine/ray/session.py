@@ -32,6 +32,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from xal import errors
+from xal.core.imports import folders
 from xal.core.interrupts import keeping_handlers, uninterrupted
 from xal.core.malloc import keep_freed_memory
 from xal.core.paths import remote
@@ -294,6 +295,9 @@ def _bundles(engine: RaySettings) -> list[dict[str, float]]:
 
 def _init(engine: RaySettings) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    if folders():  # of modules beside the recipe
+        path = os.pathsep.join([*folders(), *filter(None, [os.environ.get("PYTHONPATH")])])
+        quiet["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
     if engine.address is not None:
         _check_address(engine.address)
         try:
