@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,10 @@ import torch
 from xal.campaign.disk import size_of
 from xal.campaign.pools import Pools
 from xal.campaign.recipe import Recipe
-from xal.campaign.trial import some_items
+from xal.campaign.trial import fit_sample, some_items
 from xal.core.threads import threads
 from xal.engine.worker import on_device
 from xal.models.model import Weights
-from xal.models.training_data import TrainContext, TrainingData
 from xal.strategies.strategy import Strategy
 
 SAMPLE = 64
@@ -76,18 +75,9 @@ def _of_arm(recipe: Recipe, strategy: Strategy, pools: Pools) -> Estimate:
     started = time.perf_counter()
     payload = some_items(pools, SAMPLE)
     read_s = (time.perf_counter() - started) / len(payload)
-    data = TrainingData(
-        inputs=payload, labels=np.arange(len(payload)) % n_classes, n_classes=n_classes, shape=pools.shape,
-        n_labelled=len(payload), sample_weight=None,
-    )  # fmt: skip
-
-    def fit(epochs: int) -> Any:
-        settings = replace(recipe.train, epochs=epochs, finetune_epochs=None, validation=0)
-        return recipe.model.fit(data, TrainContext(settings=settings, seed=0))
-
     with threads(1):
-        once_s, fitted = _timed(lambda: fit(1))
-        twice_s, _ = _timed(lambda: fit(2))
+        once_s, fitted = _timed(lambda: fit_sample(recipe, pools, payload, 1))
+        twice_s, _ = _timed(lambda: fit_sample(recipe, pools, payload, 2))
         weights = Weights(arrays=fitted.arrays, shape=pools.shape, n_classes=n_classes)
         classifier = recipe.model.classifier(weights)
         inputs = on_device(payload, classifier.device)

@@ -23,7 +23,7 @@ from xal.engine.worker import on_device
 from xal.errors import ConfigError, DataError, ResourceError, XalError
 from xal.explainers import Explainer
 from xal.models.model import Weights
-from xal.models.training_data import TrainContext, TrainingData
+from xal.models.training_data import Fitted, TrainContext, TrainingData
 
 ITEMS_PER_CLASS, MAX_ITEMS, LOOKED_AT = 2, 12, 64
 
@@ -47,13 +47,8 @@ def _try_arm(recipe: Recipe, pools: Pools) -> int:
     shape, n_classes = pools.shape, max(len(pools.label_space), 2)
     number = min(max(ITEMS_PER_CLASS * n_classes, 4), MAX_ITEMS)
     payload = some_items(pools, number)
-    labels = np.arange(len(payload)) % n_classes
-    data = TrainingData(
-        inputs=payload, labels=labels, n_classes=n_classes, shape=shape, n_labelled=len(payload), sample_weight=None
-    )
-    settings = replace(recipe.train, epochs=1, finetune_epochs=None, validation=0)
     with _named("model", recipe.model.name), threads(1):
-        fitted = recipe.model.fit(data, TrainContext(settings=settings, seed=0))
+        fitted = fit_sample(recipe, pools, payload)
         weights = Weights(arrays=fitted.arrays, shape=shape, n_classes=n_classes)
         classifier = recipe.model.classifier(weights)
         inputs = on_device(payload[:1], classifier.device)
@@ -68,6 +63,21 @@ def _try_arm(recipe: Recipe, pools: Pools) -> int:
         stand_ins = on_device(payload, classifier.device) if recipe.explainer.n_baselines else None
         recipe.explainer.explain(classifier, inputs, None, None if pools.pool.kind == "text" else stand_ins)
     return weight_bytes
+
+
+def fit_sample(recipe: Recipe, pools: Pools, payload: npt.NDArray[Any], epochs: int = 1) -> Fitted:
+    """The recipe's model, fitted to a few items with made-up labels of every class."""
+    n_classes = max(len(pools.label_space), 2)
+    data = TrainingData(
+        inputs=payload,
+        labels=np.arange(len(payload)) % n_classes,
+        n_classes=n_classes,
+        shape=pools.shape,
+        n_labelled=len(payload),
+        sample_weight=None,
+    )
+    settings = replace(recipe.train, epochs=epochs, finetune_epochs=None, validation=0)
+    return recipe.model.fit(data, TrainContext(settings=settings, seed=0))
 
 
 def some_items(pools: Pools, number: int) -> npt.NDArray[Any]:

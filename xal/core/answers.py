@@ -77,7 +77,7 @@ def check_explanations(component: str, given: Any, n_classes: int, ids: Names) -
         check_numbers(component, f"'{name}'", getattr(given, name), (items,), "one number an item", ids)
     for name in ("interpretable_input", "segments", "base", "output"):
         value = getattr(given, name)
-        if value is not None and np.shape(value)[:1] != (items,) and value.shape[0] != items:
+        if value is not None and value.shape[0] != items:
             raise XalError(f"{component} gave '{name}' of {value.shape[0]} items; expected {items}")
     classes = np.asarray(given.explained_class)
     if items and not (classes.min() >= 0 and classes.max() < n_classes):

@@ -149,9 +149,11 @@ class Ledger:
     def close(self) -> None:
         """Close the connections; the copy beside a SQLite ledger is made first, if it is due."""
         self._next_snapshot = 0.0
-        if self._snapshot_due:
-            self._snapshot()
-        self._engine.dispose()
+        try:
+            if self._snapshot_due:
+                self._snapshot()
+        finally:
+            self._engine.dispose()
 
     @contextmanager
     def exclusively(self, name: str, schema: str) -> Iterator[None]:
