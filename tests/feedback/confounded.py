@@ -19,8 +19,8 @@ def correction_targets(
         "wrong": wrong,
         "labels": labels,
         "explained": labels,
-        "said": torch.zeros(n, features, dtype=torch.bool),
-        "push": torch.zeros(n, features),
+        "corrected_features": torch.zeros(n, features, dtype=torch.bool),
+        "excess": torch.zeros(n, features),
         "target": torch.zeros(n, features),
     }
     return CorrectionTargets(**given | parts)
@@ -41,8 +41,8 @@ def accuracies(model: Any, loss: Any) -> tuple[float, float]:
     x, labels = confounded()
     wrong = torch.zeros(len(x), 2, dtype=torch.bool)
     wrong[:, 1] = True
-    push = torch.where(labels[:, None] == 1, 1.0, -1.0) * torch.tensor([[0.0, 1.0]]) * torch.sign(x[:, 1:])
-    given = correction_targets(wrong, labels, 2, said=wrong, push=push)
+    excess = torch.where(labels[:, None] == 1, 1.0, -1.0) * torch.tensor([[0.0, 1.0]]) * torch.sign(x[:, 1:])
+    given = correction_targets(wrong, labels, 2, corrected_features=wrong, excess=excess)
     settings = TrainSettings(epochs=20, lr=0.01, batch_size=32, validation=0, threads=1)
     nothing = Examples(images=x[:0], labels=labels[:0])
     test = x.clone()

@@ -16,21 +16,28 @@ from xal.models.training_data import CorrectionTargets
 def test_cali_by_a_loop(variant: str) -> None:
     module: Any = Senn(layers=2, width=8).create((6,), 3, seed=0)
     x, labels = torch.randn(4, 6), torch.tensor([0, 2, 1, 1])
-    said = torch.rand(4, 6) < 0.5
-    said[2] = False
+    corrected_features = torch.rand(4, 6) < 0.5
+    corrected_features[2] = False
     shown, target = torch.randn(4, 6), torch.randint(-1, 2, (4, 6)).float()
-    push = torch.where(said, shown - target, 0.0)
+    excess = torch.where(corrected_features, shown - target, 0.0)
     given = correction_targets(
-        torch.zeros(4, 6, dtype=torch.bool), labels, 6, said=said, push=push, target=target * said
+        torch.zeros(4, 6, dtype=torch.bool),
+        labels,
+        6,
+        corrected_features=corrected_features,
+        excess=excess,
+        target=target * corrected_features,
     )
-    given = CorrectionTargets(**vars(given) | {"corrected": said.any(dim=1), "explained": torch.tensor([1, 2, 0, 1])})
+    given = CorrectionTargets(
+        **vars(given) | {"corrected": corrected_features.any(dim=1), "explained": torch.tensor([1, 2, 0, 1])}
+    )
     loss = CaliRanking(label_share=0.3, variant=variant)  # type: ignore[arg-type]
     logits, penalty = loss.forward(module, x, given)
     weights, penalty = module.weights(x).detach(), penalty.detach()
     expected = 0.0
     for i in (0, 1, 3):
         w = weights[i, int(given.explained[i])]
-        for j in torch.nonzero(said[i]).flatten().tolist():
+        for j in torch.nonzero(corrected_features[i]).flatten().tolist():
             gap = (shown[i, j] - target[i, j]) * w[j] if variant == "ranking" else (w[j] - target[i, j]) ** 2
             expected += float(gap) / 4
     assert float(penalty) == pytest.approx(expected, rel=1e-5)

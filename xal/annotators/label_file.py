@@ -41,7 +41,7 @@ class Answers:
     """The labels and corrections of a file, and its mistakes."""
 
     labels: dict[str, str] = field(default_factory=dict)
-    said: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    corrections: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     """Corrections by id: the names of the components that are wrong, missed and against."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Answers that are no label, by id: skip, unsure or none."""
@@ -141,7 +141,7 @@ def _add(answers: Answers, number: int, row: Mapping[Any, Any], label_space: Lab
         answers.problems.append(
             f"line {number}: '{item}' is '{answers.labels[item]}' on an earlier line, now '{label}'"
         )
-    elif answers.said.setdefault(item, correction) != correction:
+    elif answers.corrections.setdefault(item, correction) != correction:
         answers.problems.append(f"line {number}: '{item}' conflicts with the correction on an earlier line")
 
 

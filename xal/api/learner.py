@@ -186,7 +186,7 @@ class Learner:
         that were not asked about, or were labelled before, and corrections of what was not shown.
         """
         by_id = self._by_id(batch, labels)
-        said = self._corrections(batch, corrections or {})
+        named = self._corrections(batch, corrections or {})
         with self._ledger() as ledger:
             space = label_space_of(ledger)
             problems = [f"'{item}': {reason}" for item, label in by_id.items() if (reason := space.problem(label))]
@@ -194,8 +194,8 @@ class Learner:
             problems += [
                 f"'{item}' was labelled '{known[item]}' before" for item in by_id if known.get(item) is not None
             ]
-            problems += [f"'{item}' has a correction and no label; give both" for item in said if item not in by_id]
-            answers = Answers(labels=by_id, said=said, problems=problems)
+            problems += [f"'{item}' has a correction and no label; give both" for item in named if item not in by_id]
+            answers = Answers(labels=by_id, corrections=named, problems=problems)
             take_answers(self.run_directory, ledger, answers, "tell", annotator)
             return sum(item.waits for item in ledger.queried())
 
@@ -301,7 +301,7 @@ class Learner:
         return {item: str(label) for item, label in given.items() if label is not None}
 
     def _corrections(self, batch: Batch, corrections: Mapping[Any, Any]) -> dict[str, dict[str, tuple[str, ...]]]:
-        said = {}
+        named = {}
         for key, names in corrections.items():
             item = batch.ids[key] if isinstance(key, int) and 0 <= key < len(batch) else str(key)
             if item not in batch.ids:
@@ -309,8 +309,8 @@ class Learner:
             unknown = set(names) - {"wrong", "missed", "against"}
             if unknown:
                 raise LabelError(f"'{item}': {', '.join(sorted(unknown))}: say wrong, missed or against")
-            said[item] = {name: _names(names.get(name, ())) for name in ("wrong", "missed", "against")}
-        return said
+            named[item] = {name: _names(names.get(name, ())) for name in ("wrong", "missed", "against")}
+        return named
 
     def _inputs(self, data: Any, run: TrainedRun) -> Iterator[Any]:
         """Decoded inputs, some at a time."""

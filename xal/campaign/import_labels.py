@@ -121,7 +121,7 @@ def _as_queried(ledger: Ledger, given: pa.Table) -> list[Queried]:
 
 def _corrections(directory: Path, ledger: Ledger, answers: Answers) -> tuple[dict[str, Correction], list[str]]:
     """(corrections by id, problems); component names become the columns of the explanations that were shown."""
-    marked = {item: names for item, names in answers.said.items() if any(names.values())}
+    marked = {item: names for item, names in answers.corrections.items() if any(names.values())}
     if not marked:
         return {}, []
     recipe = yaml.safe_load(ledger.metadata("recipe") or "{}")

@@ -21,6 +21,7 @@ from xal.annotators.annotator import Request
 from xal.campaign.corrections import Applied, CorrectionTraining
 from xal.campaign.ebano_augment import write_copies
 from xal.campaign.explanation_evaluator import ExplanationEvaluator
+from xal.campaign.given_labels import given_items, given_labels
 from xal.campaign.identity import add_classes, claim, classes_of, label_space_of
 from xal.campaign.query_record import examine
 from xal.campaign.run_spec import RunSpec
@@ -69,14 +70,16 @@ class RunSteps:
         """
         budget = self.recipe.budget
         size = size or (budget.per_round if round else budget.initial)
-        labels = {} if round else self._given()
+        labels = {} if round else given_labels(self.recipe, self.pool)
         model = self._model(round - 1)
         strategy: Strategy = Random() if model is None else self.spec.strategy
         earlier = self.ledger.queried()
         coordinator = self._coordinator(model)
         coordinator.unreadable.update(self.ledger.unreadable())
-        given_items = self._given_items(labels, coordinator)
-        given = {item.id: labels[item.row] for item in given_items}
+        items = given_items(labels, self.ledger, coordinator)
+        if items:  # their labels may have added classes
+            self.label_space = replace(self.label_space, classes=classes_of(self.ledger))
+        given = {item.id: labels[item.row] for item in items}
         rng = self.rng.child("round", round)
         while True:
             if not round and budget.balanced:
@@ -88,7 +91,7 @@ class RunSteps:
                     rng,
                     round=round,
                     n_rounds=budget.rounds,
-                    labelled=[item.id for item in (*earlier, *given_items)],
+                    labelled=[item.id for item in (*earlier, *items)],
                     labelled_rows=np.array([item.row for item in earlier], np.int64),
                     labels=self._labels(earlier),
                 )
@@ -100,10 +103,10 @@ class RunSteps:
             # the strategy chose items without decoding them: choose others
             coordinator.unreadable |= dict.fromkeys(record.unreadable, UNREADABLE)
         with self._artefact(round, "query") as folder:
-            rows = np.array([item.row for item in given_items], np.int64)
+            rows = np.array([item.row for item in items], np.int64)
             write_items(folder / ITEMS, self._items(np.concatenate([query.items.rows, rows])))
             queried = record.write(query, round, self.label_space, folder)
-            queried += [replace(item, rank=len(query) + item.rank) for item in given_items]
+            queried += [replace(item, rank=len(query) + item.rank) for item in items]
         chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
         self._commit(
             round,
@@ -119,38 +122,6 @@ class RunSteps:
             unreadable={item: reason for item, reason in coordinator.unreadable.items() if item not in query.items.ids},
         )
         return 0
-
-    def _given(self) -> dict[int, str]:
-        """{row: label} of the pool's own labels where people label: those of a partly labelled pool, or of any with
-        `budget.initial: 0`."""
-        if self.recipe.annotator.simulated or not self.pool.has_labels:
-            return {}
-        found: dict[int, str] = {}
-        for first, table in self.pool.scan(["label"]):
-            for index, label in enumerate(table["label"].to_pylist()):
-                if label is not None and label.strip():
-                    found[first + index] = label
-        return {} if self.recipe.budget.initial and len(found) == len(self.pool) else found
-
-    def _given_items(self, given: Mapping[int, str], coordinator: Coordinator) -> list[Queried]:
-        """The items of these rows that can be read; the others are noted as unreadable."""
-        if not given:
-            return []
-        self.label_space = add_classes(self.ledger, given.values())
-        unknown = self.label_space.unknown(given.values())
-        if unknown:
-            raise DataError(
-                f"the pool has labels outside the classes: {', '.join(unknown[:5])}; list them in pool.classes"
-            )
-        rows = np.array(sorted(given), np.int64)
-        broken = set(coordinator.undecodable(rows))
-        coordinator.unreadable |= dict.fromkeys(broken, UNREADABLE)
-        ids = self.pool.read(rows, ["id"])["id"].to_pylist()
-        kept = [(item, int(row)) for item, row in zip(ids, rows, strict=True) if item not in broken]
-        return [
-            Queried(id=item, round=0, rank=rank, row=row, score=0.0, reason=GIVEN)
-            for rank, (item, row) in enumerate(kept)
-        ]
 
     def label(self, round: int, started: float) -> int:
         """Take the batch's labels and corrections from the annotator; returns the number of missing labels."""

@@ -21,7 +21,7 @@ SCHEMA = pa.schema(
     {
         "id": pa.string(),
         "wrong": _INTEGERS,
-        "said": _INTEGERS,
+        "corrected_features": _INTEGERS,
         "target": _FLOATS,
         "shown": _FLOATS,
         "explained": pa.int32(),
@@ -51,7 +51,7 @@ def write_correction_targets(
             {
                 "id": item,
                 "wrong": np.flatnonzero(wrong[item]),
-                "said": components,
+                "corrected_features": components,
                 "target": [targets[component] for component in components],
                 "shown": [0.0 if attributions is None else float(attributions[i]) for i in components],
                 "explained": -1 if explanation is None else int(explanation.explained_class[0]),
@@ -83,21 +83,21 @@ def read_correction_targets(
     classes = table["explained"].to_numpy()
     explained[torch.from_numpy(items[classes >= 0])] = torch.from_numpy(classes[classes >= 0].astype(np.int64))
     features = max(table["width"].to_pylist(), default=0) if width is None else width
-    said = np.zeros((n, features), bool)
-    push, target = np.zeros((n, features), np.float32), np.zeros((n, features), np.float32)
+    corrected_features = np.zeros((n, features), bool)
+    excess, target = np.zeros((n, features), np.float32), np.zeros((n, features), np.float32)
     if features:
-        rows, columns = _nonzero(table["said"], items)
-        said[rows, columns] = True
+        rows, columns = _nonzero(table["corrected_features"], items)
+        corrected_features[rows, columns] = True
         targets = table["target"].combine_chunks().flatten().to_numpy()
         shown = table["shown"].combine_chunks().flatten().to_numpy()
-        push[rows, columns], target[rows, columns] = shown - targets, targets
+        excess[rows, columns], target[rows, columns] = shown - targets, targets
     return CorrectionTargets(
         corrected=torch.from_numpy(corrected),
         wrong=torch.from_numpy(wrong.reshape(n, *shape)),
         labels=torch.from_numpy(labels),
         explained=explained,
-        said=torch.from_numpy(said),
-        push=torch.from_numpy(push),
+        corrected_features=torch.from_numpy(corrected_features),
+        excess=torch.from_numpy(excess),
         target=torch.from_numpy(target),
     )
 

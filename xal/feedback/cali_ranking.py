@@ -53,14 +53,14 @@ class CaliRanking(Feedback, name="cali_ranking"):
         if not corrected.any():
             return logits, logits.new_zeros(())
         w = weights[torch.arange(len(inputs), device=inputs.device), correction_targets.explained][corrected]
-        push, target, said = (
-            correction_targets.push[corrected],
+        excess, target, corrected_features = (
+            correction_targets.excess[corrected],
             correction_targets.target[corrected],
-            correction_targets.said[corrected],
+            correction_targets.corrected_features[corrected],
         )
         if self.variant == "ranking":
-            return logits, (w * push).sum() / len(inputs)
-        return logits, ((w - target).square() * said).sum() / len(inputs)
+            return logits, (w * excess).sum() / len(inputs)
+        return logits, ((w - target).square() * corrected_features).sum() / len(inputs)
 
     def combine(self, label_loss: Tensor, penalty: Tensor) -> Tensor:
         """lambda l_Y + (1 - lambda) l_Z."""

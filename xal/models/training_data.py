@@ -22,9 +22,9 @@ class CorrectionTargets:
     wrong: Tensor  # (n, h, w) or (n, d) bool: pixels or features that should not matter
     labels: Tensor  # (n,) int64 class indices
     explained: Tensor  # (n,) int64: class whose explanation was shown
-    said: Tensor  # (n, f) bool: features of the explanation that were corrected
-    push: Tensor  # (n, f) float32: z_hat - z, shown minus corrected attribution
-    target: Tensor  # (n, f) float32: z, corrected attribution of the features in `said`
+    corrected_features: Tensor  # (n, f) bool: features of the explanation that were corrected
+    excess: Tensor  # (n, f) float32: z_hat - z, shown minus corrected attribution
+    target: Tensor  # (n, f) float32: z, corrected attribution of the features in `corrected_features`
 
     def take(self, chosen: Tensor) -> CorrectionTargets:
         """The targets of the items selected by a mask or by positions."""

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from xal.core.paths import remote
 from xal.errors import ResourceError, RunError
 from xal.store.atomic import locked
-from xal.store.ledger import SNAPSHOT, SQLITE, Ledger
+from xal.store.database import SNAPSHOT, SQLITE
+from xal.store.ledger import Ledger
 
 SEARCH = "search.yaml"  # marks the folder of a search, which holds no runs
 POINTER = "ledger.url"  # file with the URL and schema of a PostgreSQL ledger

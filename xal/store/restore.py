@@ -8,8 +8,9 @@ from pathlib import Path
 
 from xal.errors import RunError, XalError
 from xal.store.atomic import locked
+from xal.store.database import SNAPSHOT, SQLITE
 from xal.store.directory import is_pointed, refuse_links
-from xal.store.ledger import SNAPSHOT, SQLITE, Ledger
+from xal.store.ledger import Ledger
 
 
 def restore_ledger(directory: Path, source: Path | None = None) -> int:
