@@ -10,7 +10,10 @@ from xal.data.label_space import LabelSpace
 def test_numbers_name_components_in_jsonl(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"id": "a", "label": "x", "wrong": 0}\n{"id": "b", "label": "x", "wrong": [0, 7]}\n')
-    assert [said["wrong"] for said in read_labels(path, LabelSpace(("x",))).corrections.values()] == [("0",), ("0", "7")]
+    assert [said["wrong"] for said in read_labels(path, LabelSpace(("x",))).corrections.values()] == [
+        ("0",),
+        ("0", "7"),
+    ]
 
 
 def test_a_misspelt_column_takes_no_label(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def test_mirrored_images_are_corrected_where_they_then_are() -> None:
 
 def test_what_is_taken_stays_with_its_item() -> None:
     wrong = torch.eye(4, dtype=torch.bool)
-    given = correction_targets(wrong, torch.arange(4), 4, push=torch.arange(16.0).reshape(4, 4))
+    given = correction_targets(wrong, torch.arange(4), 4, excess=torch.arange(16.0).reshape(4, 4))
     for chosen in (torch.tensor([2, 0]), torch.tensor([True, False, True, False])):
         taken = given.take(chosen)
         for name, values in vars(given).items():
