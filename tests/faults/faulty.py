@@ -1,5 +1,6 @@
 """Strategies that fail on some items, each in its own way. What they score otherwise is a hash of the id."""
 
+import errno
 import os
 import signal
 import time
@@ -33,6 +34,14 @@ class Raising(Sound):
         if bad:
             raise ValueError(f"cannot score {bad[0]}")
         return super().score(evidence, state, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskFull(Sound):
+    """Writes to a full disk."""
+
+    def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/x")
 
 
 @dataclass(frozen=True, kw_only=True)

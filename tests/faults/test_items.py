@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.engine.asking import model_ref
-from tests.faults.faulty import Deadly, Greedy, Raising, Sound
+from tests.faults.faulty import Deadly, DiskFull, Greedy, Raising, Sound
 from tests.recipes import small, write_pool
 from xal.campaign.experiment import run_experiment
 from xal.core.progress import Reporter
@@ -18,7 +18,7 @@ from xal.engine import RayEngine, SerialEngine
 from xal.engine.coordinator import Coordinator
 from xal.engine.engine import Session
 from xal.engine.tasks import Score
-from xal.errors import DataError, RunError
+from xal.errors import DataError, ResourceError, RunError
 from xal.report.html import write_report
 from xal.store.run import read_run
 from xal.strategies import Strategy
@@ -66,6 +66,11 @@ def test_a_scorer_that_fails_on_everything_ends_the_run(tmp_path: Path, session:
     with pytest.raises(RunError, match=r"all 16 items of a batch fail, .*'item-0\d+': MemoryError: 1 items") as caught:
         ask(session, pool, tmp_path, Greedy(capacity=0))
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_items(tmp_path: Path, session: Session) -> None:
+    with pytest.raises(ResourceError, match=r"^scoring stopped: /cache/x: no space is left; free some space"):
+        ask(session, write_pool(tmp_path / "pool"), tmp_path, DiskFull())
 
 
 def test_too_many_that_fail_end_the_run(tmp_path: Path, session: Session) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import Annotated
 
@@ -26,10 +25,10 @@ from xal.cli.study import study_app
 from xal.cli.submit import job, submit
 from xal.cli.tune import tune
 from xal.cli.validate import validate
+from xal.core.failures import known_error
 from xal.core.imports import allow
 from xal.core.interrupts import Terminated, ignore_interrupts, terminate_like_ctrl_c
 from xal.core.version import __version__
-from xal.errors import XalError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,16 +68,11 @@ def main() -> None:
     terminate_like_ctrl_c()
     try:
         app()
-    except XalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            print(f"error: no space is left ({error}); free some space and run again", file=sys.stderr)
-        elif error.filename is not None:
-            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        else:
+    except Exception as error:
+        known = known_error(error)
+        if known is None:
             raise
+        print(f"error: {known}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as interrupt:  # typer turns most KeyboardInterrupts into SystemExit
         cause = getattr(interrupt.__context__, "__cause__", None)

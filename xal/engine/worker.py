@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from xal.core.answers import check_explanations, check_numbers, check_probabilities
+from xal.core.failures import is_storage_error, known_error
 from xal.core.threads import threads
 from xal.data.sharding import Block
 from xal.engine.tasks import UNREADABLE, ModelRef, ShardResult, ShardTask, check_failures
@@ -99,6 +100,8 @@ class Worker:
         except XalError:
             raise
         except Exception as error:  # user code may raise anything; its message is reported
+            if is_storage_error(error):
+                raise ResourceError(f"scoring stopped: {known_error(error)}") from error
             reason = f"{type(error).__name__}: {error}"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # free the memory of the whole batch before its halves run

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xal.core.failures import is_storage_error, known_error
 from xal.core.paths import remote, remove
 from xal.errors import ResourceError, RunError
 
@@ -39,12 +40,9 @@ def writing(directory: Path, name: str) -> Iterator[Path]:
             final = final.parent
             _sync(final)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_storage_error(error):
             raise
-        raise ResourceError(
-            f"no space is left for {directory / name}; it was not written. Free some space and run again: all "
-            "committed steps are kept"
-        ) from error
+        raise ResourceError(f"{directory / name} was not written: {known_error(error)}") from error
     finally:
         remove(aside)
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from xal.core.failures import file_size_limit
 from xal.errors import ResourceError, RunError, XalError
 from xal.store.schema import MIGRATIONS, RUN_METADATA, SCHEMA_VERSION, TABLES, protect
 from xal.store.sqlite_copy import copy_database, copy_in_memory
@@ -191,7 +192,9 @@ class LedgerDatabase:
         if "readonly" in reason or "read-only" in reason or "unable to open" in reason:
             return ResourceError(f"the ledger {self.path} cannot be written here: {reason}")
         if "locked" in reason or "disk I/O" in reason:
-            return ResourceError(f"the ledger {self.path} cannot be used now: {reason}; run again")
+            limit = file_size_limit()
+            advice = "run again" if limit is None else f"files may have {limit} bytes here, raise the limit (ulimit -f)"
+            return ResourceError(f"the ledger {self.path} cannot be used now: {reason}; {advice}")
         if not any(part in reason for part in ("malformed", "not a database", "no such table", "no such column")):
             return None
         return RunError(

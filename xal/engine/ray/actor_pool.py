@@ -26,10 +26,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from xal.core.failures import known_error
 from xal.data.sharding import Block, Reader, Shard
 from xal.engine.ray.private import block_columns
 from xal.engine.tasks import ShardResult, ShardTask, check_failures
-from xal.errors import ResourceError, XalError
+from xal.errors import ResourceError
 
 IN_FLIGHT = 2  # calls queued at an actor, besides the one it runs
 DEATHS = 3  # deaths of actors on one call before it is split
@@ -244,11 +245,18 @@ class plain_errors:
         current: BaseException | None = error
         while current is not None:
             cause = current.cause if isinstance(current, RayTaskError) else None
-            if isinstance(cause, XalError):
-                raise cause from None
+            known = None if cause is None else known_error(cause)
+            if known is not None:
+                raise known from None
             current = cause or current.__cause__
             failures = getattr(current, "worker_failures", None)
             if failures:
                 current = next(iter(failures.values()))
-            if isinstance(current, XalError) and not isinstance(current, RayTaskError):
-                raise current from None
+            if isinstance(current, OutOfMemoryError):
+                raise ResourceError(
+                    "a process of Ray was killed because the machine's memory ran out; lower batch_size or "
+                    "engine.actors, or use larger nodes; what is committed is kept"
+                ) from None
+            known = None if current is None or isinstance(current, RayTaskError) else known_error(current)
+            if known is not None:
+                raise known from None

@@ -32,6 +32,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from xal import errors
+from xal.core.failures import file_size_limit, known_error
 from xal.core.imports import folders
 from xal.core.interrupts import keeping_handlers, uninterrupted
 from xal.core.malloc import keep_freed_memory
@@ -217,9 +218,9 @@ def _in_tasks(
         try:
             result = ray.get(done)
         except RayTaskError as error:
-            if not isinstance(error.cause, XalError):
+            result = known_error(error.cause)
+            if result is None:
                 raise
-            result = error.cause
         except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
             result = ResourceError(
                 f"the process died {RETRIES + 1} times on the same task ({type(error).__name__}); run again"
@@ -306,15 +307,23 @@ def _init(engine: RaySettings) -> None:
             raise ResourceError(f"engine.address: no Ray cluster answers at '{engine.address}' ({error})") from error
         return
     folder = private_folder()
-    with private_directories():
-        ray.init(
-            address="local",
-            _temp_dir=str(folder),
-            num_cpus=engine.local_cpus,
-            include_dashboard=False,
-            object_store_memory=engine.object_store_mb * 2**20,
-            **quiet,
-        )
+    try:
+        with private_directories():
+            ray.init(
+                address="local",
+                _temp_dir=str(folder),
+                num_cpus=engine.local_cpus,
+                include_dashboard=False,
+                object_store_memory=engine.object_store_mb * 2**20,
+                **quiet,
+            )
+    except Exception as error:  # Ray raises bare Exceptions
+        stop_private_ray()
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        limit = "" if (size := file_size_limit()) is None else f" (files may have {size} bytes here: ulimit -f)"
+        raise ResourceError(
+            f"Ray cannot start on this machine{limit}: {reason}; engine: serial needs no Ray"
+        ) from error
     close_to_others(folder)
     watch(folder)
 

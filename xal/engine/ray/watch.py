@@ -13,6 +13,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import ray
+
 from xal.engine.ray.private import head_processes
 
 EXIT_STATUS = 2
@@ -35,7 +37,7 @@ class Watch:
     def _watch(self, name: str, pid: int) -> None:
         with suppress(ChildProcessError):  # Ray has reaped it
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # leaves the exit status to Ray
-        if not self._stopped.is_set():
+        if not self._stopped.is_set() and ray.is_initialized():  # not after a user's own ray.shutdown()
             self._end(name)
 
     def _end(self, name: str) -> None:
