@@ -35,7 +35,8 @@ def run_experiment(
     the directory holds a search, or runs of another recipe.
     """
     ledger = ledger or os.environ.get("XAL_LEDGER")
-    pools = checked_pools(recipe)
+    with reporter.step("reading and checking the pools"):
+        pools = checked_pools(recipe)
     specs = [replace(spec, ledger=ledger) for spec in runs(recipe, pools, directory, seeds)]
     if recipe.arms is None and not recipe.annotator.simulated:
         specs = [_of_the_same_labels(spec, directory) for spec in specs]
@@ -43,9 +44,12 @@ def run_experiment(
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_other_recipes(specs, directory)
     if not any(is_run(spec.directory) for spec in specs):
-        weight_bytes = try_recipe(recipe, pools)
+        with reporter.step("trying model and explainer on a few items"):
+            weight_bytes = try_recipe(recipe, pools)
         check_disk(len(specs) * (recipe.budget.rounds + 1) * weight_bytes, directory)
-    with recipe.engine.open() as session:
+    with reporter.step("starting the engine"):
+        opened = recipe.engine.open()
+    with opened as session:
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # each run opens its own session
         own_evaluation = recipe.evaluate_explanations and recipe.explainers  # depends on the arm's explainer
         if len(recipe.strategies) > 1 and not recipe.feedbacks and not own_evaluation:
@@ -70,11 +74,12 @@ def _run_all(specs: list[RunSpec], session: Session, reporter: Reporter, side_by
     outcomes: list[Outcome] = []
     if side_by_side:
         reporter.say(f"{len(specs)} runs, {min(session.parallel_slots, len(specs))} side by side")
-        for spec, result in session.parallel(_run_alone, specs):
-            if isinstance(result, XalError):
-                raise result
-            reporter.say(f"{spec.directory.name}: {len(outcomes) + 1} of {len(specs)} runs done")
-            outcomes.append(result)
+        with reporter.step(f"{len(specs)} runs"):
+            for spec, result in session.parallel(_run_alone, specs):
+                if isinstance(result, XalError):
+                    raise result
+                reporter.say(f"{spec.directory.name}: {len(outcomes) + 1} of {len(specs)} runs done")
+                outcomes.append(result)
         return outcomes
     for number, spec in enumerate(specs, 1):
         reporter.say(f"run {number} of {len(specs)}: {spec.directory}{'' if spec.last_round is None else ', round 0'}")

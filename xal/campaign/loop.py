@@ -117,4 +117,5 @@ class Campaign:
     def _step(self, round: int, name: str) -> int:
         """Do and commit a step; returns the number of labels it waits for."""
         step: Callable[[int, float], int] = getattr(self._steps, name)
-        return step(round, time.perf_counter())
+        with self.reporter.step(f"round {round} {name}"):
+            return step(round, time.perf_counter())

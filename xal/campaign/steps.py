@@ -227,7 +227,7 @@ class RunSteps:
                 validation=self.pools.validation,
                 class_index=self.label_space.index,
             )
-            advance = self.reporter.stage(f"round {round} train", "epochs")
+            advance = self.reporter.stage(f"round {round} train", self.recipe.model.progress_unit)
             metrics = self.session.train(job, folder.resolve() / WEIGHTS, advance) | {
                 "n_classes": len(self.label_space)
             }

@@ -39,7 +39,7 @@ def run(
     loaded = load(recipe, settings)
     directory = out or Path("runs") / recipe.stem
     if dry_run:
-        _dry_run(loaded, directory, len(chosen or loaded.seeds or (loaded.seed,)))
+        _dry_run(loaded, directory, len(chosen or loaded.seeds or (loaded.seed,)), quiet)
         return
     with Reporter(quiet=quiet) as reporter:
         outcomes = run_experiment(loaded, directory, reporter, chosen, ledger)
@@ -56,15 +56,20 @@ def run(
     console.print(f"report: {report_file}")
 
 
-def _dry_run(loaded: Recipe, directory: Path, n_seeds: int) -> None:
+def _dry_run(loaded: Recipe, directory: Path, n_seeds: int, quiet: bool) -> None:
     from xal.campaign.disk import check_disk
     from xal.campaign.estimate import estimate
     from xal.campaign.trial import try_recipe
     from xal.campaign.validation import checked_pools
+    from xal.core.progress import Reporter
 
-    pools = checked_pools(loaded)
-    try_recipe(loaded, pools)
-    estimated = estimate(loaded, pools, n_seeds)
+    with Reporter(quiet=quiet) as reporter:
+        with reporter.step("reading and checking the pools"):
+            pools = checked_pools(loaded)
+        with reporter.step("trying model and explainer on a few items"):
+            try_recipe(loaded, pools)
+        with reporter.step("measuring the steps on a few items"):
+            estimated = estimate(loaded, pools, n_seeds)
     console.print(str(estimated), markup=False)
     check_disk(estimated.disk_bytes, directory)
     console.print("nothing was written", markup=False)

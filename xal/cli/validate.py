@@ -10,11 +10,15 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     from xal.campaign.recipe import load
     from xal.campaign.trial import try_recipe
     from xal.campaign.validation import checked_pools
+    from xal.core.progress import Reporter
     from xal.tuning.objective import checked_search
 
     loaded = load(recipe, settings)
-    pools = checked_pools(loaded)
-    try_recipe(loaded, pools)
+    with Reporter() as reporter:
+        with reporter.step("reading and checking the pools"):
+            pools = checked_pools(loaded)
+        with reporter.step("trying model and explainer on a few items"):
+            try_recipe(loaded, pools)
     if loaded.search is not None:
         checked_search(loaded)
     console.print(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-EVERY = 10.0  # seconds between log lines
+EVERY = 5.0  # seconds between log lines
 
 
 class _Rate(ProgressColumn):
@@ -36,6 +38,7 @@ class Reporter:
         self.prefix, self.quiet, self.brief = prefix, quiet, brief
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
+        self._said = self._advanced = time.monotonic()  # times of the last line, and of the last progress
 
     def say(self, text: str) -> None:
         """Print one line, unless quiet or brief."""
@@ -43,6 +46,7 @@ class Reporter:
             self._print(text)
 
     def _print(self, text: str) -> None:
+        self._said = time.monotonic()
         stamp = time.strftime("%H:%M:%S")
         if self._bar is not None:
             self._bar.console.print(f"[dim]{stamp}[/dim] {self.prefix}{text}", markup=True)
@@ -53,11 +57,11 @@ class Reporter:
 
     def stage(self, name: str, unit: str = "items") -> Callable[[int, int | None], None]:
         """A progress callback (done, total) for one stage; total is None if unknown."""
-        started = last = time.monotonic()
+        started = time.monotonic()
         task: TaskID | None = None
 
         def advance(done: int, total: int | None) -> None:
-            nonlocal last, task
+            nonlocal task
             if self.quiet:
                 return
             if self._bar is not None:
@@ -67,14 +71,42 @@ class Reporter:
                 if total is not None and done >= total:
                     self._bar.remove_task(task)
                 return
-            now = time.monotonic()
-            if now - last >= EVERY and done:
+            now = self._advanced = time.monotonic()
+            if now - self._said >= EVERY and done:
                 rate = done / (now - started)
                 left = f", {(total - done) / rate:.0f} s left" if total else ""
                 self._print(f"{name}: {done:,}{f' of {total:,}' if total else ''} {unit}, {rate:,.0f}/s{left}")
-                last = now
 
         return advance
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Say every few seconds that a step still runs, unless its stages report their own progress."""
+        started, ended = time.monotonic(), threading.Event()
+
+        def watch() -> None:
+            wait = EVERY
+            while not ended.wait(wait):
+                wait = max(self._said, self._advanced) + EVERY - time.monotonic()
+                if wait <= 0:
+                    self._print(f"{name}: {time.monotonic() - started:.0f} s so far")
+                    wait = EVERY
+
+        if self.quiet or self._bar is not None:
+            task = None if self._bar is None else self._bar.add_task(self.prefix + name, total=None)
+            try:
+                yield
+            finally:
+                if self._bar is not None and task is not None:
+                    self._bar.remove_task(task)
+            return
+        thread = threading.Thread(target=watch, name=f"progress of {name}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def __enter__(self) -> Reporter:
         if self._console.is_terminal and not self.quiet:

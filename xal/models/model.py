@@ -84,6 +84,8 @@ class Model(Component, ABC, family="model"):
     """Strategy used if the recipe names none."""
     needs_validation: ClassVar[bool] = True
     """Whether training holds out a share of the labelled items for validation; models that cross-validate need none."""
+    progress_unit: ClassVar[str] = "epochs"
+    """What `TrainContext.progress` counts."""
     distributed: ClassVar[bool] = True
     """Whether several workers can train it together."""
 

@@ -39,6 +39,7 @@ class SklearnModel(Model):
     """Base of the scikit-learn classifiers. With an encoder they take texts, without one the features of a table."""
 
     needs_validation: ClassVar[bool] = False
+    progress_unit: ClassVar[str] = "fits"
 
     encoder: Encoder | None = None
     """Encoder that turns texts into vectors; null: the pool holds features, which are standardised."""
@@ -94,8 +95,9 @@ class SklearnModel(Model):
         items = _Items(self.encoding(state), data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as those of heads that stop before they converge
-            hyperparameter, calibration = self._choose(items, context.seed)
+            hyperparameter, calibration, fits = self._choose(items, context)
             head = items.fit(self.head(hyperparameter, context.seed), np.arange(len(labels)))
+            context.progress(fits + 1, fits + 1)
         state |= {f"head.{name}": values for name, values in self.learned(head).items()}
         arrays = {**state, "classes": classes.astype(np.int64), **calibration}
         return Fitted(
@@ -110,31 +112,37 @@ class SklearnModel(Model):
             },
         )
 
-    def _choose(self, items: _Items, seed: int) -> tuple[Any, State]:
+    def _choose(self, items: _Items, context: TrainContext) -> tuple[Any, State, int]:
+        """(hyperparameter, calibration, number of heads that were fitted)."""
         from sklearn.metrics import f1_score
         from sklearn.model_selection import StratifiedKFold
 
         labels = items.labels
         classes, targets, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(self.grid) == 1 and not self.calibrate:
-            return self.grid[0], {}
+            return self.grid[0], {}, 0
         foldable = np.flatnonzero(counts > 1)
         if len(foldable) < 2:
-            return self.grid[len(self.grid) // 2], {}
+            return self.grid[len(self.grid) // 2], {}, 0
         folded, single = np.flatnonzero(counts[targets] > 1), np.flatnonzero(counts[targets] == 1)
         folds = StratifiedKFold(min(self.folds, int(counts[foldable].min())), shuffle=True, random_state=0)
         splits = list(folds.split(np.zeros(len(folded)), labels[folded]))
         results: list[tuple[float, Any, Outputs]] = []
+        fits, total = 0, len(self.grid) * len(splits) + 1
         for hyperparameter in self.grid:
             outputs = np.empty((len(labels), len(classes)))
             for train, test in splits:
-                head = items.fit(self.head(hyperparameter, seed), np.sort(np.concatenate([folded[train], single])))
+                head = items.fit(
+                    self.head(hyperparameter, context.seed), np.sort(np.concatenate([folded[train], single]))
+                )
                 outputs[folded[test]] = self.outputs(items.vectors[folded[test]], self.learned(head))
+                fits += 1
+                context.progress(fits, total)
             predicted = outputs[folded].argmax(axis=1)
             score = float(f1_score(targets[folded], predicted, labels=foldable, average="macro", zero_division=0))
             results.append((score, hyperparameter, outputs[folded]))
         _, hyperparameter, outputs = max(results, key=lambda result: result[0])  # the first wins ties
-        return hyperparameter, _platt(outputs, targets[folded]) if self.calibrate else {}
+        return hyperparameter, _platt(outputs, targets[folded]) if self.calibrate else {}, fits
 
     def encoding(self, state: State) -> Encoding:
         """The encoder with its fitted state, or the scaling of features."""
