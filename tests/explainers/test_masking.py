@@ -8,8 +8,10 @@ from tests.explainers.trained import trained
 from xal.encoders.bag_of_words import Hashing
 from xal.errors import NumericalError, XalError
 from xal.explainers.masking import COALITIONS_PER_CALL, finite, mask_items, runs
+from xal.explainers.shap_partition import ShapPartition
 from xal.models.sklearn.logistic_regression import LogisticRegression
 from xal.models.torch.convnet import Convnet
+from xal.types import dense
 
 GENERATOR = np.random.default_rng(0)
 ITEMS = np.array([0, 2, 2, 1])
@@ -65,3 +67,13 @@ def test_runs_are_consecutive_and_bounded() -> None:
     sizes = np.array([COALITIONS_PER_CALL // 2, COALITIONS_PER_CALL // 2, 1, COALITIONS_PER_CALL + 1, 1])
     parts = list(runs(masked, np.arange(5), sizes))
     assert [part.tolist() for part in parts] == [[0, 1], [2], [3], [4]]
+    masked.mask_bytes = 2 * 30  # of rows of two columns
+    parts = list(runs(masked, np.arange(5), np.full(5, 10)))
+    assert [part.tolist() for part in parts] == [[0, 1, 2], [3, 4]]
+
+
+def test_less_memory_gives_the_same_explanations() -> None:
+    texts = np.array([" ".join(f"w{GENERATOR.integers(300)}" for _ in range(200)) for _ in range(12)], object)
+    classifier = trained(LogisticRegression(encoder=Hashing(bits=8)), texts, np.arange(12) % 2)
+    plenty, little = (ShapPartition(max_evals=300, memory_mb=mb).explain(classifier, texts) for mb in (64, 1))
+    np.testing.assert_allclose(dense(plenty.attributions), dense(little.attributions), atol=1e-9)

@@ -33,7 +33,7 @@ Masks = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
 COALITIONS_PER_CALL = 2**17  # of one run of items, approximately
-MASK_BYTES = 2**26  # of the masks of a run of items: coalitions x features of the widest item
+MEMORY_MB = 64
 IMAGES_PER_TABLE = 64  # images whose tables are in memory at once; 1.4 MB each for the convnet
 PIXELS_PER_FORWARD = 256 * 28 * 28  # of one forward pass on a CPU; 16 times as many on a GPU
 
@@ -46,6 +46,8 @@ class MaskedItems(ABC):
     n_features: Items  # (b,)
     max_items: ClassVar[int] = COALITIONS_PER_CALL
     """Largest number of items in a run."""
+    mask_bytes: int = MEMORY_MB * 2**20
+    """Of the masks of a run of items: coalitions x features of the widest item. One item may need more."""
 
     @abstractmethod
     def value(self, items: Items, masks: Masks) -> Values:
@@ -289,7 +291,7 @@ def runs(masked: MaskedItems, items: Items, coalitions: Items) -> Iterator[Items
     first = total = widest = 0
     for index, number in enumerate(coalitions.tolist()):
         widest = max(widest, int(masked.n_features[items[index]]))
-        many = total + number > COALITIONS_PER_CALL or (total + number) * widest > MASK_BYTES
+        many = total + number > COALITIONS_PER_CALL or (total + number) * widest > masked.mask_bytes
         if index > first and (many or index - first == masked.max_items):
             yield items[first:index]
             first, total, widest = index, 0, int(masked.n_features[items[index]])

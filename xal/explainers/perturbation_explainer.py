@@ -10,7 +10,7 @@ from torch import Tensor
 from xal.core._typing import Field
 from xal.errors import XalError
 from xal.explainers.explainer import Explainer, Inputs
-from xal.explainers.masking import MaskedItems, MaskValue, mask_items
+from xal.explainers.masking import MEMORY_MB, MaskedItems, MaskValue, mask_items
 from xal.explainers.segmentation import greys, grid_of, superpixels_of
 from xal.types import Matrix, Output
 
@@ -31,6 +31,9 @@ class PerturbationExplainer(Explainer):
     """Images: what masked segments show; mean: their mean colour; labelled: the `background` images."""
     background: Annotated[int, Field(ge=1)] = 8
     """Labelled items whose columns (or pixels, with mask_value: labelled) replace masked ones."""
+
+    memory_mb: Annotated[int, Field(ge=1)] = MEMORY_MB
+    """Memory in MB for the masks of the coalitions that are evaluated together; batches are cut by it."""
 
     def __post_init__(self) -> None:
         if self.superpixels is not None and self.patches != type(self).patches:
@@ -56,7 +59,7 @@ class PerturbationExplainer(Explainer):
 
     def masked(self, classifier: Any, inputs: Inputs, baselines: Tensor | None) -> MaskedItems:
         """The inputs as maskable items, with this explainer's settings."""
-        return mask_items(
+        masked = mask_items(
             classifier,
             inputs,
             self.output,
@@ -65,6 +68,8 @@ class PerturbationExplainer(Explainer):
             mask_value=self.mask_value,
             baselines=None if baselines is None else baselines[: self.background],
         )
+        masked.mask_bytes = self.memory_mb * 2**20
+        return masked
 
     def to_interpretable(self, inputs: Inputs) -> Matrix:
         """(b, f) words present, numbers, or the mean grey (0-1) of each patch or superpixel."""
