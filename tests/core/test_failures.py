@@ -35,4 +35,5 @@ def test_known_errors_are_one_sentence(error: Exception, kind: type, text: str) 
 
 def test_faults_of_ours_and_broken_items_are_not_explained_away() -> None:
     assert known_error(TypeError("unsupported operand")) is None and known_error(KeyError("x")) is None
+    assert is_storage_error(sqlite3.OperationalError("disk I/O error"))  # as of a cache of vectors
     assert not is_storage_error(OSError("image file is truncated"))  # as decoders raise it

@@ -36,8 +36,8 @@ LIBRARIES = {
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Whether the operating system refused something, so that no item is to blame; decoders' errors have no number."""
-    return isinstance(error, OSError) and error.errno is not None
+    """Whether a disk, a file or a database failed, so that no item is to blame; decoders' OSErrors have no number."""
+    return (isinstance(error, OSError) and error.errno is not None) or _library(error) is not None
 
 
 def known_error(error: BaseException) -> XalError | None:
@@ -48,11 +48,18 @@ def known_error(error: BaseException) -> XalError | None:
         return ResourceError(f"the memory does not suffice ({error}); lower batch_size, or use a larger machine")
     if isinstance(error, OSError) and error.errno is not None:
         return _storage_error(error)
+    library = _library(error)
+    if library is None:
+        return None
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return DataError(f"{library} cannot read or write a file or database: {reason[0]}")
+
+
+def _library(error: BaseException) -> str | None:
+    """The library of LIBRARIES whose error it is."""
     for module, names in LIBRARIES.items():
-        types = tuple(getattr(sys.modules[module], name) for name in names) if module in sys.modules else ()
-        if isinstance(error, types):
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            return DataError(f"{module.split('.')[0]} cannot read or write a file or database: {reason[0]}")
+        if module in sys.modules and isinstance(error, tuple(getattr(sys.modules[module], name) for name in names)):
+            return module.split(".")[0]
     return None
 
 
