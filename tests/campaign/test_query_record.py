@@ -45,7 +45,7 @@ def run_counted(
 
     test = write_pool(tmp_path / "test", n=30, seed=9)
     recipe = small(pool, pool={"test": str(test)}, **sections)
-    monkeypatch.setattr(experiment, "try_recipe", lambda recipe, pools: 0)  # it decodes some items before round 0
+    monkeypatch.setattr(experiment, "try_recipe", lambda *given: 0)  # it decodes some items before round 0
     monkeypatch.setattr(images, "load", counted)
     monkeypatch.setattr(SerialSession, "train", trained)
     run_experiment(recipe, tmp_path / "runs", QUIET)

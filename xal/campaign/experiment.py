@@ -44,8 +44,7 @@ def run_experiment(
         raise RunError(f"{directory} holds a search; choose another --out for the runs")
     _refuse_other_recipes(specs, directory)
     if not any(is_run(spec.directory) for spec in specs):
-        with reporter.step("trying model and explainer on a few items"):
-            weight_bytes = try_recipe(recipe, pools)
+        weight_bytes = try_recipe(recipe, pools, reporter)
         check_disk(len(specs) * (recipe.budget.rounds + 1) * weight_bytes, directory)
     with reporter.step("starting the engine"):
         opened = recipe.engine.open()

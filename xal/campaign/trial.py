@@ -17,6 +17,7 @@ import torch
 
 from xal.campaign.pools import Pools
 from xal.campaign.recipe import Recipe
+from xal.core.progress import Reporter
 from xal.core.threads import threads
 from xal.data.decode import payload_of
 from xal.engine.worker import on_device
@@ -28,11 +29,20 @@ from xal.models.training_data import Fitted, TrainContext, TrainingData
 ITEMS_PER_CLASS, MAX_ITEMS, LOOKED_AT = 2, 12, 64
 
 
-def try_recipe(recipe: Recipe, pools: Pools) -> int:
+def try_recipe(recipe: Recipe, pools: Pools, reporter: Reporter | None = None) -> int:
     """Train each arm's model on a few items of the pool with made-up labels, predict and explain one of them.
 
-    Returns the bytes of a model's weights. Raises ConfigError that names the section which failed.
+    Says what is downloaded. Returns the bytes of a model's weights. Raises ConfigError that names the section which
+    failed.
     """
+    reporter = reporter or Reporter(quiet=True)
+    if recipe.model.download is not None:
+        reporter.say(f"downloads {recipe.model.download}")
+    with reporter.step("trying model and explainer on a few items"):
+        return _try_arms(recipe, pools)
+
+
+def _try_arms(recipe: Recipe, pools: Pools) -> int:
     tried: list[Explainer | None] = []
     weight_bytes = 0
     for arm in (recipe.of(name) for name in recipe.strategies):

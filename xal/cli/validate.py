@@ -17,8 +17,7 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     with Reporter() as reporter:
         with reporter.step("reading and checking the pools"):
             pools = checked_pools(loaded)
-        with reporter.step("trying model and explainer on a few items"):
-            try_recipe(loaded, pools)
+        try_recipe(loaded, pools, reporter)
     if loaded.search is not None:
         checked_search(loaded)
     console.print(

@@ -109,6 +109,11 @@ class Model(Component, ABC, family="model"):
         """Shape of an input, if the configuration alone determines it; None: it depends on the pool."""
         return None
 
+    @property
+    def download(self) -> str | None:
+        """What the model downloads when it is first built, its size and where it is kept; None: nothing."""
+        return None
+
     def input_shape(self, pool: Shape) -> Shape:
         """Shape of an input, for a pool whose items have the shape `pool`."""
         return pool

@@ -65,6 +65,15 @@ class TestTorchvision:
         monkeypatch.setattr(torchvision_models.ResNet18_Weights, "get_state_dict", lambda *_, **__: state)
         assert same(self.built("IMAGENET1K_V1"), state, but=("fc.weight", "fc.bias"))
 
+    def test_it_says_what_it_downloads(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        model = Torchvision(architecture="resnet18", weights="IMAGENET1K_V1")
+        assert model.download == f"resnet18 IMAGENET1K_V1, 45 MB, to {tmp_path}/hub/checkpoints"
+        (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").write_bytes(b"")
+        assert model.download is None and Torchvision().download is None
+        assert Torchvision(weights="mine.pth").download is None
+
     @pytest.mark.parametrize("error", [URLError("no route"), TimeoutError("slow"), RuntimeError("invalid hash value")])
     def test_a_failed_download_says_what_to_do(self, monkeypatch, error):
         def fail(*_, **__):

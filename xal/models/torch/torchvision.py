@@ -36,6 +36,17 @@ class Torchvision(TorchModel, name="torchvision"):
         """EBAnO, which reads the convolutions."""
         return "ebano"
 
+    @property
+    def download(self) -> str | None:
+        """The weights, if they have torchvision's name and are not in torch's cache."""
+        if self.weights is None or self._is_path(self.weights):
+            return None
+        named = self._named(self.weights)
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(named.url).name
+        if cached.exists():
+            return None
+        return f"{self.architecture} {self.weights}, {named.meta['_file_size']:.0f} MB, to {cached.parent}"
+
     def build(self, shape: Shape, n_classes: int) -> nn.Module:
         """Raises XalError unless there are 3 channels, DataError if the weights cannot be loaded."""
         models = _models()
@@ -56,7 +67,6 @@ class Torchvision(TorchModel, name="torchvision"):
         return (images.to(torch.float32) - mean) / deviation
 
     def _state(self, weights: str) -> dict[str, Tensor]:
-        models = _models()
         path = Path(weights)
         if path.is_file():
             from safetensors.torch import load_file
@@ -71,20 +81,29 @@ class Torchvision(TorchModel, name="torchvision"):
                     f"model.weights: '{weights}' holds no weights ({type(error).__name__}); expected the state_dict of "
                     f"a torchvision {self.architecture} as .safetensors or .pth"
                 ) from error
-        if path.suffix or len(path.parts) > 1:
+        if self._is_path(weights):
             raise DataError(f"model.weights: no file '{weights}'")
-        available = models.get_model_weights(self.architecture)
-        if weights not in available.__members__:
-            raise DataError(
-                f"model.weights: '{weights}' is neither a file nor one of {', '.join(available.__members__)}"
-            )
         try:
-            return dict(available[weights].get_state_dict(progress=False, check_hash=True))
+            return dict(self._named(weights).get_state_dict(progress=False, check_hash=True))
         except (URLError, OSError, RuntimeError) as error:
             raise DataError(
                 f"model.weights: download of {self.architecture} {weights} failed ({error}); "
                 "fetch the file elsewhere and give its path"
             ) from error
+
+    @staticmethod
+    def _is_path(weights: str) -> bool:
+        path = Path(weights)
+        return path.is_file() or bool(path.suffix) or len(path.parts) > 1
+
+    def _named(self, weights: str) -> Any:
+        """torchvision's entry for weights of that name."""
+        available = _models().get_model_weights(self.architecture)
+        if weights not in available.__members__:
+            raise DataError(
+                f"model.weights: '{weights}' is neither a file nor one of {', '.join(available.__members__)}"
+            )
+        return available[weights]
 
     @staticmethod
     def _load(module: nn.Module, state: dict[str, Tensor]) -> None:
