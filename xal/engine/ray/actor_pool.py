@@ -22,6 +22,7 @@ from ray.exceptions import (
     ObjectLostError,
     OutOfMemoryError,
     RayActorError,
+    RayError,
     RayTaskError,
     WorkerCrashedError,
 )
@@ -236,7 +237,13 @@ def _get(reference: Any) -> Any:
 
 
 class plain_errors:
-    """Context manager that raises an XalError from the cluster as itself, without the cluster's traceback."""
+    """Context manager that raises an error from the cluster that has a known meaning as one sentence.
+
+    final: nobody tries again, so that processes that ran out of memory are an error, too.
+    """
+
+    def __init__(self, *, final: bool = False) -> None:
+        self._final = final
 
     def __enter__(self) -> None:
         pass
@@ -244,19 +251,17 @@ class plain_errors:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         current: BaseException | None = error
         while current is not None:
-            cause = current.cause if isinstance(current, RayTaskError) else None
-            known = None if cause is None else known_error(cause)
-            if known is not None:
-                raise known from None
-            current = cause or current.__cause__
-            failures = getattr(current, "worker_failures", None)
-            if failures:
-                current = next(iter(failures.values()))
-            if isinstance(current, OutOfMemoryError):
+            if isinstance(current, OutOfMemoryError) and self._final:
                 raise ResourceError(
-                    "a process of Ray was killed because the machine's memory ran out; lower batch_size or "
-                    "engine.actors, or use larger nodes; what is committed is kept"
+                    "the memory of a node ran out, and Ray killed a process; lower batch_size or engine.actors, or use "
+                    "larger nodes; what is committed is kept"
                 ) from None
-            known = None if current is None or isinstance(current, RayTaskError) else known_error(current)
+            cause = current.cause if isinstance(current, RayTaskError) else current
+            known = None if cause is None or isinstance(cause, RayError) else known_error(cause)
+            if known is error:
+                return
             if known is not None:
                 raise known from None
+            failures = getattr(current, "worker_failures", None)
+            following = next(iter(failures.values())) if failures else current.__cause__
+            current = cause if cause is not current and cause is not None else following

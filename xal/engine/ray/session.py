@@ -132,7 +132,7 @@ class RaySession(Session):
         with tempfile.TemporaryDirectory() as scratch:
             storage = weights.parent if engine.train_workers else Path(scratch)
             try:
-                with plain_errors():
+                with plain_errors(final=True):
                     return train(engine, job, weights, storage, advance)
             except WorkerGroupError as error:
                 if not engine.train_workers:
@@ -256,7 +256,7 @@ def _blocks(reader: Reader, plan: list[Shard]) -> Iterator[Any]:
     dataset = ray.data.range(len(plan), override_num_blocks=len(plan)).map_batches(
         read, batch_size=None, batch_format="numpy"
     )
-    with plain_errors():
+    with plain_errors(final=True):
         for bundle in dataset.iter_internal_ref_bundles():
             yield from bundle.block_refs
 
