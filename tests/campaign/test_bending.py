@@ -64,7 +64,7 @@ def test_answers_that_are_no_label_leave_the_batch(tmp_path: Path) -> None:
     rows = [{"id": row["id"], "label": label_of[row["id"]]} for row in read_batch(outcome.directory, 0)]
     for row, said in zip(rows, ("skip", "Unsure", "none of these"), strict=False):
         row["label"] = said
-    new, waiting = import_labels(outcome.directory, write_answers(tmp_path / "a.csv", rows), "me")
+    new, waiting = import_labels(outcome.directory, write_answers(tmp_path / "a.csv", rows), "me")[:2]
     assert (new, waiting) == (12, 0)
     run_experiment(people(tmp_path, pool, budget={"rounds": 0}), tmp_path / "runs", QUIET)
     run = read_run(outcome.directory)
@@ -84,8 +84,8 @@ def test_labels_are_superseded_and_all_are_kept(tmp_path: Path) -> None:
     changed = write_answers(tmp_path / "b.csv", [{"id": first, "label": other}])
     with pytest.raises(LabelError, match="already, now.*--correct"):
         import_labels(outcome.directory, changed, "you")
-    assert import_labels(outcome.directory, changed, "you", correct=True) == (1, 0)
-    assert import_labels(outcome.directory, changed, "you", correct=True) == (0, 0)
+    assert import_labels(outcome.directory, changed, "you", correct=True)[:2] == (1, 0)
+    assert import_labels(outcome.directory, changed, "you", correct=True)[:2] == (0, 0)
     ledger = open_ledger(outcome.directory)
     assert {item.id: item.label for item in ledger.queried()}[first] == other
     said = [(row["label"], row["annotator"]) for row in ledger.answers() if row["id"] == first]
@@ -105,7 +105,7 @@ def test_items_that_were_not_queried_may_be_labelled(tmp_path: Path) -> None:
         import_labels(
             outcome.directory, write_answers(tmp_path / "x.csv", [*rows, {"id": "stranger", "label": "dark"}]), "me"
         )
-    assert import_labels(outcome.directory, write_answers(tmp_path / "a.csv", rows), "me") == (5, 12)
+    assert import_labels(outcome.directory, write_answers(tmp_path / "a.csv", rows), "me")[:2] == (5, 12)
     answer(outcome.directory, 0, label_of, tmp_path)
     run_experiment(recipe, tmp_path / "runs", QUIET)
     run = read_run(outcome.directory)
@@ -168,7 +168,7 @@ def test_classes_are_added(tmp_path: Path) -> None:
             append_classes(ledger, ["dark"])
         assert label_space_of(ledger).classes == (*CLASSES, "mixed")
     rows = [{"id": row["id"], "label": "mixed"} for row in read_batch(outcome.directory, 0)[:2]]
-    assert import_labels(outcome.directory, write_answers(tmp_path / "a.csv", rows), "me") == (2, 10)
+    assert import_labels(outcome.directory, write_answers(tmp_path / "a.csv", rows), "me")[:2] == (2, 10)
 
 
 def test_another_model_with_the_same_labels(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_people_label_round_0_once_for_all_arms(tmp_path: Path) -> None:
     asked = [item.id for item in read_run(first.directory).queried]
     answers = tmp_path / "answers.csv"
     answers.write_text("id,label\n" + "".join(f"{item},{label_of[item]}\n" for item in asked))
-    assert import_labels(first.directory, answers, "me") == (12, 0)
+    assert import_labels(first.directory, answers, "me")[:2] == (12, 0)
     outcomes = run_experiment(recipe, tmp_path / "runs", QUIET)
     assert [(outcome.round, outcome.waiting) for outcome in outcomes] == [(1, 8), (1, 8)]
     assert [item.id for item in read_run(tmp_path / "runs" / "b-seed0").queried if item.label] == asked

@@ -54,8 +54,8 @@ def test_corrections_by_file(tmp_path: Path) -> None:
     first = rows[0]["shown"].split("; ")
     answers[0]["wrong"] = f"{first[0].upper()}; {first[2]}"
     answers[1]["wrong"] = rows[1]["shown"].split("; ")[1]
-    assert import_labels(directory, write_answers(tmp_path / "second.csv", answers), "me") == (5, 0)
-    assert import_labels(directory, tmp_path / "second.csv", "me") == (0, 0)  # the same again is no change
+    assert import_labels(directory, write_answers(tmp_path / "second.csv", answers), "me")[:2] == (5, 0)
+    assert import_labels(directory, tmp_path / "second.csv", "me")[:2] == (0, 0)  # the same again is no change
     run_experiment(recipe, tmp_path / "runs", QUIET)
     run = read_run(directory)
     metrics = run.of("train")[1].metrics
@@ -124,7 +124,7 @@ def test_jsonl_corrections_are_lists(tmp_path: Path) -> None:
     lines = [{"id": row["id"], "label": label_of[row["id"]], "wrong": row["shown"].split("; ")[:2]} for row in rows]
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert import_labels(directory, path, "me") == (5, 0)
+    assert import_labels(directory, path, "me")[:2] == (5, 0)
     ledger = open_ledger(directory)
     assert len(ledger.corrections()) == 5
     ledger.close()
@@ -179,4 +179,4 @@ def test_what_is_the_same_in_the_whole_pool_cannot_be_corrected(tmp_path: Path) 
         import_labels(directory, write_answers(tmp_path / "e.csv", [first[0] | {"wrong": "c; e"}]), "me")
     moved.rename(tmp_path / "pool.parquet")
     first[0]["wrong"] = "d"
-    assert import_labels(directory, write_answers(tmp_path / "first.csv", first), "me") == (20, 0)
+    assert import_labels(directory, write_answers(tmp_path / "first.csv", first), "me")[:2] == (20, 0)

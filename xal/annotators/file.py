@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class File(Annotator, name="file"):
         cells = {}
         for item, payload in zip(table["id"].to_pylist(), table[kind].to_pylist(), strict=True):
             explanation = summary(payload, explained[item], request.pool.names) if item in explained else ""
-            cells[item] = (payload if kind == "text" else ", ".join(f"{number:g}" for number in payload), explanation)
+            cells[item] = (payload if kind == "text" else _numbers(payload, request.pool.names), explanation)
         return cells
 
     def _picture_cells(self, request: Request, folder: Path) -> dict[str, tuple[str, str]]:
@@ -129,6 +129,13 @@ class File(Annotator, name="file"):
                 )
             pictures[item] = (picture, explanation)
         return pictures
+
+
+def _numbers(payload: Sequence[float], names: Sequence[str]) -> str:
+    """The numbers of a row, with the names of their columns if the pool has them."""
+    if len(names) != len(payload):
+        return ", ".join(f"{number:g}" for number in payload)
+    return ", ".join(f"{name}={number:g}" for name, number in zip(names, payload, strict=True))
 
 
 def _asked(request: Request) -> pa.Table:

@@ -67,7 +67,10 @@ def read_labels(path: Path, label_space: LabelSpace, ids: Iterable[str] = ()) ->
         rows = _table(path, answers)
     else:
         raise LabelError(f"{path}: expected a .csv, .tsv, .xlsx or .jsonl file with columns id and label")
+    rows = [(number, _lower_names(row) if isinstance(row, Mapping) else row) for number, row in rows]
     columns = {str(name) for _, row in rows if isinstance(row, Mapping) for name in row}
+    if rows and not {"id", "label"} <= columns and not answers.problems:
+        raise LabelError(f"{path}: expected the columns id and label, got {', '.join(sorted(columns)) or 'none'}")
     for name in sorted(columns - {*CORRECTION_KINDS, *BATCH_COLUMNS}):
         if close := get_close_matches(name.strip().lower(), CORRECTION_KINDS, n=1, cutoff=0.75):
             answers.problems.append(f"column '{name}'; did you mean '{close[0]}'?")
@@ -79,12 +82,22 @@ def read_labels(path: Path, label_space: LabelSpace, ids: Iterable[str] = ()) ->
     return answers
 
 
+def _lower_names(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The row with the names that we know in lower case, unless both spellings are there."""
+    known = ("id", "label")
+    return {
+        str(name).lower() if str(name).lower() in known and str(name).lower() not in row else str(name): value
+        for name, value in row.items()
+    }
+
+
 def _json_lines(path: Path, answers: Answers) -> list[tuple[int, object]]:
     """(line, record) of a JSONL file, of which only \\n ends a line."""
     try:
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise LabelError(f"{path} cannot be read: {reason}") from error
     rows: list[tuple[int, object]] = []
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from xal.campaign.disk import check_disk
+from xal.campaign.embedded import embedded
 from xal.campaign.identity import MAY_CHANGE, as_now, changes, refuse
 from xal.campaign.loop import Outcome, run_campaign
 from xal.campaign.recipe import Recipe
@@ -49,6 +50,8 @@ def run_experiment(
     with reporter.step("starting the engine"):
         opened = recipe.engine.open()
     with opened as session:
+        pools = embedded(recipe, pools, session, reporter)
+        specs = [replace(spec, pools=pools) for spec in specs]
         side_by_side = len(specs) > 1 and session.parallel_slots > 1  # each run opens its own session
         own_evaluation = recipe.evaluate_explanations and recipe.explainers  # depends on the arm's explainer
         if len(recipe.strategies) > 1 and not recipe.feedbacks and not own_evaluation:

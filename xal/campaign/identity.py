@@ -65,7 +65,7 @@ def append_classes(ledger: Ledger, names: Iterable[str]) -> None:
     ledger.set_metadata("classes", yaml.safe_dump([*before, *new]))
 
 
-MAY_CHANGE = ("annotator", "budget", "pool.source", "pool.test", "pool.validation")
+MAY_CHANGE = ("annotator", "budget", "pool.source", "pool.test", "pool.validation", "pool.embeddings")
 """What may be another at any time: how many labels, who gives them, and where files are."""
 UNTIL_FINISHED = ("engine", "explainer", "strategy")
 """What may be another from a round on: it decides what is asked next."""

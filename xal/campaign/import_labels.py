@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +34,35 @@ Named = tuple[str, str]
 """(item id, name of one of its components)."""
 
 
-def import_labels(directory: Path, file: Path, annotator: str, correct: bool = False) -> tuple[int, int]:
-    """Import a CSV, spreadsheet or JSONL file; returns (new answers, queried items that still have none).
+class Imported(NamedTuple):
+    """What a label file brought."""
+
+    new: int
+    """Answers that are new or another than before."""
+    waiting: int
+    """Queried items that still have no answer."""
+    changed: int = 0
+    """Labels that superseded an earlier one."""
+    left_out: int = 0
+    """Items that get no label: skip, unsure or none."""
+    unasked: int = 0
+    """Labels of items that were not queried."""
+    blank: int = 0
+    """Rows without a label."""
+    new_classes: tuple[tuple[str, str | None], ...] = ()
+    """Classes that the labels added, each with an older class that is spelled alike."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.new - self.changed - self.left_out} new labels imported"]
+        parts += [f"of which {self.unasked} of items that were not queried"] * bool(self.unasked)
+        parts += [f"{self.changed} changed"] * bool(self.changed)
+        parts += [f"{self.left_out} left out (skip, unsure or none)"] * bool(self.left_out)
+        parts += [f"{self.blank} rows have no label"] * bool(self.blank)
+        return ", ".join(parts)
+
+
+def import_labels(directory: Path, file: Path, annotator: str, correct: bool = False) -> Imported:
+    """Import a CSV, spreadsheet or JSONL file.
 
     Items of the pool that were not queried may have labels, too. correct: a label that differs from an earlier one
     supersedes it; both are kept, and the later counts.
@@ -44,9 +72,26 @@ def import_labels(directory: Path, file: Path, annotator: str, correct: bool = F
     if not is_run(directory):
         raise RunError(f"{directory} is not a run directory: it has no ledger")
     with held(directory) as ledger:
-        answers = read_labels(file, label_space_of(ledger), [item.id for item in ledger.queried()])
+        classes = label_space_of(ledger).classes
+        before = {item.id: item for item in ledger.queried()}
+        answers = read_labels(file, label_space_of(ledger), before)
         new = take_answers(directory, ledger, answers, str(file), annotator, correct)
-        return new, sum(item.waits for item in ledger.queried())
+        after = ledger.queried()
+        earlier = {item: entry.label for item, entry in before.items()}
+        return Imported(
+            new=new,
+            waiting=sum(item.waits for item in after),
+            changed=sum(earlier.get(item) not in (None, label) for item, label in answers.labels.items()),
+            left_out=sum(
+                item in before and before[item].left_out != answer for item, answer in answers.left_out.items()
+            ),
+            unasked=sum(item.id not in before for item in after),
+            blank=answers.blank,
+            new_classes=tuple(
+                (name, next(iter(get_close_matches(name, classes, n=1, cutoff=0.75)), None))
+                for name in label_space_of(ledger).classes[len(classes) :]
+            ),
+        )
 
 
 def take_answers(
@@ -60,6 +105,7 @@ def take_answers(
     given, problems = _given_items(ledger, [item for item in answers.labels if item not in queried])
     labels = {item: label for item, label in answers.labels.items() if item in queried}
     problems = answers.problems + problems + ledger.label_problems(labels, correct)
+    problems += ledger.left_out_problems(answers.left_out, correct)
     corrections, correction_problems = _corrections(directory, ledger, answers)
     problems += correction_problems + ledger.correction_problems(corrections)
     if problems:

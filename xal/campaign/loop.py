@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xal.campaign.embedded import embedded
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.steps import PoolUsedUp, RunSteps
 from xal.core.progress import Reporter
@@ -53,6 +54,7 @@ class Campaign:
     """One run; the caller holds the lock of its directory."""
 
     def __init__(self, spec: RunSpec, session: Session, ledger: Ledger, reporter: Reporter) -> None:
+        spec = replace(spec, pools=embedded(spec.recipe, spec.pools, session, reporter))
         self.spec, self.ledger, self.reporter, self.directory = spec, ledger, reporter, spec.directory
         self._steps = RunSteps(spec, session, ledger, reporter)
 

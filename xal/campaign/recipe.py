@@ -14,6 +14,7 @@ from xal.annotators.oracle import Oracle
 from xal.campaign.search_settings import Search
 from xal.core.config import load_yaml, override, parse
 from xal.core.imports import allow_named
+from xal.data.embeddings import Dtype
 from xal.engine import Engine, RayEngine
 from xal.errors import ConfigError
 from xal.explainers import Explainer
@@ -36,6 +37,11 @@ class PoolSection:
     """A labelled pool to choose the best epoch by; null: a share of the labelled items, train.validation."""
     classes: tuple[str, ...] | None = None
     """Class names in order; null: those that the pool lists."""
+    embeddings: str | None = None
+    """Folder or URL where the vectors of the model's encoder are kept, which recipes and teams can share; null: the
+    folder `embeddings` beside the pool."""
+    embeddings_dtype: Dtype = "float32"
+    """Type of the kept vectors; float16 takes half the space."""
     new_classes: bool = False
     """Whether a label outside the classes becomes a new class, after the others; false: it is refused."""
 

@@ -226,6 +226,7 @@ class RunSteps:
                 correction_targets=applied.correction_targets and applied.correction_targets.resolve(),
                 validation=self.pools.validation,
                 class_index=self.label_space.index,
+                embeddings=self.pool.embeddings,
             )
             advance = self.reporter.stage(f"round {round} train", self.recipe.model.progress_unit)
             metrics = self.session.train(job, folder.resolve() / WEIGHTS, advance) | {

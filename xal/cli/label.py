@@ -25,6 +25,11 @@ def label(
     """
     from xal.campaign.import_labels import import_labels
 
-    new, waiting = import_labels(single_run(run), file, annotator, correct)
-    next_step = f"waiting for {waiting} more" if waiting else "the batch is complete, continue with xal run"
-    console.print(f"{new} new labels imported; {next_step}")
+    imported = import_labels(single_run(run), file, annotator, correct)
+    next_step = (
+        f"waiting for {imported.waiting} more" if imported.waiting else "the batch is complete, continue with xal run"
+    )
+    console.print(f"{imported}; {next_step}", markup=False)
+    for name, near in imported.new_classes:
+        hint = f"; did you mean '{near}'? Put it right with xal label --correct" if near else ""
+        console.print(f"new class: '{name}'{hint}", markup=False)

@@ -43,7 +43,6 @@ def run(
         return
     with Reporter(quiet=quiet) as reporter:
         outcomes = run_experiment(loaded, directory, reporter, chosen, ledger)
-    report_file = write_report(run_directories(directory), directory / "report.html", ledger)
     summary(run_directories(directory), ledger)
     for outcome in outcomes:
         if not outcome.finished:
@@ -53,6 +52,7 @@ def run(
                 f"  {batch / 'batch.csv'}\nthen\n  xal label {outcome.directory} {batch / 'batch.csv'}\n"
                 f"  xal run {recipe}{'' if out is None else f' --out {out}'}"
             )
+    report_file = write_report(run_directories(directory), directory / "report.html", ledger)
     console.print(f"report: {report_file}")
 
 

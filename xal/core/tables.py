@@ -24,6 +24,7 @@ SEPARATORS = ",;\t|"
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How a cell begins that a spreadsheet would take for a formula, possibly defused by apostrophes."""
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -95,8 +96,11 @@ def number(text: str, separator: str = ",") -> float:
 
 
 def defused(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe before = + - @, which `restored` removes."""
-    return f"'{text}" if FORMULA.match(text) else text
+    """A cell that no spreadsheet takes for a formula: an apostrophe before = + - @, which `restored` removes.
+
+    Plain numbers stay as they are.
+    """
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def restored(text: str) -> str:
@@ -122,7 +126,7 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, l
         reason = "a quote that opens there is never closed" if "end of data" in str(error) else str(error)
         raise DataError(f"{path}: line {start}: {reason}; close the quote, or double quotes within a value") from error
     except (UnicodeDecodeError, OSError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _sheet(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -173,7 +177,7 @@ def _encoding(path: Path) -> str:
                     raise DataError(f"{path} is not text: it holds zero bytes; save it as CSV in UTF-8")
                 chunk = stream.read(1 << 20)
     except (OSError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if not decoders:
         raise DataError(f"{path} is in an unknown encoding; save it as UTF-8")
     return next(iter(decoders))
@@ -187,6 +191,6 @@ def _separator(path: Path, encoding: str) -> str:
         with _binary(path) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
             header = next((line for line in stream if line.strip()), "")
     except (UnicodeDecodeError, OSError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     header = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=header.count)

@@ -47,6 +47,7 @@ class Pool:
     channels: int | None  # from the metadata; None: the images decide
     width: int  # number of features; 0: not a pool of features
     names: tuple[str, ...]  # names of the features, if the metadata has them
+    embeddings: Any = None  # `data.embeddings.Embeddings`: kept vectors of the items, for passes that need no payload
 
     @classmethod
     def open(cls, path: Path | str) -> Pool:
@@ -106,10 +107,12 @@ class Pool:
 
         On an object store, of what the store says of each object (its checksum or ETag), which reads nothing.
         """
-        digest = hashlib.sha256()
-        for path, size in zip(self._paths, self.sizes, strict=True):
-            digest.update(_content(path, size))
-        return f"sha256:{digest.hexdigest()[:16]}"
+        return f"sha256:{hashlib.sha256(b''.join(self.contents)).hexdigest()[:16]}"
+
+    @cached_property
+    def contents(self) -> tuple[bytes, ...]:
+        """The digest (32 bytes) of each file; see `fingerprint`."""
+        return tuple(_content(path, size) for path, size in zip(self._paths, self.sizes, strict=True))
 
     @property
     def stamp(self) -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from xal.core import hashed_words
 from xal.data.decode import payload_of, word_lists
+from xal.data.embeddings import Embeddings
 from xal.data.pool import Pool
 from xal.types import Rows
 
@@ -61,10 +62,12 @@ class Reader:
     batch: int  # rows per batch
     exclude: pa.Array | None = None  # ids to leave out
     words: bool = False  # whether the pool's word lists are read
+    vectors: Embeddings | None = None  # read in place of the payloads
 
     def __call__(self, shard: Shard) -> Block:
         """Arrays id, row, batch, good (b,) and, if requested, payload (b, ...), words (b, f) and label (b,)."""
-        columns = ["id"] + [self.pool.kind] * self.payload + ["words"] * self.words + ["label"] * self.labels
+        decoded = self.payload and self.vectors is None
+        columns = ["id"] + [self.pool.kind] * decoded + ["words"] * self.words + ["label"] * self.labels
         positions = shard.positions()
         if shard.rows is None:
             table = self.pool.read_span(shard.start, shard.stop, columns)
@@ -83,7 +86,10 @@ class Reader:
         }
         if self.labels:
             block["label"] = table["label"].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
-        if self.payload:
+        if self.vectors is not None:
+            block["payload"] = self.vectors.read(positions)
+            block["good"] = np.isfinite(block["payload"]).all(axis=1)
+        elif self.payload:
             block["payload"], block["good"] = payload_of(table[self.pool.kind], self.pool.kind, self.shape or ())
         if self.words:
             block["words"] = hashed_words.from_lists(*word_lists(table["words"]))

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from xal.core import hashed_words
 from xal.core.answers import check_numbers
 from xal.core.registry import Component
-from xal.types import Matrix, Rows
+from xal.types import Kind, Matrix, Rows, Shape
 
 State = Mapping[str, npt.NDArray[Any]]
 Masks = npt.NDArray[np.bool_]
@@ -68,14 +69,20 @@ class Texts:
 class Encoding(ABC):
     """A fitted encoder."""
 
+    device = torch.device("cpu")
+
     bag: ClassVar[bool] = False
     """Whether its vectors are sums over words, whose columns `columns` gives."""
+
+    def to(self, device: torch.device | str) -> Encoding:
+        """The encoder on a device; stays on the CPU where it knows no other."""
+        return self
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Matrix:
         """(b, d) vectors; a bag of words encodes a text without known words as zeros."""
 
-    def vectors(self, inputs: Sequence[Any]) -> Matrix:
+    def vectors(self, inputs: Any) -> Matrix:
         """(b, d) `encode`d inputs; XalError for vectors of another shape, NumericalError if they are not finite."""
         vectors = self.encode(inputs)
         name = f"encoder {type(self).__name__}"
@@ -87,14 +94,40 @@ class Encoding(ABC):
         return lambda items, masks: self.vectors(list(texts.left(items, masks)))
 
 
+class Kept(Encoding):
+    """Stands for an encoder whose vectors are kept."""
+
+    def encode(self, texts: Any) -> Matrix:
+        """The (b, d) vectors themselves."""
+        return np.asarray(texts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Component, ABC, family="encoder"):
     """Base class of the encoders."""
 
-    kind: ClassVar[Literal["text", "features"]] = "text"
+    kind: ClassVar[Kind] = "text"
     """The kind of pool that it encodes."""
     bag: ClassVar[bool] = False
     """Whether its vectors are sums over words, so that a linear model of them is linear in words."""
+
+    kept: ClassVar[bool] = False
+    """Whether its vectors depend on the item alone, so that they are computed once a pool and kept."""
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """(c, h, w) of the images that it takes; None: it takes items as they are."""
+        return None
+
+    @property
+    def download(self) -> str | None:
+        """What it downloads when it is first loaded, its size and where it is kept; None: nothing."""
+        return None
+
+    @property
+    def weights_digest(self) -> str:
+        """Stands for the content of its weights, on which its vectors depend beside its settings."""
+        return ""
 
     def fit(self, texts: Sequence[str]) -> State:
         """Return what the encoder learns from the training texts. Default: nothing."""

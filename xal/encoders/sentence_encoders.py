@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from xal.core.cache import cache_folder
 from xal.encoders.encoder import Coalitions, Encoder, Encoding, Masks, State, Texts
 from xal.errors import ResourceError
 from xal.types import Matrix, Rows
@@ -31,8 +30,7 @@ class Sentences(Encoding):
 
     def __init__(self, name: str, encode: Encode, width: int) -> None:
         self._encode, self.width = encode, width
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(os.environ.get("XAL_CACHE") or Path(home) / "xal")
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / f"{name}.sqlite"
 
@@ -75,6 +73,7 @@ class Sentences(Encoding):
 class SentenceEncoder(Encoder):
     """Base class of the encoders of whole sentences."""
 
+    kept: ClassVar[bool] = True
     width: ClassVar[int]
     """Number of columns."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -96,11 +96,15 @@ class Session(ABC):
         batches = min(batches, EXPENSIVE_BATCHES) if expensive else batches
         if task.n_batches is not None:
             batches, expensive = task.n_batches, False
+        vectors = pool.embeddings if task.model is not None and task.needs <= {"probabilities", "embeddings"} else None
+        if vectors is not None:
+            task, item_bytes = replace(task, on_vectors=True), 4 * vectors.width
         words = task.needs == {"interpretable_input"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
             payload=bool(task.needs) and not words,
             words=words,
+            vectors=vectors if task.needs else None,
             labels=task.labels,
             shape=shape,
             batch=batch,

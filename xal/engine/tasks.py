@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from xal.core.answers import check_numbers
 from xal.core.rng import HashRng
+from xal.data.embeddings import Embeddings
 from xal.data.label_space import LabelSpace
 from xal.data.sharding import Block
+from xal.encoders import Encoder
 from xal.errors import RunError, XalError
 from xal.evaluation.classification import Confusion
 from xal.explainers import Explainer
 from xal.models.model import Model
 from xal.strategies.strategy import Strategy, Summary
-from xal.types import Evidence, Scored, Shape
+from xal.types import Evidence, Rows, Scored, Shape
 
 UNREADABLE = "cannot be read"
 SUMMARY_BATCHES = 16  # per shard of a summary; fixed, so that sums round alike on every engine
@@ -67,6 +69,10 @@ class ShardTask:
     """Folder of the cached explanations of this model and explainer; None: no cache."""
     n_batches: int | None = None
     """Batches per shard; None: the engine decides."""
+    encoder: Encoder | None = None
+    """Computes the embeddings of a task without a model."""
+    on_vectors: bool = False
+    """Whether blocks hold kept vectors in place of payloads, so that the model's head alone predicts."""
 
     @property
     def without_model(self) -> bool:
@@ -80,6 +86,33 @@ class ShardTask:
     @abstractmethod
     def join(self, values: Sequence[Any]) -> Any:
         """Join the values of a shard's batches, possibly none, into one small value."""
+
+    def reduce(self, values: Sequence[Any], rows: Rows) -> Any:
+        """`join` for a shard of these rows, those of unreadable items included."""
+        return self.join(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embed(ShardTask):
+    """Compute vectors and keep them; a shard is a chunk of the store."""
+
+    embeddings: Embeddings
+
+    def map(self, evidence: Evidence, columns: Block) -> Evidence:
+        """Return the evidence unchanged."""
+        return evidence
+
+    def join(self, values: Sequence[Evidence]) -> int:
+        """The number of vectors."""
+        return sum(map(len, values))
+
+    def reduce(self, values: Sequence[Evidence], rows: Rows) -> int:
+        """Write the chunk, with NaN for items without a vector, and return the number of vectors."""
+        vectors = np.full((len(rows), self.embeddings.width), np.nan, np.float32)
+        for part in values:
+            vectors[part.rows - rows[0]] = part.embeddings
+        self.embeddings.write(int(rows[0]), vectors)
+        return self.join(values)
 
 
 @dataclass(frozen=True, kw_only=True)

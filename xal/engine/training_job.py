@@ -17,6 +17,7 @@ from torch import nn
 
 from xal.core.threads import threads
 from xal.data.decode import payload_of
+from xal.data.embeddings import Embeddings
 from xal.data.pool import Pool
 from xal.engine.correction_targets import read_correction_targets
 from xal.errors import DataError, XalError
@@ -25,7 +26,7 @@ from xal.models.model import Model
 from xal.models.train_settings import TrainSettings
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.store.artefacts import read_items, read_weights
-from xal.types import Labels, Shape
+from xal.types import Labels, Rows, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class TrainJob:
     correction_targets: Path | None = None  # file of correction targets, for a loss; None: no corrections yet
     validation: Pool | None = None  # validation pool for choosing the epoch, instead of `holdout`
     class_index: Mapping[str, int] | None = None  # class index by label, for the validation pool
+    embeddings: Embeddings | None = None  # kept vectors of the pool's items, by their rows, for the model's head
 
     def run(
         self,
@@ -85,10 +87,10 @@ class TrainJob:
         ids, parts = [], []
         labelled = pa.array(list(self.labels), pa.string())
         for path in self.item_files:
-            table = read_items(path, ["id", self.model.kind])
+            table = read_items(path, ["id", "row" if self.embeddings else self.model.kind])
             table = table.filter(pc.is_in(table["id"], labelled))  # others were skipped
             ids += table["id"].to_pylist()
-            parts.append(self._payload(table, path))
+            parts.append(self._kept(table["row"].to_numpy()) if self.embeddings else self._payload(table, path))
         labels = [self.labels[item] for item in ids]
         sources: list[str] = []
         weights: list[Any] = [np.ones(len(ids))]
@@ -96,7 +98,7 @@ class TrainJob:
             table = read_items(path, ["id", self.model.kind, "source", "class_index", "weight"])
             if not len(table):
                 continue
-            parts.append(self._payload(table, path))
+            parts.append(self._encoded(self._payload(table, path)))
             labels += table["class_index"].to_pylist()
             sources += table["source"].to_pylist()
             weights.append(table["weight"].to_numpy())
@@ -106,6 +108,7 @@ class TrainJob:
             n_classes=self.n_classes,
             shape=self.shape,
             n_labelled=len(ids),
+            on_vectors=self.embeddings is not None,
             sample_weight=_none_if_all_ones(np.concatenate(weights)),
         )
         parts.clear()  # frees a second copy of the images
@@ -134,13 +137,31 @@ class TrainJob:
         unknown = sorted(map(str, set(table["label"].to_pylist()) - index.keys()))
         if unknown:
             raise DataError(f"pool.validation has labels outside the classes: {', '.join(unknown[:5])}")
+        kept = pool.embeddings
+        inputs = self._payload(table, pool.folder) if kept is None else kept.read_span(0, len(pool))
         return TrainingData(
-            inputs=self._payload(table, pool.folder),
+            inputs=inputs,
+            on_vectors=pool.embeddings is not None,
             labels=np.array([index[label] for label in table["label"].to_pylist()], np.int64),
             n_classes=self.n_classes,
             shape=self.shape,
             n_labelled=len(table),
         )
+
+    def _kept(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """The kept vectors of these rows of the pool, in any order."""
+        assert self.embeddings is not None
+        order = np.argsort(rows, kind="stable")
+        vectors = np.empty((len(rows), self.embeddings.width), np.float32)
+        vectors[order] = self.embeddings.read(rows[order])
+        return vectors
+
+    def _encoded(self, payload: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The payload of synthetic items, which have no kept vectors, as the model takes it."""
+        encoder = self.model.kept_encoder
+        if self.embeddings is None or encoder is None:
+            return payload
+        return np.asarray(encoder.load({}).vectors(payload), np.float32)
 
     def _payload(self, table: pa.Table, path: Path) -> npt.NDArray[Any]:
         """The payload of training items; raises DataError if one cannot be decoded."""

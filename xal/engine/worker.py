@@ -74,7 +74,7 @@ class Worker:
                 self.classifier(task.model)
             values = self._values(task, block, good, unreadable)
         return ShardResult(
-            value=task.join(values),
+            value=task.reduce(values, np.asarray(block["row"], np.int64)),
             items=len(good),
             first=int(block["row"][0]) if len(good) else 0,
             unreadable=tuple(unreadable),
@@ -123,9 +123,15 @@ class Worker:
             if interpretable_input is None:
                 interpretable_input = _explainer(task).to_interpretable(on_device(columns["payload"], "cpu"))
             return Evidence(ids=ids, rows=rows, interpretable_input=interpretable_input)
+        if task.encoder is not None:
+            encoding = task.encoder.load({}).to(self.device)
+            vectors = np.asarray(encoding.vectors(columns["payload"]), np.float32)
+            return Evidence(ids=ids, rows=rows, embeddings=vectors)
         if task.model is None:
             raise XalError("this pass needs predictions, but there is no trained model yet; label and train first")
         classifier = self.classifier(task.model)
+        if task.on_vectors:
+            classifier = classifier.head
         inputs = on_device(columns["payload"], classifier.device)
         model, n_classes = f"model '{task.model.model.name}'", task.model.n_classes
         probabilities = embeddings = explanations = None

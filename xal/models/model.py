@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy.typing as npt
 
 from xal.core.registry import Component
+from xal.encoders import Encoder
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.types import Kind, Output, Shape
 
@@ -61,7 +62,11 @@ class Classifier(Protocol):
 
     kind: Kind
     provides: frozenset[str]
-    device: Any
+
+    @property
+    def device(self) -> Any:
+        """Where inputs should be."""
+        ...
 
     def probabilities(self, inputs: Any) -> Any:
         """(b, c) tensor of class probabilities; rows sum to 1."""
@@ -73,6 +78,11 @@ class Classifier(Protocol):
 
     def embed(self, inputs: Any) -> tuple[Any, Any]:
         """((b, c) probabilities, (b, d) embeddings), computed in one forward pass."""
+        ...
+
+    @property
+    def head(self) -> Any:
+        """The classifier of vectors that an encoder computed before, in place of items; itself without an encoder."""
         ...
 
 
@@ -107,6 +117,11 @@ class Model(Component, ABC, family="model"):
     @property
     def fixed_shape(self) -> Shape | None:
         """Shape of an input, if the configuration alone determines it; None: it depends on the pool."""
+        return None
+
+    @property
+    def kept_encoder(self) -> Encoder | None:
+        """The encoder whose vectors of a pool are computed once and kept; None: the model sees the items themselves."""
         return None
 
     @property

@@ -63,6 +63,8 @@ class TrainingData:
     shape: Shape  # shape of an item
     n_labelled: int  # the first n_labelled items are labelled, the others synthetic
     sample_weight: Floats | None = None  # (n,) weight of each item in the loss; None: all 1
+    on_vectors: bool = False
+    """Whether `inputs` are the vectors (n, d) of the model's encoder, computed before, in place of items."""
     source: Rows | None = None
     """(n - n_labelled,) index of the labelled item that each synthetic item was made from; -1: not in this data."""
     validation: TrainingData | None = None

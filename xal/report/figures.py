@@ -54,7 +54,9 @@ def learning_curves(by_arm: Curves, measure: str) -> str:
 
 
 def class_balance(arms: Mapping[str, Sequence[Run]], classes: Sequence[str]) -> str:
-    """Bar chart of labels by class: a group for each class, a bar for each arm (mean over its seeds)."""
+    """Bar chart of labels by class: a group for each class, a bar for each arm (mean over its seeds); "" for none."""
+    if not classes:
+        return ""  # nobody has labelled yet
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.2), layout="constrained")
         axis = figure.subplots()

@@ -204,6 +204,19 @@ class Ledger(LedgerDatabase):
             if not correct and label_of.get(item) not in (None, label)
         ]
 
+    def left_out_problems(self, left_out: Mapping[str, str], correct: bool = False) -> list[str]:
+        """One line for each answer without a label of an item that was not queried, or has a label already."""
+        label_of = {item.id: item.label for item in self.queried()}
+        return [
+            f"'{item}' was not queried; it needs no {answer}"
+            for item, answer in left_out.items()
+            if item not in label_of
+        ] + [
+            f"'{item}' is labelled '{label_of[item]}' already; to take the label back: xal label --correct"
+            for item in left_out
+            if label_of.get(item) is not None and not correct
+        ]
+
     def corrections(self) -> dict[str, Corrected]:
         """Corrections by id of the corrected item."""
         with self._transaction() as connection:
@@ -245,12 +258,7 @@ class Ledger(LedgerDatabase):
         left_out = left_out or {}
         problems = self.label_problems(labels, correct) + self.correction_problems(corrections or {})
         answers = {item.id: item for item in self.queried()}
-        problems += [f"'{item}' was not queried" for item in left_out if item not in answers]
-        problems += [
-            f"'{item}' is labelled '{answers[item].label}' already; to take the label back: xal label --correct"
-            for item in left_out
-            if item in answers and answers[item].label is not None and not correct
-        ]
+        problems += self.left_out_problems(left_out, correct)
         if problems:
             raise LabelError("\n".join(problems))
         new = {item: label for item, label in labels.items() if answers[item].label != label}

@@ -68,9 +68,9 @@ def build(
     sample: number of items of the source to draw at random, always the same ones. labels_file: a table with the
     names of a folder's images and their labels. ids: "row": the name of the file and the number of the row. duplicates:
     "drop" leaves out an item that equals an earlier one, "keep" keeps it; None: "keep" for columns of numbers, where
-    equal rows are different things, else "drop". Different items of one id are all kept: the later ones are named
-    id#2, id#3, ... `progress` is called with (items done, total items). If an error is raised, nothing is left at
-    `destination`.
+    equal rows are different things, else "drop"; an item with a label is never dropped for one without. Different items
+    of one id are all kept: the later ones are named id#2, id#3, ... `progress` is called with (items done, total
+    items). If an error is raised, nothing is left at `destination`.
     """
     source, destination = Path(source), Path(destination)
     single = destination.suffix == ".parquet"
@@ -168,7 +168,7 @@ def _write(
     unreadable: list[tuple[str, str]] = []
     duplicates: list[tuple[str, str]] = []
     conflicts: list[tuple[str, str]] = []
-    read = renamed = 0
+    read = renamed = labelled_again = 0
     writers: dict[int, PoolWriter] = {}
     try:
         for position, (item, payload, reason) in enumerate(_prepared(source)):
@@ -184,10 +184,13 @@ def _write(
             if not new:
                 original, kept_label = payloads[digest]
                 if not keep or original == item.id:
-                    duplicates.append((item.id, original))
-                    if label is not None and kept_label != label:
-                        conflicts.append((item.id, original))
-                    continue
+                    if label is None or kept_label is not None:
+                        duplicates.append((item.id, original))
+                        if label is not None and kept_label != label:
+                            conflicts.append((item.id, original))
+                        continue
+                    payloads[digest] = original, label  # kept, too, for its label
+                    labelled_again += 1
             identity = item.id
             while identity in ids:
                 again[item.id] = again.get(item.id, 1) + 1
@@ -210,6 +213,9 @@ def _write(
         classes = sorted(labels) if source.classes is None else source.classes
         for writer in writers.values():
             writer.close(classes, source.channels, source.names)
+    notes = [*source.notes]
+    if labelled_again:
+        notes.append(f"{labelled_again:,} items equal an earlier one without a label; both are kept")
     return BuildReport(
         written=len(ids),
         read=read,
@@ -217,7 +223,7 @@ def _write(
         duplicates=tuple(duplicates),
         renamed=renamed,
         conflicts=tuple(conflicts),
-        notes=tuple(source.notes),
+        notes=tuple(notes),
     )
 
 

@@ -43,6 +43,8 @@ def _roles(
     text_column: str | None,
     notes: list[str],
 ) -> _Roles:
+    id_column = _spelled(id_column, types)
+    label_column = None if label_column is None else _spelled(label_column, types)
     for name, default in ((id_column, "id"), (label_column, "label"), (text_column, None)):
         if name is not None and name != default and name not in types:
             raise DataError(f"{path} has no column `{name}`; it has {list(types)}")
@@ -50,7 +52,7 @@ def _roles(
     if identity is None:
         notes.append(f"no column `{id_column}`: the row number, from 0, is the id")
     label = label_column if label_column in types else None
-    text = text_column or ("text" if "text" in types else None)
+    text = text_column or next((name for name in (_spelled("text", types),) if name in types), None)
     relevance = next((name for name in RELEVANCE_COLUMNS if name in types and not _is_number(types[name])), None)
     rest = [name for name in types if name not in (identity, label, text, relevance)]
     if text is not None:
@@ -65,6 +67,12 @@ def _roles(
             "drop such columns or name the text with --text-column"
         )
     return _Roles(identity, label, None, tuple(rest), relevance)
+
+
+def _spelled(name: str, types: dict[str, Any]) -> str:
+    """The column of that name, in other capitals if there is exactly one of those; else the name."""
+    alike = [column for column in types if column.lower() == name.lower()]
+    return alike[0] if name not in types and len(alike) == 1 else name
 
 
 def _is_number(kind: Any) -> bool:
@@ -283,7 +291,7 @@ def json_lines(
         raise DataError(f"cannot read {path}: {error}") from error
     if not keys:
         raise DataError(f"{path} holds no JSON object{f' where {where}' if where else ''}; expected one per line")
-    if (text_column or "text") not in keys:
+    if _spelled(text_column or "text", keys) not in keys:
         raise DataError(
             f"{path} has no `{text_column or 'text'}`; it has {list(keys)}; name the text column with --text-column"
         )

@@ -26,12 +26,12 @@ from scipy import sparse
 from xal.core import private
 from xal.core._typing import Field
 from xal.encoders import Encoder
-from xal.encoders.encoder import Encoding, State
+from xal.encoders.encoder import Encoding, Kept, State
 from xal.errors import XalError
 from xal.models.model import Model, Placement, Weights
 from xal.models.sklearn.classifier import SklearnClassifier
 from xal.models.training_data import Fitted, TrainContext, TrainingData
-from xal.types import Floats, Kind, Matrix, Outputs, Rows
+from xal.types import Floats, Kind, Matrix, Outputs, Rows, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class SklearnModel(Model):
     progress_unit: ClassVar[str] = "fits"
 
     encoder: Encoder | None = None
-    """Encoder that turns texts into vectors; null: the pool holds features, which are standardised."""
+    """Encoder that turns texts or images into vectors; null: the pool holds features, which are standardised."""
     folds: Annotated[int, Field(ge=2)] = 3
     """Folds of the cross-validation; fewer if a class has fewer items."""
     calibrate: bool = True
@@ -52,6 +52,21 @@ class SklearnModel(Model):
     def kind(self) -> Kind:
         """`features` without an encoder, else the kind that the encoder takes."""
         return "features" if self.encoder is None else self.encoder.kind
+
+    @property
+    def fixed_shape(self) -> Shape | None:
+        """The shape that the encoder takes; None: that of the pool."""
+        return None if self.encoder is None else self.encoder.input_shape
+
+    @property
+    def kept_encoder(self) -> Encoder | None:
+        """The encoder, if its vectors depend on the item alone."""
+        return self.encoder if self.encoder is not None and self.encoder.kept else None
+
+    @property
+    def download(self) -> str | None:
+        """What the encoder downloads."""
+        return None if self.encoder is None else self.encoder.download
 
     @property
     @abstractmethod
@@ -91,8 +106,11 @@ class SklearnModel(Model):
                 f"model '{self.name}' cannot learn from {len(labels)} items of one class; label more "
                 "(budget.initial), or start with items of every class (budget.balanced)"
             )
-        state = dict(self.encoder.fit(inputs)) if self.encoder else _scaling(inputs)
-        items = _Items(self.encoding(state), data)
+        if self.encoder is None:
+            state: dict[str, Any] = _scaling(inputs)
+        else:
+            state = {} if data.on_vectors else dict(self.encoder.fit(inputs))
+        items = _Items(Kept() if data.on_vectors else self.encoding(state), data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as those of heads that stop before they converge
             hyperparameter, calibration, fits = self._choose(items, context)
@@ -151,8 +169,10 @@ class SklearnModel(Model):
         return Standardised(state["mean"], state["scale"])
 
     def classifier(self, weights: Weights, placement: Placement | None = None) -> SklearnClassifier:
-        """The trained classifier, always on the CPU."""
-        return SklearnClassifier(self, weights.arrays, weights.n_classes)
+        """The trained classifier; its head is on the CPU, an encoder that is a network on the given device."""
+        return SklearnClassifier(
+            self, weights.arrays, weights.n_classes, "cpu" if placement is None else placement.device
+        )
 
 
 class _Items:

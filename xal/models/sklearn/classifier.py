@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import sparse, special
 from torch import Tensor
 
 from xal.encoders import Texts
-from xal.encoders.encoder import Encoding, Masks, State
+from xal.encoders.encoder import Encoding, Kept, Masks, State
 from xal.types import Kind, Matrix, Outputs, Rows
 
 EMBEDDED = 1024  # maximum number of columns of an embedding
@@ -64,14 +64,29 @@ def dense_embedding(vectors: Matrix) -> Tensor:
 class SklearnClassifier:
     """A trained scikit-learn model on the CPU; explainers of texts use `masked_outputs`."""
 
-    device = torch.device("cpu")
-
-    def __init__(self, model: Head, state: State, classes: int) -> None:
+    def __init__(self, model: Head, state: State, classes: int, device: str = "cpu") -> None:
         self.model, self.state, self.classes = model, state, classes
         self.kind, self.provides = model.kind, model.provides
-        self._encoding = model.encoding(state)
+        self._device = device
         self._trained_classes = state["classes"]
         self._head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
+
+    @cached_property
+    def _encoding(self) -> Encoding:
+        """The encoder, loaded when the first item needs it: kept vectors do not."""
+        return self.model.encoding(self.state).to(self._device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs should be: that of the encoder."""
+        return self._encoding.device
+
+    @cached_property
+    def head(self) -> SklearnClassifier:
+        """The classifier of vectors that the encoder computed before; on the CPU."""
+        head = SklearnClassifier(self.model, self.state, self.classes)
+        head.__dict__["_encoding"] = Kept()
+        return head
 
     def probabilities(self, inputs: Any) -> Tensor:
         """(b, c) float64, rows sum to 1; 0 for classes without labelled items."""

@@ -162,6 +162,11 @@ class EstimatorClassifier:
         """(b, c) probabilities; as margins, their logarithms, at least -30."""
         return self._output(self._predict(_inputs(inputs, self.kind)), output)
 
+    @property
+    def head(self) -> EstimatorClassifier:
+        """Itself: it has no encoder."""
+        return self
+
     def embed(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """((b, c) probabilities, (b, d) inputs of the last step of a pipeline, or the inputs of another estimator)."""
         plain = _inputs(inputs, self.kind)

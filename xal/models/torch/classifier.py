@@ -84,6 +84,11 @@ class TorchClassifier:
         module: Any = self.module
         return module.explanation(self.preprocess(inputs))
 
+    @property
+    def head(self) -> TorchClassifier:
+        """Itself: it has no encoder."""
+        return self
+
     def embed(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """((b, c) probabilities, (b, d) inputs of the last linear layer), computed in one forward pass."""
         linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
