@@ -40,7 +40,9 @@ def test_from_a_spreadsheet_to_predictions(
         writer = csv.DictWriter(handle, ["id", "label"], delimiter=";")
         writer.writeheader()
         writer.writerows(answers)
-    assert "9 new labels imported, 1 left out (skip, unsure or none); the batch is complete" in call("label", run, "back.csv")
+    assert "9 new labels imported, 1 left out (skip, unsure or none); the batch is complete" in call(
+        "label", run, "back.csv"
+    )
     assert call("classes", run, "add", "mixed").split() == ["bad", "good", "mixed"]
     assert "waiting for 10 labels" in call("run", "recipe.yaml", "-q", "--out", "runs", "--set", "budget.rounds=7")
     assert "22 rows in labels.csv" in call("export", run, "labels")

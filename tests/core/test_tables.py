@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xal.core.tables import defused, is_table, number, open_table, restored
+from xal.core.tables import DecimalMarks, defused, is_table, open_table, restored
 from xal.errors import DataError
 
 ROWS = [["1", "a, b", "x"], ["2", 'say "hi"', "é"]]
@@ -85,11 +85,26 @@ def test_what_is_no_table_is_refused_with_its_line(tmp_path: Path, text: str, me
         list(open_table(saved(tmp_path / "t.csv", text)).rows())
 
 
-def test_numbers() -> None:
-    assert (number("1.5"), number("1,5", ";"), number("-2e3")) == (1.5, 1.5, -2000)
-    for bad in ("1,5", "1_000", "x"):
-        with pytest.raises(ValueError, match="."):
-            number(bad)
+@pytest.mark.parametrize(
+    ("separator", "cells", "numbers"),
+    [
+        (",", ["1.5", "-2e3"], [1.5, -2000]),
+        (";", ["1,5", "2"], [1.5, 2]),
+        (";", ["1.200", "1.201"], [1.2, 1.201]),  # no comma anywhere: decimal points
+        (";", ["1.200,5", "1.300"], [1200.5, 1300]),
+        (";", ["1,5", "1.25"], [1.5, 1.25]),  # no group of three: a decimal point
+        ("\t", ["1.234.567", "0,5"], [1234567, 0.5]),
+    ],
+)
+def test_numbers(separator: str, cells: list[str], numbers: list[float]) -> None:
+    marks = DecimalMarks(["x"], separator)
+    assert all(marks.look("x", cell) for cell in cells)
+    assert [marks.number("x", cell) for cell in cells] == numbers
+
+
+def test_what_is_no_number() -> None:
+    for separator, cell in ((",", "1,5"), (",", "1_000"), (";", "1_000"), (";", "1,2,3"), (";", "a"), (",", "1.2.3")):
+        assert not DecimalMarks(["x"], separator).look("x", cell), cell
 
 
 @given(st.text())

@@ -39,7 +39,9 @@ class ExportedModel:
         self._classifier, self._kind = model.classifier(weights), model.kind
 
     def predict_proba(self, data: Any) -> npt.NDArray[np.float64]:
-        """(n, c) class probabilities in the order of `classes`. data: as `xal.Learner` takes it."""
+        """(n, c) class probabilities in the order of `classes`. data: as `xal.Learner` takes it, or paths as str."""
+        if self._kind == "image" and isinstance(data, Sequence) and all(isinstance(item, str) for item in data):
+            data = [Path(item) for item in data]
         inputs = items_of(data).decoded(self._kind, self._shape)
         with torch.inference_mode():
             found = self._classifier.probabilities(on_device(inputs, self._classifier.device))

@@ -65,6 +65,22 @@ def append_classes(ledger: Ledger, names: Iterable[str]) -> None:
     ledger.set_metadata("classes", yaml.safe_dump([*before, *new]))
 
 
+def remove_classes(ledger: Ledger, names: Iterable[str]) -> None:
+    """Remove classes that were added by mistake; RunError for one that an item or a trained model has."""
+    before = label_space_of(ledger).classes
+    known_to_models = max((step.metrics.get("n_classes", 0) for step in ledger.steps("train")), default=0)
+    gone = list(names)
+    for name in gone:
+        if name not in before:
+            raise RunError(f"no class '{name}'; there are {', '.join(before)}")
+        if count := sum(item.label == name for item in ledger.queried()):
+            items = "1 item is" if count == 1 else f"{count} items are"
+            raise RunError(f"{items} labelled '{name}'; change the labels first: xal label --correct")
+        if before.index(name) < known_to_models:
+            raise RunError(f"a trained model knows the class '{name}', so it stays; without items it does no harm")
+    ledger.set_metadata("classes", yaml.safe_dump([name for name in before if name not in gone]))
+
+
 MAY_CHANGE = ("annotator", "budget", "pool.source", "pool.test", "pool.validation", "pool.embeddings")
 """What may be another at any time: how many labels, who gives them, and where files are."""
 UNTIL_FINISHED = ("engine", "explainer", "strategy")

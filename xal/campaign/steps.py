@@ -114,6 +114,7 @@ class RunSteps:
             started,
             {"chosen": chosen, "items": dict(coordinator.items), "unreadable": len(coordinator.unreadable)},
             f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})"
+            + _filled_up(strategy, chosen)
             + (f", and {len(given)} that the pool has labels for" if given else ""),
             artefact=True,
             queried=queried,
@@ -394,3 +395,10 @@ class RunSteps:
         location = step_folder(round, step) if artefact else None
         self.ledger.commit(round, step, seconds=seconds, metrics=metrics, artefact=location, **record)
         self.reporter.say(f"round {round}/{self.recipe.budget.rounds} {step:<8} {seconds:6.1f} s  {summary}")
+
+
+def _filled_up(strategy: Strategy, chosen: Mapping[str, int]) -> str:
+    """Says which items a fallback chose, because the strategy found too few above its threshold."""
+    fallbacks = {part.fallback.name for part in (strategy, *strategy.parts()) if hasattr(part, "fallback")}
+    count = sum(chosen.get(name, 0) for name in fallbacks - {strategy.name})
+    return f"; {count} fill up the batch, as too few passed the threshold of {strategy.name}" if count else ""

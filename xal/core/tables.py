@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ SEPARATORS = ",;\t|"
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How a cell begins that a spreadsheet would take for a formula, possibly defused by apostrophes."""
+COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?")
+GROUPS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -86,10 +88,54 @@ def open_table(path: Path) -> TableFile:
     )
 
 
-def number(text: str, separator: str = ",") -> float:
-    """The number in a cell; with `;` between columns, the comma may be the decimal mark. Raises ValueError."""
-    if separator == ";" and "," in text and "." not in text:
-        text = text.replace(",", ".")
+class DecimalMarks:
+    """Tells decimal commas from points, and thousands, by all cells of a table whose columns are not cut by commas.
+
+    Where any cell has a decimal comma, points in groups of three digits (1.200) are thousands, if all points of the
+    column are; else they are decimal points.
+    """
+
+    def __init__(self, columns: Sequence[str], separator: str) -> None:
+        self._may_be_comma = separator != ","
+        self._commas = False
+        self._grouped: dict[str, bool] = {}  # by column with points: whether all its points cut groups of three
+        self._columns = columns
+
+    def look(self, column: str, cell: str) -> bool:
+        """Whether the cell may hold a number; called for every cell before `number`."""
+        text = cell.strip()
+        if self._may_be_comma and "," in text:
+            if not COMMA.fullmatch(text):
+                return False
+            self._commas = True
+            if "." in text:
+                self._grouped[column] = self._grouped.get(column, True)
+            return True
+        try:
+            _plain(text)
+        except ValueError:
+            if not (self._may_be_comma and GROUPS.fullmatch(text)):
+                return False
+        if "." in text:
+            self._grouped[column] = self._grouped.get(column, True) and bool(GROUPS.fullmatch(text))
+        return True
+
+    def number(self, column: str, cell: str) -> float:
+        """The number in a cell; raises ValueError."""
+        text = cell.strip()
+        if self._commas and self._grouped.get(column, False):
+            text = text.replace(".", "")
+        return _plain(text.replace(",", ".") if self._may_be_comma else text)
+
+    def notes(self, columns: Sequence[str]) -> list[str]:
+        """What was taken for thousands."""
+        grouped = [name for name in columns if self._commas and self._grouped.get(name, False)]
+        return [
+            f"points in {', '.join(grouped)} are thousands (1.200 is 1200), as the table has decimal commas"
+        ] * bool(grouped)
+
+
+def _plain(text: str) -> float:
     if "_" in text:
         raise ValueError(text)
     return float(text)

@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +61,7 @@ def build(
     labels_file: Path | None = None,
     ids: Literal["column", "row"] = "column",
     duplicates: Duplicates | None = None,
+    drop: Sequence[str] = (),
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BuildReport:
     """Build the pool `destination`: a folder of `files` Parquet files, or a single file if it is named `*.parquet`.
@@ -69,8 +70,8 @@ def build(
     names of a folder's images and their labels. ids: "row": the name of the file and the number of the row. duplicates:
     "drop" leaves out an item that equals an earlier one, "keep" keeps it; None: "keep" for columns of numbers, where
     equal rows are different things, else "drop"; an item with a label is never dropped for one without. Different items
-    of one id are all kept: the later ones are named id#2, id#3, ... `progress` is called with (items done, total
-    items). If an error is raised, nothing is left at `destination`.
+    of one id are all kept: the later ones are named id#2, id#3, ... drop: columns of a table to leave out. progress: is
+    called with (items done, total items). If an error is raised, nothing is left at `destination`.
     """
     source, destination = Path(source), Path(destination)
     single = destination.suffix == ".parquet"
@@ -80,7 +81,7 @@ def build(
         raise DataError(
             f"requested {files} files for {destination}; expected at least 1, and exactly 1 for a name *.parquet"
         )
-    opened = open_source(source, id_column, label_column, text_column, subset, where, labels_file)
+    opened = open_source(source, id_column, label_column, text_column, subset, where, labels_file, drop)
     if ids == "row":
         opened = replace(opened, items=_named_by_row(source, opened))
     if sample is not None:
@@ -109,6 +110,7 @@ def open_source(
     subset: Subset | None = None,
     where: dict[str, str] | None = None,
     labels_file: Path | None = None,
+    drop: Sequence[str] = (),
 ) -> Source:
     """Open a source, whose form is recognised by its name and content; `label_column` None ignores all labels.
 
@@ -121,6 +123,8 @@ def open_source(
         raise DataError(f"classes can be chosen from a folder of class folders, with labels; {source} is not one")
     if labels_file is not None and not source.is_dir():
         raise DataError(f"--labels names the labels of a folder of images; {source} is not one")
+    if drop and not (is_table(source) or source.name.lower().endswith(".parquet")):
+        raise DataError(f"columns can be left out (--drop) of a table; {source} is something else")
     if source.is_dir():
         idx = sorted(file for file in source.iterdir() if IDX.fullmatch(file.name))
         if len(idx) > 1:
@@ -138,9 +142,9 @@ def open_source(
     if name.endswith(".txt") and is_treebank(source):
         return treebank(source, label_column is not None)
     if is_table(source):
-        return csv_table(source, id_column, label_column, text_column)
+        return csv_table(source, id_column, label_column, text_column, drop)
     if source.name.lower().endswith(".parquet"):
-        return parquet_table(source, id_column, label_column, text_column)
+        return parquet_table(source, id_column, label_column, text_column, drop)
     raise DataError(f"cannot tell what {source} is; expected {ACCEPTED}")
 
 

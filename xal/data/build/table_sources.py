@@ -64,7 +64,7 @@ def _roles(
         raise DataError(
             f"{path}: expected a `text` column, or only numbers besides id and label, got "
             f"{', '.join(f'{name} ({types[name]})' for name in not_numbers) or 'no other column'}; "
-            "drop such columns or name the text with --text-column"
+            "leave out such columns with --drop, or name the text with --text-column; the header must be the first line"
         )
     return _Roles(identity, label, None, tuple(rest), relevance)
 
@@ -144,22 +144,34 @@ def _checked(path: Path, items: Iterator[Item]) -> Iterator[Item]:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def csv_table(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
+def _dropped(path: Path, types: dict[str, Any], drop: Sequence[str]) -> dict[str, Any]:
+    """The columns without those to drop; DataError for a name that is not there."""
+    unknown = [name for name in drop if name not in types]
+    if unknown:
+        raise DataError(f"{path} has no column `{unknown[0]}` to drop; it has {list(types)}")
+    return {name: kind for name, kind in types.items() if name not in drop}
+
+
+def csv_table(
+    path: Path, id_column: str, label_column: str | None, text_column: str | None, drop: Sequence[str] = ()
+) -> Source:
     """The rows of a CSV file or spreadsheet with a header line; see `xal.core.tables`."""
     table = tables.open_table(path)
     notes = [*table.notes]
     total, numeric = 0, dict.fromkeys(table.columns, True)
     filled = dict.fromkeys(table.columns, False)
+    marks = tables.DecimalMarks(table.columns, table.separator)
     for _, cells in table.rows():
         total += 1
         if isinstance(cells, str):
             continue
         for name, cell in zip(table.columns, cells, strict=True):
             filled[name] = filled[name] or bool(cell.strip())
-            numeric[name] = numeric[name] and (not cell.strip() or _parses(cell, table.separator))
+            numeric[name] = numeric[name] and (not cell.strip() or marks.look(name, cell))
     types = {name: pa.float64() if numeric[name] and filled[name] else pa.string() for name in table.columns}
-    roles = _roles(path, types, id_column, label_column, text_column, notes)
+    roles = _roles(path, _dropped(path, types, drop), id_column, label_column, text_column, notes)
     position = {name: index for index, name in enumerate(table.columns)}
+    notes.extend(marks.notes(roles.numbers))
     lossy = _Rounding(roles.numbers)
 
     def items() -> Iterator[Item]:
@@ -179,20 +191,12 @@ def csv_table(path: Path, id_column: str, label_column: str | None, text_column:
                 continue
             raw: Any = cell(roles.text)
             if not roles.text:
-                values = [tables.number(cell(each) or "nan", table.separator) for each in roles.numbers]
+                values = [marks.number(each, cell(each) or "nan") for each in roles.numbers]
                 raw = lossy.round(np.array([values], np.float64))[0].tobytes()
             yield _with_relevance(Item(name, raw, cell(roles.label)), cell(roles.relevance), roles)
         notes.extend(lossy.notes())
 
     return _source(path, items(), total, roles, notes)
-
-
-def _parses(cell: str, separator: str) -> bool:
-    try:
-        tables.number(cell, separator)
-    except ValueError:
-        return False
-    return True
 
 
 class _Rounding:
@@ -220,7 +224,9 @@ class _Rounding:
         ]
 
 
-def parquet_table(path: Path, id_column: str, label_column: str | None, text_column: str | None) -> Source:
+def parquet_table(
+    path: Path, id_column: str, label_column: str | None, text_column: str | None, drop: Sequence[str] = ()
+) -> Source:
     """The rows of a Parquet file."""
     notes: list[str] = []
     try:
@@ -228,8 +234,7 @@ def parquet_table(path: Path, id_column: str, label_column: str | None, text_col
             types, total = {column.name: column.type for column in parquet.schema_arrow}, parquet.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a whole Parquet file ({error})") from error
-    roles = _roles(path, types, id_column, label_column, text_column, notes)
-
+    roles = _roles(path, _dropped(path, types, drop), id_column, label_column, text_column, notes)
     lossy = _Rounding(roles.numbers)
 
     def items() -> Iterator[Item]:
