@@ -44,6 +44,8 @@ def test_a_first_run_without_any_label_says_what_to_do(call: Call) -> None:
     Path("late.csv").write_text("id,label\n" + f"{rows[0]['id']},bb\n")
     told = call("label", "runs/margin-seed0", "late.csv", "--correct")
     assert "0 new labels imported, 1 changed" in told
+    page = Path(call("report", "runs/margin-seed0").split("report: ")[-1].strip()).read_text()
+    assert "1 labels were changed or taken back later" in page and "class added: bb" in page
     Path("wrong.csv").write_text("id,klasse\n1,a\n")
     told = call("label", "runs/margin-seed0", "wrong.csv", status=2)
     assert "expected the columns id and label, got id, klasse" in told
@@ -109,3 +111,23 @@ def test_columns_that_are_no_numbers_can_be_dropped(call: Call) -> None:
     assert "no column `when` to drop" in call("init", "t.csv", "t.yaml", "--drop", "when", status=2)
     call("init", "t.csv", "t.yaml", "--drop", "date")
     assert column("t-pool", "features") == [[2.5], [3.5]]
+
+
+def test_people_see_photos_in_their_own_proportions(call: Call) -> None:
+    Path("photos").mkdir()
+    for i in range(12):
+        Image.fromarray(np.full((300, 600, 3), i * 20, np.uint8)).save(f"photos/{i}.jpg")
+    call("init", "photos")
+    small = [
+        "--set",
+        "model.size=16",
+        "--set",
+        "budget.rounds=1",
+        "--set",
+        "explainer=null",
+        "--set",
+        "strategy=margin",
+    ]
+    call("run", "recipe.yaml", "-q", "--out", "runs", *small)
+    pictures = sorted(Path("runs/margin-seed0/to-label/round-000/pictures").iterdir())
+    assert pictures and all(Image.open(picture).size == (600, 300) for picture in pictures)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from xal.annotators.annotator import Annotator, Request
 from xal.core.tables import defused
 from xal.data.decode import forms_of
-from xal.data.images import decode, encode_png
+from xal.data.images import decode, picture_of
 from xal.explainers.components import Naming, shown_components
 from xal.explainers.visualization import panel, says_nothing, summary
 from xal.store.artefacts import ITEMS, read_items
@@ -110,7 +110,8 @@ class File(Annotator, name="file"):
         """Draw the items: {id: (path of the image, path of its explanation or '')}, relative to the folder."""
         table = _asked(request)
         ids = table["id"].to_pylist()
-        images, _ = decode(table["image"].to_pylist(), request.shape)
+        payloads = table["image"].to_pylist()
+        images, _ = decode(payloads, request.shape)
         explained = request.explanations() if self.explanations else {}
         shown = {}
         if request.feedback is not None and request.feedback.correction_kinds:
@@ -119,9 +120,10 @@ class File(Annotator, name="file"):
         ranks = {item.id: item.rank for item in request.items}
         (folder / "pictures").mkdir()
         pictures = {}
-        for item, image in zip(ids, images, strict=True):
-            picture, explanation = f"pictures/{ranks[item]:04d}.png", ""
-            (folder / picture).write_bytes(encode_png(image))
+        for item, payload, image in zip(ids, payloads, images, strict=True):
+            content, suffix = picture_of(payload)
+            picture, explanation = f"pictures/{ranks[item]:04d}{suffix}", ""
+            (folder / picture).write_bytes(content)
             if item in explained:
                 explanation = f"pictures/{ranks[item]:04d}-why.png"
                 (folder / explanation).write_bytes(

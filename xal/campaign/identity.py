@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def add_classes(ledger: Ledger, labels: Iterable[str]) -> LabelSpace:
     before = label_space_of(ledger)
     after = before.extended(labels)
     if after != before:
-        ledger.set_metadata("classes", yaml.safe_dump(list(after.classes)))
+        _set_classes(ledger, before.classes, after.classes)
     return after
 
 
@@ -62,7 +62,17 @@ def append_classes(ledger: Ledger, names: Iterable[str]) -> None:
     known = [name for name in new if name in before]
     if known or len(set(new)) < len(new) or not all(name.strip() for name in new):
         raise RunError(f"expected new, distinct names of classes, got {', '.join(new)}; there are {', '.join(before)}")
-    ledger.set_metadata("classes", yaml.safe_dump([*before, *new]))
+    _set_classes(ledger, before, (*before, *new))
+
+
+def _set_classes(ledger: Ledger, before: Sequence[str], after: Sequence[str]) -> None:
+    """Set a run's classes, and record the change where the run has begun."""
+    ledger.set_metadata("classes", yaml.safe_dump(list(after)))
+    steps = ledger.steps()
+    if steps and before:
+        changed = [f"class added: {name}" for name in after if name not in before]
+        changed += [f"class removed: {name}" for name in before if name not in after]
+        _record(ledger, steps[-1].round, changed)
 
 
 def remove_classes(ledger: Ledger, names: Iterable[str]) -> None:
@@ -78,7 +88,7 @@ def remove_classes(ledger: Ledger, names: Iterable[str]) -> None:
             raise RunError(f"{items} labelled '{name}'; change the labels first: xal label --correct")
         if before.index(name) < known_to_models:
             raise RunError(f"a trained model knows the class '{name}', so it stays; without items it does no harm")
-    ledger.set_metadata("classes", yaml.safe_dump([name for name in before if name not in gone]))
+    _set_classes(ledger, before, [name for name in before if name not in gone])
 
 
 MAY_CHANGE = ("annotator", "budget", "pool.source", "pool.test", "pool.validation", "pool.embeddings")

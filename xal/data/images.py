@@ -18,6 +18,7 @@ from xal.errors import DataError
 
 ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})  # the EXIF tag, and its values that swap height and width
 TWELVE_BITS = 4096
+SMALL, LARGE = 256, 1024
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
@@ -118,6 +119,20 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     _image(image).save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def picture_of(payload: bytes | None) -> tuple[bytes, str]:
+    """(file, suffix) of an image as people should see it: in its own proportions and colours, not as a model takes it.
+
+    Images of up to SMALL pixels on the longer side as PNG, larger ones as JPEG of at most LARGE pixels.
+    """
+    image, stream = load(payload), io.BytesIO()
+    if max(image.size) <= SMALL:
+        image.save(stream, "PNG", optimize=True)
+        return stream.getvalue(), ".png"
+    image.thumbnail((LARGE, LARGE), Image.Resampling.LANCZOS)
+    image.save(stream, "JPEG", quality=90)
+    return stream.getvalue(), ".jpg"
 
 
 def encode_webp(image: npt.NDArray[np.uint8], method: int = 4) -> bytes:

@@ -72,6 +72,7 @@ def write_report(directories: Sequence[Path], destination: Path, ledger: str | N
         version=__version__,
         title=destination.resolve().parent.name,
         recipe=first.recipe,
+        changes=[line for run in runs for line in _changes(run)],
         classes=first.classes,
         arms=arms,
         seeds=sorted({run.seed for run in runs}),
@@ -104,6 +105,15 @@ def arms_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for run in sorted(runs, key=lambda run: run.seed):
         arms[run.arm].append(run)
     return dict(arms)
+
+
+def _changes(run: Run) -> list[str]:
+    """Sentences on what changed under way in a run: the curve is not of one recipe."""
+    name = f"{run.arm}, seed {run.seed}"
+    lines = [f"{name}: changed after round {round}: {'; '.join(changed)}" for round, changed in run.changes]
+    if run.labels_changed:
+        lines.append(f"{name}: {run.labels_changed} labels were changed or taken back later")
+    return lines
 
 
 def _same_recipe(runs: Sequence[Run]) -> None:

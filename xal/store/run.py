@@ -34,6 +34,10 @@ class Run:
     """Whether it ended because no item of the pool was left to query."""
     corrections: Mapping[str, Corrected] = field(default_factory=dict)
     """Corrections by id of the item."""
+    changes: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """(last round before, what changed) each time that its recipe or its classes changed under way."""
+    labels_changed: int = 0
+    """Answers that superseded an earlier one."""
 
     def of(self, name: str) -> dict[int, Step]:
         """Committed steps of one name, such as "train", by round."""
@@ -72,6 +76,7 @@ def read_run(directory: Path, ledger_url: str | None = None) -> Run:
         recipe = yaml.safe_load(ledger.metadata("recipe") or "null")
         if recipe is None:
             raise RunError(f"{directory}: no run was started here yet; start it with xal run")
+        answers = ledger.answers()
         return Run(
             directory=directory,
             arm=ledger.metadata("arm") or recipe["strategy"]["name"],
@@ -85,6 +90,11 @@ def read_run(directory: Path, ledger_url: str | None = None) -> Run:
             used_up=ledger.metadata("used_up") is not None,
             names=tuple(yaml.safe_load(ledger.metadata("names") or "[]")),
             corrections=ledger.corrections() if recipe.get("feedback") else {},
+            changes=tuple(
+                (entry["round"], tuple(entry["changes"]))
+                for entry in yaml.safe_load(ledger.metadata("changes") or "[]")
+            ),
+            labels_changed=len(answers) - len({answer["id"] for answer in answers}),
         )
     finally:
         ledger.close()
