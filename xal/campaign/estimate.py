@@ -33,6 +33,8 @@ COPIES = 2  # of each queried item on disk: itself, and its explanation
 class Estimate:
     """Seconds of computing, bytes of disk and memory, of all runs of a recipe together."""
 
+    embed_s: float
+    """To embed the pools, once for all runs, if nothing is kept yet."""
     query_s: float
     train_s: float
     evaluate_s: float
@@ -45,12 +47,13 @@ class Estimate:
     @property
     def total_s(self) -> float:
         """Seconds of all runs, one after the other."""
-        return self.query_s + self.train_s + self.evaluate_s
+        return self.embed_s + self.query_s + self.train_s + self.evaluate_s
 
     def __str__(self) -> str:
         runs = f"{self.n_runs} run{'s' if self.n_runs > 1 else ''}"
         return (
-            f"estimate, within a factor of 2 or 3: {_duration(self.total_s)} for {runs} one after the other (queries "
+            f"estimate, within a factor of 2 or 3: {_duration(self.total_s)} for {runs} one after the other "
+            f"({f'embedding {_duration(self.embed_s)}, ' if self.embed_s else ''}queries "
             f"{_duration(self.query_s)}, training {_duration(self.train_s)}, evaluation {_duration(self.evaluate_s)}), "
             f"without the time of people; {size_of(self.disk_bytes)} on disk; {size_of(self.batch_bytes)} of labelled "
             "items in memory in the last round"
@@ -61,6 +64,7 @@ def estimate(recipe: Recipe, pools: Pools, n_seeds: int = 1) -> Estimate:
     """Measure a few items of each arm and scale; takes some seconds."""
     arms = [_of_arm(recipe.of(name), strategy, pools) for name, strategy in recipe.strategies.items()]
     return Estimate(
+        embed_s=arms[0].embed_s,
         query_s=n_seeds * sum(arm.query_s for arm in arms),
         train_s=n_seeds * sum(arm.train_s for arm in arms),
         evaluate_s=n_seeds * sum(arm.evaluate_s for arm in arms),
@@ -75,14 +79,21 @@ def _of_arm(recipe: Recipe, strategy: Strategy, pools: Pools) -> Estimate:
     started = time.perf_counter()
     payload = some_items(pools, SAMPLE)
     read_s = (time.perf_counter() - started) / len(payload)
+    measured = 0 if pools.measured is None else len(pools.measured)
+    encoder, embed_s, learnt_from = recipe.model.kept_encoder, 0.0, payload
     with threads(1):
-        once_s, fitted = _timed(lambda: fit_sample(recipe, pools, payload, 1))
-        twice_s, _ = _timed(lambda: fit_sample(recipe, pools, payload, 2))
+        if encoder is not None:  # rounds see the kept vectors alone
+            seconds, learnt_from = _timed(lambda: np.asarray(encoder.load({}).vectors(payload), np.float32))
+            embed_s = (read_s + seconds / len(payload)) * (len(pools.pool) + measured)
+        kept = encoder is not None
+        once_s, fitted = _timed(lambda: fit_sample(recipe, pools, learnt_from, 1, on_vectors=kept))
+        twice_s, _ = _timed(lambda: fit_sample(recipe, pools, learnt_from, 2, on_vectors=kept))
         weights = Weights(arrays=fitted.arrays, shape=pools.shape, n_classes=n_classes)
         classifier = recipe.model.classifier(weights)
         inputs = on_device(payload, classifier.device)
         with torch.inference_mode():
-            predict_s, _ = _timed(lambda: classifier.probabilities(inputs))
+            head, vectors = (classifier.head, learnt_from) if kept else (classifier, inputs)
+            predict_s, _ = _timed(lambda: head.probabilities(vectors))
         explain_s = 0.0
         if recipe.explainer is not None:
             explainer = recipe.explainer
@@ -92,7 +103,7 @@ def _of_arm(recipe: Recipe, strategy: Strategy, pools: Pools) -> Estimate:
                 explain_s = seconds / min(n, len(payload))
                 if seconds > ENOUGH_S:
                     break
-    predict_s = read_s + predict_s / len(payload)
+    predict_s = (0.0 if kept else read_s) + predict_s / len(payload)
     epoch_s = max(twice_s - once_s, 0.0)
     rounds = np.arange(budget.rounds + 1)
     labelled = budget.initial + budget.per_round * rounds
@@ -106,10 +117,10 @@ def _of_arm(recipe: Recipe, strategy: Strategy, pools: Pools) -> Estimate:
     if any(part.prepare_needs & {"explanations", "label_explanations"} for part in parts):
         explained += int(labelled.sum())
     workers = getattr(recipe.engine, "actors", 1)
-    measured = 0 if pools.measured is None else len(pools.measured)
     item_bytes = payload[0].nbytes if payload.dtype != object else int(np.mean([len(str(text)) for text in payload]))
     weight_bytes = sum(array.nbytes for array in fitted.arrays.values())
     return Estimate(
+        embed_s=embed_s / workers,
         query_s=float((budget.rounds * predicted * predict_s + explained * explain_s) / workers),
         train_s=float(fits),
         evaluate_s=float(len(rounds) * measured * predict_s / workers),

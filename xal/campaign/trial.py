@@ -75,8 +75,13 @@ def _try_arm(recipe: Recipe, pools: Pools) -> int:
     return weight_bytes
 
 
-def fit_sample(recipe: Recipe, pools: Pools, payload: npt.NDArray[Any], epochs: int = 1) -> Fitted:
-    """The recipe's model, fitted to a few items with made-up labels of every class."""
+def fit_sample(
+    recipe: Recipe, pools: Pools, payload: npt.NDArray[Any], epochs: int = 1, on_vectors: bool = False
+) -> Fitted:
+    """The recipe's model, fitted to a few items with made-up labels of every class.
+
+    on_vectors: the payload is what the model's encoder gave for them.
+    """
     n_classes = max(len(pools.label_space), 2)
     data = TrainingData(
         inputs=payload,
@@ -84,7 +89,7 @@ def fit_sample(recipe: Recipe, pools: Pools, payload: npt.NDArray[Any], epochs: 
         n_classes=n_classes,
         shape=pools.shape,
         n_labelled=len(payload),
-        sample_weight=None,
+        on_vectors=on_vectors,
     )
     settings = replace(recipe.train, epochs=epochs, finetune_epochs=None, validation=0)
     return recipe.model.fit(data, TrainContext(settings=settings, seed=0))

@@ -9,6 +9,7 @@ import typer
 
 from xal.cli.classes import classes
 from xal.cli.components import list_components
+from xal.cli.embed import embed
 from xal.cli.explain import explain
 from xal.cli.export import export
 from xal.cli.fork import fork
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    init, validate, run, status, label, classes, fork, report, explain, export, tune, results, submit
+    init, validate, embed, run, status, label, classes, fork, report, explain, export, tune, results, submit
 ):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(job)
