@@ -37,7 +37,7 @@ def run_experiment(
     """
     ledger = ledger or os.environ.get("XAL_LEDGER")
     with reporter.step("reading and checking the pools"):
-        pools = checked_pools(recipe)
+        pools = checked_pools(recipe, reporter.say)
     specs = [replace(spec, ledger=ledger) for spec in runs(recipe, pools, directory, seeds)]
     if recipe.arms is None and not recipe.annotator.simulated:
         specs = [_of_the_same_labels(spec, directory) for spec in specs]

@@ -30,7 +30,8 @@ class PoolSection:
     """The pools: where the items are, and their classes."""
 
     source: str = "demo"
-    """`demo` (8,000 Fashion-MNIST images in the package), a Parquet file, or a folder of them."""
+    """`demo` (8,000 Fashion-MNIST images in the package), a pool (a Parquet file or a folder of them), or a folder of
+    images or a table (.csv, .tsv, .xlsx, .jsonl), of which a pool is built beside it, once: NAME-pool."""
     test: str | None = None
     """A labelled pool to evaluate on; null: the demo's test set, else the validation pool, else the held-out items."""
     validation: str | None = None

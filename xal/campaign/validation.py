@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xal.campaign.pools import Pools, open_pools
+from xal.campaign.pools import Pools, no_notes, open_pools
 from xal.campaign.recipe import Recipe
 from xal.data.label_space import LabelSpace
 from xal.data.pool import Pool
@@ -13,12 +15,13 @@ from xal.errors import ConfigError
 from xal.evaluation.relevance import has_relevance
 
 
-def checked_pools(recipe: Recipe) -> Pools:
+def checked_pools(recipe: Recipe, say: Callable[[str], None] = no_notes) -> Pools:
     """Open and check the recipe's pools.
 
-    Raises ConfigError that lists everything that would stop its campaigns later, DataError for broken files.
+    say: is told what was left out of pools that are built now. Raises ConfigError that lists everything that would stop
+    its campaigns later, DataError for broken files.
     """
-    pools = open_pools(recipe.pool, recipe.model)
+    pools = open_pools(recipe.pool, recipe.model, say)
     pool, budget = pools.pool, recipe.budget
     problems = []
     if budget.initial < 2 and (recipe.annotator.simulated or not pool.has_labels):

@@ -30,7 +30,7 @@ def embed(
         )
     with Reporter(quiet=quiet) as reporter:
         with reporter.step("reading and checking the pools"):
-            pools = checked_pools(loaded)
+            pools = checked_pools(loaded, reporter.say)
         try_recipe(loaded, pools, reporter)
         with loaded.engine.open() as session:
             pools = embedded(loaded, pools, session, reporter)

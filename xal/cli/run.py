@@ -65,7 +65,7 @@ def _dry_run(loaded: Recipe, directory: Path, n_seeds: int, quiet: bool) -> None
 
     with Reporter(quiet=quiet) as reporter:
         with reporter.step("reading and checking the pools"):
-            pools = checked_pools(loaded)
+            pools = checked_pools(loaded, reporter.say)
         try_recipe(loaded, pools, reporter)
         with reporter.step("measuring the steps on a few items"):
             estimated = estimate(loaded, pools, n_seeds)

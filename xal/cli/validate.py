@@ -16,7 +16,7 @@ def validate(recipe: RecipeFile, settings: Settings = None) -> None:
     loaded = load(recipe, settings)
     with Reporter() as reporter:
         with reporter.step("reading and checking the pools"):
-            pools = checked_pools(loaded)
+            pools = checked_pools(loaded, reporter.say)
         try_recipe(loaded, pools, reporter)
     if loaded.search is not None:
         checked_search(loaded)
