@@ -7,10 +7,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models as torchvision_models
 
+from tests.explainers.trained import trained
 from xal.core.config import parse
 from xal.encoders import Encoder
 from xal.encoders.image_encoders import TorchEncoder, TorchvisionEncoder
 from xal.errors import ConfigError, DataError, XalError
+from xal.explainers import Explainer
+from xal.models import Model
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
 
@@ -106,3 +109,31 @@ def test_a_module_of_ones_own() -> None:
 def test_mistakes_are_told(settings, message) -> None:
     with pytest.raises(XalError, match=message):
         TorchEncoder(**settings).load({})
+
+
+def conv(width=4):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 2 * width, 3, padding=1), nn.AdaptiveAvgPool2d(2)
+    )
+
+
+@pytest.mark.parametrize("name", ["shap_partition", "lime", "ebano"])
+def test_encoder_and_head_are_explained_as_one(name) -> None:
+    """A bright corner decides, and has the largest attribution; the probability is that of both together."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 80, (60, 3, 32, 32), np.uint8)
+    labels = np.arange(60) % 2
+    images[labels == 1, :, :16, :16] += 160
+    encoder = {"name": "torch", "factory": f"{__name__}:conv", "size": 32}
+    classifier = trained(parse(Model, {"name": "logistic_regression", "encoder": encoder}), images, labels)
+    settings = {"k_max": 3} if name == "ebano" else {"patches": 4, "mask_value": "black", "output": "margin"}
+    explainer = parse(Explainer, {"name": name, **settings})
+    inputs = torch.from_numpy(images[labels == 1][:4])
+    found = explainer.explain(classifier, inputs, None, None)
+    explainer.check(found)
+    np.testing.assert_allclose(
+        found.probability, classifier.probabilities(inputs)[range(4), found.explained_class], atol=1e-5
+    )
+    heat = found.heat
+    assert (heat[:, :16, :16].mean(axis=(1, 2)) > heat[:, 16:, 16:].mean(axis=(1, 2))).all()

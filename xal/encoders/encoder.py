@@ -115,6 +115,11 @@ class Encoder(Component, ABC, family="encoder"):
     """Whether its vectors depend on the item alone, so that they are computed once a pool and kept."""
 
     @property
+    def provides(self) -> frozenset[str]:
+        """Capabilities that explainers may require of the whole model; see `Classifier`."""
+        return frozenset()
+
+    @property
     def input_shape(self) -> Shape | None:
         """(c, h, w) of the images that it takes; None: it takes items as they are."""
         return None

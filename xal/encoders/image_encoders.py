@@ -100,6 +100,11 @@ class ImageEncoder(Encoder):
             raise ConfigError(["encoder.std: expected numbers other than 0"])
 
     @property
+    def provides(self) -> frozenset[str]:
+        """`conv_layers`."""
+        return frozenset({"conv_layers"})
+
+    @property
     def input_shape(self) -> Shape:
         """(c, h, w) of the images that it takes."""
         return (self.channels, self.size, self.size)

@@ -21,6 +21,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import sparse
 
 from xal.core import private
@@ -52,6 +53,20 @@ class SklearnModel(Model):
     def kind(self) -> Kind:
         """`features` without an encoder, else the kind that the encoder takes."""
         return "features" if self.encoder is None else self.encoder.kind
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What the encoder provides, beside what the head does."""
+        return super().provides | (frozenset() if self.encoder is None else self.encoder.provides)
+
+    def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
+        """For `conv_layers`, checks that the encoder's network has a convolution."""
+        if requirement != "conv_layers" or self.encoder is None:
+            return None
+        module = getattr(self.encoder.load({}), "module", None)
+        if module is None or not any(isinstance(layer, torch.nn.Conv2d) for layer in module.modules()):
+            return f"encoder '{self.encoder.name}' has no convolutions"
+        return None
 
     @property
     def fixed_shape(self) -> Shape | None:

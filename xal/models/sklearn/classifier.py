@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
@@ -80,6 +80,15 @@ class SklearnClassifier:
     def device(self) -> torch.device:
         """Where inputs should be: that of the encoder."""
         return self._encoding.device
+
+    @property
+    def module(self) -> Any:
+        """The frozen network of an encoder of images, for explainers that read its convolutions."""
+        return self._encoding.module  # type: ignore[attr-defined]
+
+    def conv_layers(self) -> Sequence[str]:
+        """Names of the convolutional layers within `module`, in the order they are defined."""
+        return [name for name, layer in self.module.named_modules() if isinstance(layer, torch.nn.Conv2d)]
 
     @cached_property
     def head(self) -> SklearnClassifier:

@@ -25,8 +25,8 @@ class LinearModel(SklearnModel):
 
     @property
     def provides(self) -> frozenset[str]:
-        """`linear`, if the margins are linear in features or words."""
-        return frozenset({"linear"} if self.encoder is None or self.encoder.bag else ())
+        """`linear`, if the margins are linear in features or words, and what the encoder provides."""
+        return super().provides | ({"linear"} if self.encoder is None or self.encoder.bag else set())
 
     @property
     def grid(self) -> Sequence[float]:
