@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
+from xal.encoders.image_encoders import ImageEncoder
 from xal.models.torch.classifier import TorchClassifier
 from xal.models.torch.model import TorchModel
 from xal.types import Shape
@@ -68,3 +69,17 @@ def photo_network(device: str = "cpu", **options: Any) -> TorchClassifier:
     """The classifier of the photos, with 1000 classes."""
     model = PhotoModel()
     return TorchClassifier(model, model.create((3, 224, 224), 1000, seed=0), device, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoEncoder(ImageEncoder):
+    """The ResNet-50 of the data folder without its head."""
+
+    mean: tuple[float, ...] = tuple(level / 255 for level in MEANS)
+    std: tuple[float, ...] = (1 / 255,) * 3
+
+    def module(self) -> nn.Module:
+        """The network; its weights account for the scale of the inputs."""
+        module: Any = PhotoModel().create((3, 224, 224), 1000, seed=0)
+        module.fc = nn.Identity()
+        return module

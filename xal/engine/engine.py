@@ -27,6 +27,8 @@ SHARD_BYTES = 64 * 2**20
 SHARDS_PER_SLOT = 32
 """Target shards per slot: enough for progress reports and even finishing. There are fewer where shards would have
 less than 16 batches, and more where they would exceed SHARD_BYTES."""
+VECTORS_PER_BATCH = 4096
+"""Least size of a batch of kept vectors: a head is so fast that small batches would cost more than it."""
 EXPENSIVE_BATCHES = 4
 """Largest shard whose items are explained, in batches: explaining is slow, and a lost shard is computed again."""
 S = TypeVar("S")
@@ -92,13 +94,13 @@ class Session(ABC):
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and task.needs else 1
+        vectors = pool.embeddings if task.model is not None and task.needs <= {"probabilities", "embeddings"} else None
+        if vectors is not None:
+            task, item_bytes, batch = replace(task, on_vectors=True), 4 * vectors.width, max(batch, VECTORS_PER_BATCH)
         batches, expensive = shard_batches(total, batch, self.slots, item_bytes), "explanations" in task.needs
         batches = min(batches, EXPENSIVE_BATCHES) if expensive else batches
         if task.n_batches is not None:
             batches, expensive = task.n_batches, False
-        vectors = pool.embeddings if task.model is not None and task.needs <= {"probabilities", "embeddings"} else None
-        if vectors is not None:
-            task, item_bytes = replace(task, on_vectors=True), 4 * vectors.width
         words = task.needs == {"interpretable_input"} and "words" in pool.columns
         reader = Reader(
             pool=pool,
