@@ -68,6 +68,7 @@ class Recorded:
     def __init__(self, masked: MaskedItems) -> None:
         self.masked, self.calls = masked, []
         self.n_features, self.max_items = masked.n_features, masked.max_items
+        self.mask_bytes = masked.mask_bytes
 
     def value(self, items: Any, masks: Any) -> Any:
         self.calls.append((items, masks))

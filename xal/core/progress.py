@@ -83,6 +83,7 @@ class Reporter:
     def step(self, name: str) -> Iterator[None]:
         """Say every few seconds that a step still runs, unless its stages report their own progress."""
         started, ended = time.monotonic(), threading.Event()
+        self._said = max(self._said, started)
 
         def watch() -> None:
             wait = EVERY
