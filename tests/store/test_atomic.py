@@ -88,6 +88,7 @@ def test_sweep_removes_what_a_kill_left(tmp_path):
     assert (left / "file").read_text() == "half"
     (tmp_path / "round-001").mkdir()
     (tmp_path / "ledger.sqlite").write_text("")
+    (tmp_path / ".aside-ledger-journal").write_bytes(b"half a copy of a ledger")
     sweep(tmp_path)
     assert everything(tmp_path) == ["ledger.sqlite", "round-001"]
 

@@ -63,7 +63,10 @@ def write_text(path: Path, text: str) -> None:
 def sweep(directory: Path) -> None:
     """Remove temporary folders and files that a killed process left."""
     for leftover in [] if remote(directory) else directory.glob(".aside-*"):
-        remove(leftover)
+        if leftover.is_dir() and not leftover.is_symlink():
+            remove(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager
