@@ -1,5 +1,6 @@
 """Kept vectors: computed once, resumable at any point, checked by content, and the same on every engine."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,7 +107,11 @@ def test_what_is_kept_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.
         embed(pool)
     monkeypatch.setattr(Embeddings, "write", write)
     CALLS.clear()
+    half = next((pool / "store").glob("*/*/*.npy")).with_name(".half")  # of a process that was killed
+    half.write_bytes(b"")
+    os.utime(half, (0, 0))
     vectors = embed(pool).embeddings.read_span(0, 120)
+    assert not half.exists()
     assert CALLS["items"] == 28 + 1  # and one item to learn the width
     np.testing.assert_allclose(vectors, Halves().load({}).encode(pixels(pool)), rtol=1e-6)
     CALLS.clear()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 import zlib
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from xal.types import Rows
 CHUNK = 8192
 """Rows of a file of vectors; a run that is stopped computes at most so many again."""
 INDEX = "index.json"
+DAY_S = 86400
 Dtype = Literal["float16", "float32"]
 
 
@@ -113,6 +115,7 @@ class Embeddings:
             aside.write_text(json.dumps(index), encoding="utf-8")
             if aside is not path:
                 aside.replace(path)
+                _sweep(path.parent)
 
     def check(self) -> None:
         """Compare every vector with the checksums, once per process; DataError names the file that differs."""
@@ -190,6 +193,13 @@ def store_of(pool: Pool, setting: Path | None, cache: Path) -> Path:
         return setting
     folder = pool.folder
     return folder / "embeddings" if remote(folder) or os.access(folder, os.W_OK) else cache / "embeddings"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left a day ago or earlier; another process may be writing what is younger."""
+    for leftover in folder.glob(".*"):
+        if leftover.is_file() and time.time() - leftover.stat().st_mtime > DAY_S:
+            leftover.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)
