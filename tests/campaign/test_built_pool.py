@@ -50,5 +50,7 @@ def test_a_table_is_built_and_a_foreign_folder_never_overwritten(tmp_path: Path)
     (tmp_path / "u.csv-pool").mkdir()
     with pytest.raises(DataError, match=r"u.csv-pool exists and was not built from"):
         built_pool(str(tmp_path / "u.csv"))
+    with pytest.raises(DataError, match="xxx cannot be a pool: File name too long"):
+        built_pool("x" * 10_000)
     with pytest.raises(DataError, match="no pool at"):
         open_pool(PoolSection(source=str(tmp_path / "absent")))

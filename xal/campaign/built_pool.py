@@ -22,7 +22,11 @@ def built_pool(source: str) -> tuple[str, list[str]]:
     Raises DataError if the source has changed since its pool was built, or cannot be read.
     """
     path = location(source)
-    if remote(path) or not _is_raw(path):
+    try:
+        raw = not remote(path) and _is_raw(path)
+    except (OSError, ValueError) as error:  # such as a name that is too long
+        raise DataError(f"{source[:80]} cannot be a pool: {getattr(error, 'strerror', None) or error}") from error
+    if not raw:
         return source, []
     pool = path.absolute().parent / f"{path.name}-pool"
     listing = _listing(path)
