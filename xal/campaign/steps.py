@@ -42,6 +42,7 @@ from xal.store.artefacts import EXPLANATION_CACHE, GIVEN, ITEMS, SYNTHETIC, WEIG
 from xal.store.atomic import writing
 from xal.store.directory import step_folder
 from xal.store.ledger import Ledger, Queried, Step
+from xal.strategies.fallback import filled_up
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
 from xal.types import Correction, Rows
@@ -114,7 +115,7 @@ class RunSteps:
             started,
             {"chosen": chosen, "items": dict(coordinator.items), "unreadable": len(coordinator.unreadable)},
             f"{len(query)} items ({', '.join(f'{count} by {name}' for name, count in chosen.items())})"
-            + _filled_up(strategy, chosen)
+            + filled_up(strategy, chosen)
             + (f", and {len(given)} that the pool has labels for" if given else ""),
             artefact=True,
             queried=queried,
@@ -395,10 +396,3 @@ class RunSteps:
         location = step_folder(round, step) if artefact else None
         self.ledger.commit(round, step, seconds=seconds, metrics=metrics, artefact=location, **record)
         self.reporter.say(f"round {round}/{self.recipe.budget.rounds} {step:<8} {seconds:6.1f} s  {summary}")
-
-
-def _filled_up(strategy: Strategy, chosen: Mapping[str, int]) -> str:
-    """Says which items a fallback chose, because the strategy found too few above its threshold."""
-    fallbacks = {part.fallback.name for part in (strategy, *strategy.parts()) if hasattr(part, "fallback")}
-    count = sum(chosen.get(name, 0) for name in fallbacks - {strategy.name})
-    return f"; {count} fill up the batch, as too few passed the threshold of {strategy.name}" if count else ""

@@ -90,7 +90,9 @@ class TrainJob:
             table = read_items(path, ["id", "row" if self.embeddings else self.model.kind])
             table = table.filter(pc.is_in(table["id"], labelled))  # others were skipped
             ids += table["id"].to_pylist()
-            parts.append(self._kept(table["row"].to_numpy()) if self.embeddings else self._payload(table, path))
+            parts.append(
+                _kept(self.embeddings, table["row"].to_numpy()) if self.embeddings else self._payload(table, path)
+            )
         labels = [self.labels[item] for item in ids]
         sources: list[str] = []
         weights: list[Any] = [np.ones(len(ids))]
@@ -148,14 +150,6 @@ class TrainJob:
             n_labelled=len(table),
         )
 
-    def _kept(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """The kept vectors of these rows of the pool, in any order."""
-        assert self.embeddings is not None
-        order = np.argsort(rows, kind="stable")
-        vectors = np.empty((len(rows), self.embeddings.width), np.float32)
-        vectors[order] = self.embeddings.read(rows[order])
-        return vectors
-
     def _encoded(self, payload: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The payload of synthetic items, which have no kept vectors, as the model takes it."""
         encoder = self.model.kept_encoder
@@ -170,6 +164,14 @@ class TrainJob:
             broken = [item for item, ok in zip(table["id"].to_pylist(), decoded, strict=True) if not ok]
             raise DataError(f"{path}: {len(broken)} training items cannot be read, first '{broken[0]}'")
         return payload
+
+
+def _kept(embeddings: Embeddings, rows: Rows) -> npt.NDArray[np.float32]:
+    """The kept vectors of these rows of the pool, in any order."""
+    order = np.argsort(rows, kind="stable")
+    vectors = np.empty((len(rows), embeddings.width), np.float32)
+    vectors[order] = embeddings.read(rows[order])
+    return vectors
 
 
 def _none_if_all_ones(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:

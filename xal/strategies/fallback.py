@@ -1,5 +1,6 @@
 """Fill the batch by another strategy if the first one chooses too few items."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xal.core.rng import HashRng
@@ -28,3 +29,10 @@ class Fallback(Wrapper, name="fallback"):
             return query
         rest = self.fallback.query(passes.without(query.items.ids.tolist()), budget - len(query), rng)
         return Query.concatenate([query, rest])
+
+
+def filled_up(strategy: Strategy, chosen: Mapping[str, int]) -> str:
+    """Says which items a fallback chose, because the strategy found too few above its threshold."""
+    fallbacks = {part.fallback.name for part in (strategy, *strategy.parts()) if hasattr(part, "fallback")}
+    count = sum(chosen.get(name, 0) for name in fallbacks - {strategy.name})
+    return f"; {count} fill up the batch, as too few passed the threshold of {strategy.name}" if count else ""
