@@ -19,6 +19,7 @@ from xal.data.embeddings import Embeddings
 from xal.data.pool import Pool
 from xal.encoders.image_encoders import ImageEncoder
 from xal.engine import RayEngine, SerialEngine
+from xal.engine.coordinator import Coordinator
 from xal.engine.embedding import embed_pool
 from xal.engine.engine import Session
 from xal.errors import DataError
@@ -86,8 +87,20 @@ def test_vectors_are_the_encoders_whatever_the_files(tmp_path: Path) -> None:
 def test_items_that_cannot_be_read_have_no_vector(tmp_path: Path) -> None:
     good = Pool.open(write_pool(tmp_path / "good")).read_span(0, 120, ["image"])["image"].to_pylist()
     pool = write_pool(tmp_path / "pool", image=[b"broken" if i in (5, 70) else good[i] for i in range(120)])
-    vectors = embed(pool).embeddings.read_span(0, 120)
-    assert np.flatnonzero(np.isnan(vectors).any(axis=1)).tolist() == [5, 70]
+    said: list[str] = []
+    kept = embed(pool, say=said.append)
+    assert np.flatnonzero(np.isnan(kept.embeddings.read_span(0, 120)).any(axis=1)).tolist() == [5, 70]
+    assert said == ["2 items have no vector and will not be queried, first 'item-0005': cannot be read"]
+
+
+def test_an_item_without_a_vector_is_not_usable(tmp_path: Path) -> None:
+    """It can be decoded, but the encoder failed on it: training must not meet its NaN."""
+    pool = embed(write_pool(tmp_path / "pool"))
+    vectors = pool.embeddings.read_span(0, 32)
+    vectors[7] = np.nan
+    pool.embeddings.write(0, vectors)
+    coordinator = Coordinator(session=SerialEngine(batch=16).open(), pool=pool, shape=SHAPE)
+    assert coordinator.undecodable(np.array([6, 7, 8])) == ("item-0007",)
 
 
 def test_what_is_kept_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

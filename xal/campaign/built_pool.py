@@ -13,7 +13,7 @@ from xal.errors import DataError
 from xal.store.atomic import write_text
 
 LISTING = "source.json"
-MOST = 5  # items that a note names
+MOST = 5  # lines of each list of items that were left out
 
 
 def built_pool(source: str) -> tuple[str, list[str]]:
@@ -45,13 +45,7 @@ def built_pool(source: str) -> tuple[str, list[str]]:
         raise DataError(f"{pool} exists and was not built from {source}; name the pool in pool.source, or move it away")
     report = build(path, pool)
     write_text(pool / LISTING, json.dumps(listing))
-    notes = [f"{report.written:,} items in {pool}, of {report.read:,} read", *report.notes]
-    notes += [f"left out, unreadable: {name}: {reason}" for name, reason in report.unreadable[:MOST]]
-    notes += [f"left out, the same as {same}: {name}" for name, same in report.duplicates[:MOST]]
-    left_out = len(report.unreadable) + len(report.duplicates)
-    if left_out > MOST:
-        notes.append(f"left out in all: {left_out:,}; `xal pool build` lists them")
-    return str(pool), notes
+    return str(pool), report.lines(pool, MOST)
 
 
 def _is_raw(path: Path) -> bool:

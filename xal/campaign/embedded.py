@@ -24,8 +24,8 @@ def embedded(recipe: Recipe, pools: Pools, session: Session, reporter: Reporter)
 
     def with_vectors(pool: Pool, name: str) -> Pool:
         advance = reporter.stage(f"embed {name}")
-        section = recipe.pool
-        return embed_pool(session, pool, encoder, store(recipe, pool), pools.shape, section.embeddings_dtype, advance)
+        dtype, place = recipe.pool.embeddings_dtype, store(recipe, pool)
+        return embed_pool(session, pool, encoder, place, pools.shape, dtype, advance, reporter.say)
 
     with reporter.step("embedding the pools"):
         return replace(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xal.cli.options import console
-from xal.cli.pool import field_and_value, print_build
+from xal.cli.pool import field_and_value
 from xal.errors import DataError
 
 MOST_LINES = 10
@@ -59,7 +59,8 @@ def init(
                 drop=tuple(drop or ()),
                 progress=reporter.stage("pool build"),
             )
-        print_build(built, folder, MOST_LINES)
+        for line in built.lines(folder, MOST_LINES):
+            console.print(line, markup=False)
         pool = Pool.open(folder)
     recipe.write_text(first_recipe(pool, str(folder)), encoding="utf-8")
     console.print(f"{recipe}: read it, then: xal validate {recipe}; xal run {recipe}")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from xal.cli.options import console
 from xal.errors import DataError
-
-if TYPE_CHECKING:
-    from xal.data.build.builder import BuildReport
 
 pool_app = typer.Typer(no_args_is_help=True, help="Build and check pools.")
 
@@ -80,37 +77,14 @@ def pool_build(
             drop=tuple(drop or ()),
             progress=reporter.stage("pool build"),
         )
-    print_build(built, destination)
+    for line in built.lines(destination):
+        console.print(line, markup=False)
     if strict and built.written < built.read:
         raise typer.Exit(1)
 
 
-def print_build(built: BuildReport, destination: Path, most: int | None = None) -> None:
-    """Say what was read, kept and left out, and why; of each list at most `most` lines, None: all."""
-    lists = (
-        [f"unreadable: {name}: {reason}" for name, reason in built.unreadable],
-        [f"duplicate: {name} is the same as {same}" for name, same in built.duplicates],
-    )
-    for lines in lists:
-        for line in lines[:most]:
-            console.print(line, markup=False)
-        if most is not None and len(lines) > most:
-            console.print(f"... and {len(lines) - most:,} more", markup=False)
-    for note in built.notes:
-        console.print(f"note: {note}", markup=False)
-    for name, same in built.conflicts[:10]:
-        console.print(f"conflict: {name} is the same as {same}, with another label", markup=False)
-    if built.renamed:
-        console.print(f"note: {built.renamed:,} items had the id of a different item; they are named id#2, id#3, ...")
-    left_out = f"{len(built.unreadable):,} unreadable, {len(built.duplicates):,} duplicates"
-    if built.conflicts:
-        left_out += f", of which {len(built.conflicts):,} have another label"
-    console.print(
-        f"{built.written:,} items in {destination}, of {built.read:,} read; left out: {left_out}", markup=False
-    )
-
-
 def field_and_value(setting: str) -> tuple[str, str]:
+    """(field, value) of a `--where`."""
     field, equals, value = setting.partition("=")
     if not equals or not field:
         raise DataError(f"--where {setting}: expected FIELD=VALUE")

@@ -147,9 +147,12 @@ class Coordinator:
         return total.metrics()
 
     def undecodable(self, rows: Rows) -> tuple[str, ...]:
-        """Ids of the items of these rows that cannot be decoded."""
-        table = self.pool.read(np.sort(rows), ["id", self.pool.kind])
+        """Ids of the items of these rows that cannot be decoded, or have no kept vector where the others have one."""
+        rows = np.sort(rows)
+        table = self.pool.read(rows, ["id", self.pool.kind])
         _, decoded = payload_of(table[self.pool.kind], self.pool.kind, self.shape or ())
+        if self.pool.embeddings is not None:
+            decoded &= np.isfinite(self.pool.embeddings.read(rows)).all(axis=1)
         return tuple(item for item, ok in zip(table["id"].to_pylist(), decoded, strict=True) if not ok)
 
     def cache_for(self, classes: str) -> Path | None:

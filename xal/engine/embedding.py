@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +32,12 @@ def embed_pool(
     shape: Shape,
     dtype: Dtype = "float32",
     advance: Advance = silent,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Pool:
     """The pool with the vectors of all its items; computes and keeps those that the store lacks.
 
-    A pass that is stopped loses the unfinished chunks only. Raises DataError for a damaged store, RunError if more than
-    `engine.max_failures` items fail.
+    say: is told how many items have no vector, which no round will query. A pass that is stopped loses the unfinished
+    chunks only. Raises DataError for a damaged store, RunError if more than `engine.max_failures` items fail.
     """
     folder = encoder_folder(store, digest_of(encoder), dtype)
     embeddings = Embeddings.of(pool, folder, _width(pool, encoder, shape), dtype)
@@ -59,6 +61,8 @@ def embed_pool(
         if embeddings.missing():
             raise RunError(f"{len(embeddings.missing())} files of vectors are missing in {folder}; run again")
         embeddings.finish()
+        if failed:
+            say(f"{len(failed):,} items have no vector and will not be queried, first '{failed[0][0]}': {failed[0][1]}")
     embeddings.check()
     return replace(pool, embeddings=embeddings)
 

@@ -64,9 +64,9 @@ class PatchTables:
 
 def patch_tables(classifier: Any, rows: int, columns: int, segments: npt.NDArray[np.int64]) -> PatchTables | None:
     """The tables of a classifier for a grid of patches, or None if its network does not have the required form."""
-    module = (
-        getattr(classifier, "module", None) if hasattr(classifier, "logits") else None
-    )  # else not the whole network
+    if not hasattr(classifier, "logits"):  # its module is an encoder, not the whole network
+        return None
+    module = getattr(classifier, "module", None)
     if not isinstance(module, nn.Sequential) or getattr(classifier, "precision", "float32") != "float32":
         return None
     layers = list(module)

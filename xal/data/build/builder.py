@@ -46,6 +46,24 @@ class BuildReport:
     conflicts: tuple[tuple[str, str], ...]  # duplicates whose label differs from that of the item that was kept
     notes: tuple[str, ...]
 
+    def lines(self, destination: Path, most: int | None = None) -> list[str]:
+        """What was read, kept and left out, and why; of each list at most `most` lines, None: all."""
+        unreadable = [f"unreadable: {name}: {reason}" for name, reason in self.unreadable]
+        duplicates = [f"duplicate: {name} is the same as {same}" for name, same in self.duplicates]
+        lines = []
+        for listed in (unreadable, duplicates):
+            lines += listed[:most]
+            if most is not None and len(listed) > most:
+                lines.append(f"... and {len(listed) - most:,} more")
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"conflict: {name} is the same as {same}, with another label" for name, same in self.conflicts[:10]]
+        if self.renamed:
+            lines.append(f"note: {self.renamed:,} items had the id of a different item; they are named id#2, id#3, ...")
+        left_out = f"{len(unreadable):,} unreadable, {len(duplicates):,} duplicates"
+        if self.conflicts:
+            left_out += f", of which {len(self.conflicts):,} have another label"
+        return [*lines, f"{self.written:,} items in {destination}, of {self.read:,} read; left out: {left_out}"]
+
 
 def build(
     source: Path,
