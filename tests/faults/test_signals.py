@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.recipes import text_pool
-from xal.core.interrupts import Terminated, keeping_handlers, terminate_like_ctrl_c, uninterrupted
+from xal.core.interrupts import Terminated, interrupt_behind, keeping_handlers, terminate_like_ctrl_c, uninterrupted
 
 
 def begun(tmp_path: Path, engine: object) -> "subprocess.Popen[bytes]":
@@ -90,3 +90,16 @@ def test_handlers() -> None:
         with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_inside_a_librarys_lock_is_still_an_interrupt() -> None:
+    """threading's Condition answered "release unlocked lock" when SIGTERM came while a thread was starting."""
+    with keeping_handlers():
+        terminate_like_ctrl_c()
+        with pytest.raises(RuntimeError) as caught:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                raise RuntimeError("release unlocked lock")
+    assert isinstance(interrupt_behind(caught.value), Terminated)
+    assert interrupt_behind(ValueError("no interrupt")) is None

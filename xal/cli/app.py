@@ -28,7 +28,7 @@ from xal.cli.tune import tune
 from xal.cli.validate import validate
 from xal.core.failures import known_error
 from xal.core.imports import allow
-from xal.core.interrupts import Terminated, ignore_interrupts, terminate_like_ctrl_c
+from xal.core.interrupts import Terminated, ignore_interrupts, interrupt_behind, terminate_like_ctrl_c
 from xal.core.version import __version__
 
 app = typer.Typer(
@@ -69,18 +69,14 @@ def main() -> None:
     terminate_like_ctrl_c()
     try:
         app()
-    except Exception as error:
-        known = known_error(error)
+    except BaseException as error:
+        interrupt = interrupt_behind(error)
+        if interrupt is not None:
+            ignore_interrupts()
+            print("stopped; repeat the same `xal run` or `xal tune` command to continue", file=sys.stderr)
+            sys.exit(143 if isinstance(interrupt, Terminated) else 130)
+        known = known_error(error) if isinstance(error, Exception) else None
         if known is None:
             raise
         print(f"error: {known}", file=sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, SystemExit) as interrupt:  # typer turns most KeyboardInterrupts into SystemExit
-        cause = getattr(interrupt.__context__, "__cause__", None)
-        if isinstance(interrupt, KeyboardInterrupt):
-            cause = interrupt
-        if not isinstance(cause, KeyboardInterrupt):
-            raise
-        ignore_interrupts()
-        print("stopped; repeat the same `xal run` or `xal tune` command to continue", file=sys.stderr)
-        sys.exit(143 if isinstance(cause, Terminated) else 130)

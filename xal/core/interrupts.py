@@ -22,6 +22,21 @@ def terminate_like_ctrl_c() -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
+def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM that an error came from, if it did.
+
+    An interrupt may arrive at any byte code: inside a library's lock it comes out as that lock's RuntimeError, and
+    typer makes a SystemExit of it.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @contextmanager
 def keeping_handlers() -> Iterator[None]:
     """Put the handlers of SIGINT and SIGTERM back that a library replaces meanwhile."""
