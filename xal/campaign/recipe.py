@@ -124,7 +124,8 @@ class Recipe:
     def __post_init__(self) -> None:
         declares: Feedback | Model = self.feedback if self.feedback is not None else self.model
         if isinstance(self.explainer, _Declared):
-            object.__setattr__(self, "explainer", parse(Explainer, declares.default_explainer))
+            default = declares.default_explainer
+            object.__setattr__(self, "explainer", None if default is None else parse(Explainer, default))
         if self.arms is None and self.strategy is None:
             object.__setattr__(self, "strategy", parse(Strategy, declares.default_strategy))
         problems = []
@@ -154,6 +155,18 @@ class Recipe:
                 f"explainer: '{explainer.name}' needs {', '.join(sorted(missing))}, which model '{self.model.name}' "
                 "does not have; shap_partition and lime explain any model"
             )
+        encoder = self.model.kept_encoder
+        if encoder is not None and encoder.pool_column is not None:
+            if explainer is not None and not explainer.of_embeddings:
+                problems.append(
+                    f"explainer: '{explainer.name}' changes items, which have no vectors in the pool's column "
+                    f"'{encoder.pool_column}'; use shap_embedding, or null for none"
+                )
+            if feedback is not None:
+                problems.append(
+                    f"feedback: '{feedback.name}' is about parts of items, and the model sees vectors from the pool's "
+                    f"column '{encoder.pool_column}' alone; name the encoder that made them"
+                )
         if feedback is None:
             return problems
         if missing := feedback.requires - self.model.provides:
@@ -190,7 +203,9 @@ class Recipe:
 
     def explains_concepts(self, explainer: Explainer | None) -> bool:
         """Whether the explainer explains concepts that the model learned, which are not parts of an item."""
-        return explainer is not None and "self_explaining" in explainer.requires and "concepts" in self.model.provides
+        if explainer is None or explainer.of_embeddings:
+            return explainer is not None
+        return "self_explaining" in explainer.requires and "concepts" in self.model.provides
 
     @property
     def strategies(self) -> dict[str, Strategy]:

@@ -20,6 +20,8 @@ from xal.campaign.recipe import Recipe
 from xal.core.progress import Reporter
 from xal.core.threads import threads
 from xal.data.decode import payload_of
+from xal.encoders import Encoder
+from xal.engine.embedding import vectors_in
 from xal.engine.worker import on_device
 from xal.errors import ConfigError, DataError, ResourceError, XalError
 from xal.explainers import Explainer
@@ -56,11 +58,14 @@ def _try_arms(recipe: Recipe, pools: Pools) -> int:
 def _try_arm(recipe: Recipe, pools: Pools) -> int:
     shape, n_classes = pools.shape, max(len(pools.label_space), 2)
     number = min(max(ITEMS_PER_CLASS * n_classes, 4), MAX_ITEMS)
-    payload = some_items(pools, number)
+    encoder = recipe.model.kept_encoder
+    given = encoder is not None and encoder.pool_column is not None
+    payload = some_vectors(pools, encoder, number) if encoder is not None and given else some_items(pools, number)
     with _named("model", recipe.model.name), threads(1):
-        fitted = fit_sample(recipe, pools, payload)
+        fitted = fit_sample(recipe, pools, payload, on_vectors=given)
         weights = Weights(arrays=fitted.arrays, shape=shape, n_classes=n_classes)
         classifier = recipe.model.classifier(weights)
+        classifier = classifier.head if given else classifier
         inputs = on_device(payload[:1], classifier.device)
         with torch.inference_mode():
             probabilities = classifier.probabilities(inputs)
@@ -104,6 +109,18 @@ def some_items(pools: Pools, number: int) -> npt.NDArray[Any]:
         if good.sum() >= 2:
             return payload[good][:number]
     raise DataError(f"fewer than two of {len(rows)} items looked at in {pool.folder} can be read")
+
+
+def some_vectors(pools: Pools, encoder: Encoder, number: int) -> npt.NDArray[np.float32]:
+    """(n, d) vectors of up to `number` items; DataError if fewer than two have one."""
+    if encoder.pool_column is None:
+        return np.asarray(encoder.load({}).vectors(some_items(pools, number)), np.float32)
+    rows = np.linspace(0, len(pools.pool) - 1, min(LOOKED_AT, len(pools.pool))).round().astype(np.int64)
+    vectors = vectors_in(pools.pool, encoder.pool_column, rows)
+    vectors = vectors[np.isfinite(vectors).all(axis=1)]
+    if len(vectors) < 2:
+        raise DataError(f"fewer than two of {len(rows)} items looked at in {pools.pool.folder} have a vector")
+    return vectors[:number]
 
 
 @contextmanager

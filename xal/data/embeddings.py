@@ -139,8 +139,9 @@ class Embeddings:
         first = rows - (rows - self.starts[number]) % CHUNK
         edges = np.flatnonzero(np.diff(first, prepend=-1, append=-1))
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            stored = self._load(int(first[begin]))
-            vectors[begin:end] = stored[rows[begin:end] - first[begin]]
+            stored, places = self._load(int(first[begin])), rows[begin:end] - first[begin]
+            whole = places[-1] - places[0] == end - begin - 1  # consecutive rows are copied once
+            vectors[begin:end] = stored[places[0] : places[-1] + 1] if whole else stored[places]
         return vectors
 
     def _load(self, first: int) -> Any:

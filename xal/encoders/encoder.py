@@ -106,13 +106,20 @@ class Kept(Encoding):
 class Encoder(Component, ABC, family="encoder"):
     """Base class of the encoders."""
 
-    kind: ClassVar[Kind] = "text"
-    """The kind of pool that it encodes."""
     bag: ClassVar[bool] = False
     """Whether its vectors are sums over words, so that a linear model of them is linear in words."""
-
     kept: ClassVar[bool] = False
     """Whether its vectors depend on the item alone, so that they are computed once a pool and kept."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of pool that it encodes."""
+        return "text"
+
+    @property
+    def pool_column(self) -> str | None:
+        """The pool's column that holds its vectors, which it cannot compute; None: it computes them."""
+        return None
 
     @property
     def provides(self) -> frozenset[str]:

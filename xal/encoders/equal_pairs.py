@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 
 from xal.encoders.encoder import Encoder, Encoding, State
-from xal.types import Matrix
+from xal.types import Kind, Matrix
 
 
 @dataclass(frozen=True, kw_only=True)
 class EqualPairs(Encoder, name="equal_pairs"):
     """Encodes d columns as d (d - 1) / 2 indicators, in the order of numpy's triu_indices."""
 
-    kind: ClassVar[Literal["text", "features"]] = "features"
+    @property
+    def kind(self) -> Kind:
+        """`features`."""
+        return "features"
 
     def load(self, state: State) -> Encoding:
         """The encoder; it has no state."""

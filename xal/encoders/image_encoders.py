@@ -5,7 +5,6 @@ The vector of an image is what enters the network's classification head, as in t
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from xal.core import imports
 from xal.core._typing import Field
 from xal.encoders.encoder import Encoder, Encoding, State
+from xal.encoders.frozen import digest_of_weights, loaded_once
 from xal.encoders.torchvision_weights import (
     DEVIATION,
     MEAN,
@@ -33,6 +33,15 @@ from xal.errors import ConfigError, XalError
 from xal.types import Kind, Shape
 
 FIELD = "encoder.weights"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images are prepared: pixels a side, mean and standard deviation of each channel on a scale of 0-1."""
+
+    size: int = 224
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = DEVIATION
 
 
 class Backbone(Encoding):
@@ -68,36 +77,54 @@ class Backbone(Encoding):
     @cached_property
     def digest(self) -> str:
         """16 hex digits of the network's weights."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest_of_weights(self.module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoder(Encoder):
     """Base class of the encoders of images. Your own only needs `module`: float images (b, c, h, w) -> (b, d)."""
 
-    kind: ClassVar[Kind] = "image"
-
     kept: ClassVar[bool] = True
 
-    size: Annotated[int, Field(ge=8)] = 224
-    """Images are resized to size x size pixels."""
+    size: Annotated[int, Field(ge=8)] | None = None
+    """Images are resized to size x size pixels; null: as the network's weights expect, else 224."""
     channels: Literal[1, 3] = 3
     """3 for RGB, which grey images are turned into; 1 for grey."""
-    mean: tuple[float, ...] = MEAN
-    """Mean of each channel in the data that the network was trained on, on a scale of 0-1; subtracted."""
-    std: tuple[float, ...] = DEVIATION
-    """Standard deviation of each channel, on a scale of 0-1; divided by."""
+    mean: tuple[float, ...] | None = None
+    """Mean of each channel in the data that the network was trained on, on a scale of 0-1; subtracted. null: as the
+    weights expect, else ImageNet's."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation of each channel, on a scale of 0-1; divided by. null: as `mean`."""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            if len(getattr(self, name)) != self.channels:
-                raise ConfigError([f"encoder.{name}: expected {self.channels} numbers, got {len(getattr(self, name))}"])
-        if not all(self.std):
+            numbers = getattr(self, name)
+            if numbers is not None and len(numbers) != self.channels:
+                raise ConfigError([f"encoder.{name}: expected {self.channels} numbers, got {len(numbers)}"])
+        if self.std is not None and not all(self.std):
             raise ConfigError(["encoder.std: expected numbers other than 0"])
+
+    def expected(self) -> Preprocessing:
+        """What the weights were trained with; the settings above replace it."""
+        return Preprocessing()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Size, mean and standard deviation of the images that the network takes.
+
+        Raises ConfigError if the number of channels is another than that of `mean` and `std`.
+        """
+        expected = self.expected()
+        found = Preprocessing(self.size or expected.size, self.mean or expected.mean, self.std or expected.std)
+        for name, numbers in (("mean", found.mean), ("std", found.std)):
+            if len(numbers) != self.channels:
+                raise ConfigError([f"encoder.{name}: expected {self.channels} numbers for {self.channels} channel"])
+        return found
+
+    @property
+    def kind(self) -> Kind:
+        """`image`."""
+        return "image"
 
     @property
     def provides(self) -> frozenset[str]:
@@ -107,7 +134,8 @@ class ImageEncoder(Encoder):
     @property
     def input_shape(self) -> Shape:
         """(c, h, w) of the images that it takes."""
-        return (self.channels, self.size, self.size)
+        size = self.preprocessing.size
+        return (self.channels, size, size)
 
     @abstractmethod
     def module(self) -> nn.Module:
@@ -115,23 +143,18 @@ class ImageEncoder(Encoder):
 
     def load(self, state: State) -> Backbone:
         """The network on the CPU, loaded once per process."""
-        key = repr(self)
-        if key not in _loaded:
-            while len(_loaded) >= MOST_LOADED:
-                _loaded.pop(next(iter(_loaded)))
-            with torch.random.fork_rng():
-                torch.manual_seed(0)  # of layers without stored weights
-                _loaded[key] = Backbone(self.module(), self.mean, self.std)
-        return _loaded[key]
+        return loaded_once(self, self._load)
+
+    def _load(self) -> Backbone:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # of layers without stored weights
+            preprocessing = self.preprocessing
+            return Backbone(self.module(), preprocessing.mean, preprocessing.std)
 
     @property
     def weights_digest(self) -> str:
         """Of the network's state."""
         return self.load({}).digest
-
-
-MOST_LOADED = 2
-_loaded: dict[str, Backbone] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +172,22 @@ class TorchvisionEncoder(ImageEncoder, name="torchvision"):
         """The weights, if they have torchvision's name and are not in torch's cache."""
         return to_download(self.architecture, self.weights, FIELD)
 
-    def module(self) -> nn.Module:
-        """Raises ConfigError for an unknown network, DataError for weights that do not fit."""
+    def expected(self) -> Preprocessing:
+        """As torchvision's weights of that name; for a file, as its default weights of the architecture."""
+        available = self._models().get_model_weights(self.architecture)
+        preset = available.__members__.get(self.weights, available.DEFAULT).transforms()
+        return Preprocessing(preset.crop_size[0], tuple(preset.mean), tuple(preset.std))
+
+    def _models(self) -> Any:
         models = torchvision_models("encoder 'torchvision'")
         known = models.list_models(module=models)
         if self.architecture not in known:
             raise ConfigError([f"encoder.architecture: '{self.architecture}' is none of {', '.join(known)}"])
+        return models
+
+    def module(self) -> nn.Module:
+        """Raises ConfigError for an unknown network, DataError for weights that do not fit."""
+        models = self._models()
         module: nn.Module = models.get_model(self.architecture, weights=None)
         load_weights(module, read_weights(self.architecture, self.weights, FIELD), FIELD)
         head = last_linear(module)

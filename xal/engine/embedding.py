@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from xal.core.config import unparse
 from xal.data.decode import payload_of
@@ -19,8 +22,9 @@ from xal.encoders import Encoder
 from xal.engine.engine import Advance, Session, silent
 from xal.engine.tasks import Embed, check_failures
 from xal.errors import DataError, RunError
-from xal.types import Shape
+from xal.types import Rows, Shape
 
+Vectors = npt.NDArray[np.float32]
 LOOKED_AT = 64  # items of which one must be readable, to learn the width
 
 
@@ -40,9 +44,26 @@ def embed_pool(
     chunks only. Raises DataError for a damaged store, RunError if more than `engine.max_failures` items fail.
     """
     folder = encoder_folder(store, digest_of(encoder), dtype)
-    embeddings = Embeddings.of(pool, folder, _width(pool, encoder, shape), dtype)
+    column = encoder.pool_column
+    width = (
+        _width(pool, encoder, shape)
+        if column is None
+        else vectors_in(pool, column, np.arange(min(LOOKED_AT, len(pool)))).shape[1]
+    )
+    embeddings = Embeddings.of(pool, folder, width, dtype)
     missing = embeddings.missing()
-    if missing:
+    if missing and column is not None:
+        without, done, total = 0, 0, sum(stop - first for first, stop in missing)
+        for first, stop in missing:
+            vectors = vectors_in(pool, column, np.arange(first, stop), width)
+            without += int((~np.isfinite(vectors).all(axis=1)).sum())
+            embeddings.write(first, vectors)
+            done += stop - first
+            advance(done, total)
+        embeddings.finish()
+        if without:
+            say(f"{without:,} items have no finite vector in column '{column}' and will not be queried")
+    elif missing:
         batch = session.engine.batch
         reader = Reader(pool=pool, payload=True, labels=False, shape=shape, batch=batch)
         task = Embed(
@@ -71,6 +92,35 @@ def digest_of(encoder: Encoder) -> str:
     """16 hex digits of all that an encoder's vectors depend on, beside the item: its settings and its weights."""
     settings = json.dumps(unparse(encoder), sort_keys=True)
     return hashlib.sha256(f"{settings} {encoder.weights_digest}".encode()).hexdigest()[:16]
+
+
+def vectors_in(pool: Pool, column: str, rows: Rows, width: int | None = None) -> Vectors:
+    """(n, d) float32 vectors in a column of a pool, at these rows, which ascend; NaN where there is none.
+
+    Raises DataError for a column that is missing, holds something else, or vectors of different lengths.
+    """
+    if column not in pool.columns:
+        raise DataError(f"the pool {pool.folder} has no column '{column}'; it has {', '.join(pool.columns)}")
+    values = pool.read(rows, [column])[column].combine_chunks()
+    kind = values.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) or not (
+        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+    ):
+        raise DataError(f"column '{column}' of {pool.folder} holds {kind}, expected a list of numbers in each row")
+    lengths = pc.list_value_length(values).drop_null().unique().to_pylist()
+    if len(lengths) > 1 or (width is not None and lengths not in ([], [width])):
+        raise DataError(
+            f"column '{column}' of {pool.folder} holds vectors of different lengths: "
+            f"{', '.join(map(str, sorted({*lengths, width or lengths[0]})))}"
+        )
+    width = lengths[0] if lengths else width
+    if not width:
+        raise DataError(f"column '{column}' of {pool.folder} holds no vector in its first rows")
+    vectors = np.full((len(rows), width), np.nan, np.float32)
+    present = values.is_valid().to_numpy(zero_copy_only=False)
+    flat = pc.list_flatten(values.drop_null()).cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    vectors[present] = flat.reshape(-1, width)
+    return vectors
 
 
 def _width(pool: Pool, encoder: Encoder, shape: Shape) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,9 @@ def _explainer(task: ShardTask) -> Explainer:
 def _batches(block: Block, good: npt.NDArray[np.bool_], whole: bool) -> Iterator[Block]:
     """The decoded items of the block batch by batch; `whole`: all in one batch."""
     batches = np.zeros(len(good)) if whole else np.asarray(block["batch"])
-    for batch in np.unique(batches):
-        selected = np.flatnonzero((batches == batch) & good)
-        if len(selected):
-            yield block if len(selected) == len(good) else {name: values[selected] for name, values in block.items()}
+    edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(good)]  # rows of a batch follow each other
+    for start, stop in pairwise(edges):
+        part = {name: values[start:stop] for name, values in block.items()}
+        kept = good[start:stop]
+        if kept.any():
+            yield part if kept.all() else {name: values[kept] for name, values in part.items()}

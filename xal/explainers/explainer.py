@@ -46,9 +46,12 @@ class Explainer(Component, ABC, family="explainer"):
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
     """The kinds of pools that it explains: image, text, features."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What the model must provide besides outputs: `gradients`, `linear`, `conv_layers` or `self_explaining`."""
+    """What the model must provide besides outputs: `gradients`, `linear`, `linear_head`, `conv_layers` or
+    `self_explaining`."""
     space: ClassVar[Literal["shared", "per_item", "ebano"]] = "shared"
     """shared: all items have the same features; per_item: each has its own; ebano: per_item with nPIR and nPIRP."""
+    of_embeddings: ClassVar[bool] = False
+    """Whether it attributes the output to the components of an encoder's vectors, so that it can read kept ones."""
     tolerance: ClassVar[float | None] = None
     """How far base + attributions may be from the output, relative to the largest output; None: no such invariant."""
 

@@ -53,6 +53,7 @@ class Classifier(Protocol):
     - gradients: `logits(inputs)` is differentiable
     - conv_layers: `module` is the network, `conv_layers()` the names of its convolutions in the order of the forward
     - linear: `linear()` returns the weights of margins that are linear in words or columns
+    - linear_head: it returns those of margins that are linear in an encoder's vectors; `centre` is their mean
     - self_explaining: `self_explanation(inputs)` returns weights that explain the logits exactly
     - concepts: these weights belong to concepts of the model, not to parts of the item
 

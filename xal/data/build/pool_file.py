@@ -14,7 +14,7 @@ from xal.errors import DataError
 class PoolFile:
     """A pool of one file, written in a context; it appears at its destination only if `finish` was called."""
 
-    def __init__(self, destination: Path, kind: Any, relevance: Any, width: int = 0) -> None:
+    def __init__(self, destination: Path, kind: Any, relevance: Any = None, width: int = 0) -> None:
         if destination.exists():
             raise DataError(f"{destination} exists; remove it or build the pool elsewhere")
         self.destination, self.staging = destination, destination.with_name(f".{destination.name}-aside")
@@ -26,7 +26,7 @@ class PoolFile:
         self._file = PoolWriter(self.staging / "part-00000.parquet", labelled=True, **self._options)
         return self
 
-    def add(self, identity: str, payload: bytes | str, label: str, relevance: Sequence[int]) -> None:
+    def add(self, identity: str, payload: bytes | str, label: str, relevance: Sequence[int] | None = None) -> None:
         """Append one item."""
         self._file.add(identity, payload, label, relevance)
 

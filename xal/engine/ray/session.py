@@ -102,7 +102,8 @@ class RaySession(Session):
             return
         self.warm()
         pool = ActorPool(self._actors, task)
-        for block in unread_blocks(reader, plan) if _is_small(reader, plan) else _blocks(reader, plan):
+        in_actors = reader.vectors is not None or _is_small(reader, plan)  # nothing to decode, or too little
+        for block in unread_blocks(reader, plan) if in_actors else _blocks(reader, plan):
             yield from pool.give(block)
         yield from pool.finish()
 

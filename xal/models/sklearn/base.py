@@ -55,6 +55,13 @@ class SklearnModel(Model):
         return "features" if self.encoder is None else self.encoder.kind
 
     @property
+    def default_explainer(self) -> str | None:
+        """`shap_partition`; `shap_embedding` where vectors come with the pool."""
+        if self.encoder is None or self.encoder.pool_column is None:
+            return "shap_partition"
+        return "shap_embedding" if "linear_head" in self.provides else None
+
+    @property
     def provides(self) -> frozenset[str]:
         """What the encoder provides, beside what the head does."""
         return super().provides | (frozenset() if self.encoder is None else self.encoder.provides)
@@ -133,6 +140,8 @@ class SklearnModel(Model):
             context.progress(fits + 1, fits + 1)
         state |= {f"head.{name}": values for name, values in self.learned(head).items()}
         arrays = {**state, "classes": classes.astype(np.int64), **calibration}
+        if self.kept_encoder is not None:
+            arrays["centre"] = np.asarray(items.vectors, np.float64).mean(axis=0)
         return Fitted(
             arrays={name: np.array(value, order="C") for name, value in arrays.items()},
             metrics={

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import sparse, special
 from torch import Tensor
@@ -89,6 +90,11 @@ class SklearnClassifier:
     def conv_layers(self) -> Sequence[str]:
         """Names of the convolutional layers within `module`, in the order they are defined."""
         return [name for name, layer in self.module.named_modules() if isinstance(layer, torch.nn.Conv2d)]
+
+    @property
+    def centre(self) -> npt.NDArray[np.float64]:
+        """(d,) mean of the labelled items' vectors, for encoders whose vectors are kept."""
+        return np.asarray(self.state["centre"])
 
     @cached_property
     def head(self) -> SklearnClassifier:

@@ -25,8 +25,9 @@ class LinearModel(SklearnModel):
 
     @property
     def provides(self) -> frozenset[str]:
-        """`linear`, if the margins are linear in features or words, and what the encoder provides."""
-        return super().provides | ({"linear"} if self.encoder is None or self.encoder.bag else set())
+        """`linear`, if the margins are linear in features or words; `linear_head`, if in the encoder's vectors."""
+        linear = "linear" if self.encoder is None or self.encoder.bag else "linear_head"
+        return super().provides | {linear}
 
     @property
     def grid(self) -> Sequence[float]:
@@ -39,8 +40,9 @@ class LinearModel(SklearnModel):
         return {"w": np.concatenate([-w, w]), "b": np.concatenate([-b, b])} if len(w) == 1 else {"w": w, "b": b}
 
     def outputs(self, vectors: Matrix, state: State) -> Outputs:
-        """(b, c) margins w x + b."""
-        return np.asarray(vectors @ state["w"].T + state["b"])
+        """(b, c) margins w x + b, multiplied in the precision of the vectors."""
+        w = state["w"].astype(np.float32) if vectors.dtype == np.float32 else state["w"]
+        return np.asarray(vectors @ w.T + state["b"])
 
     def linear(self, state: State) -> tuple[Outputs, Outputs]:
         """((c, d) weights, (c,) intercepts) of the margins."""
