@@ -110,7 +110,7 @@ def numpy_round(kept: Embeddings, weights: np.ndarray, intercepts: np.ndarray, s
         top = np.partition(sigmoids / sigmoids.sum(axis=1, keepdims=True), -2, axis=1)
         scores = np.concatenate([best[0], top[:, -2] - top[:, -1]])
         rows = np.concatenate([best[1], np.arange(first, stop)])
-        chosen = np.argpartition(-scores, KEEP - 1)[:KEEP]
+        chosen = np.argpartition(-scores, KEEP - 1)[:KEEP] if len(scores) > KEEP else np.arange(len(scores))
         best = scores[chosen], rows[chosen]
     return sorted(best[1].tolist())
 

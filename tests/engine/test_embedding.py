@@ -54,7 +54,8 @@ class Means(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(embeddings, "CHUNK", 32)
+    monkeypatch.setattr(embeddings, "CHUNKS", 1)
+    monkeypatch.setattr(embeddings, "MAX_ROWS", 32)
     CALLS.clear()
     yield
     embeddings._crc32.cache_clear()

@@ -5,7 +5,7 @@
 
 `<encoder>` is a digest of the encoder's settings and weights, `<pool file>` one of the file's content. So a store is
 shared by all recipes, runs and pools that hold the file, an appended file adds what is new, and a changed file is
-embedded anew. Each .npy file holds CHUNK rows (the last fewer) and appears only when it is complete.
+embedded anew. Each .npy file holds `chunk_rows` rows (the last fewer) and appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from xal.data.pool import Pool
 from xal.errors import DataError
 from xal.types import Rows
 
-CHUNK = 8192
-"""Rows of a file of vectors; a run that is stopped computes at most so many again."""
+CHUNKS, MIN_ROWS, MAX_ROWS = 64, 32, 1024
 INDEX = "index.json"
 DAY_S = 86400
 Dtype = Literal["float16", "float32"]
@@ -66,9 +65,9 @@ class Embeddings:
     def chunks(self) -> list[tuple[int, int]]:
         """(first row, last row + 1) in the pool of each file of vectors."""
         return [
-            (first, min(first + CHUNK, stop))
+            (first, min(first + chunk_rows(stop - start), stop))
             for start, stop in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
-            for first in range(start, stop, CHUNK)
+            for first in range(start, stop, chunk_rows(stop - start))
         ]
 
     def missing(self) -> list[tuple[int, int]]:
@@ -108,7 +107,8 @@ class Embeddings:
             if self._is_complete(digest):
                 continue
             start, stop = self.starts[number : number + 2].tolist()
-            sums = {self._path(first).name: self._checksum(first) for first in range(start, stop, CHUNK)}
+            chunks = range(start, stop, chunk_rows(stop - start))
+            sums = {self._path(first).name: self._checksum(first) for first in chunks}
             index = {"rows": stop - start, "width": self.width, "dtype": self.dtype, "crc32": sums}
             path = self.folder / digest / INDEX
             aside = path if remote(path) else path.with_name(f".{uuid.uuid4().hex}")
@@ -136,7 +136,8 @@ class Embeddings:
         """(n, d) vectors of the rows, which ascend; NaN for items that could not be read."""
         vectors = np.empty((len(rows), self.width), np.float32)
         number = np.searchsorted(self.starts, rows, side="right") - 1
-        first = rows - (rows - self.starts[number]) % CHUNK
+        sizes = np.array([chunk_rows(size) for size in self.rows])
+        first = rows - (rows - self.starts[number]) % sizes[number]
         edges = np.flatnonzero(np.diff(first, prepend=-1, append=-1))
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             stored, places = self._load(int(first[begin])), rows[begin:end] - first[begin]
@@ -168,7 +169,8 @@ class Embeddings:
                 f"{path.parent} holds {index['dtype']} vectors of width {index['width']}, expected {self.dtype} of "
                 f"width {self.width}; is it the store of another encoder?"
             )
-        return all((path.parent / name).exists() for name in index["crc32"])
+        expected = {f"{first:012d}.npy" for first in range(0, index["rows"], chunk_rows(index["rows"]))}
+        return set(index["crc32"]) == expected and all((path.parent / name).exists() for name in expected)
 
     def _is_there(self, first: int, stop: int) -> bool:
         path = self._path(first)
@@ -181,6 +183,15 @@ class Embeddings:
 
     def _checksum(self, first: int) -> int:
         return _crc32(self._path(first))
+
+
+def chunk_rows(rows: int) -> int:
+    """Rows of each file of vectors, for a file of the pool with so many rows.
+
+    They are what a worker computes at a time, and what a run that is stopped loses at most: enough of them to keep many
+    workers busy and to see progress, few enough for an object store.
+    """
+    return min(max(-(-rows // CHUNKS), MIN_ROWS), MAX_ROWS)
 
 
 def encoder_folder(store: Path, encoder: str, dtype: Dtype) -> Path:

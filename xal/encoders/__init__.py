@@ -3,6 +3,7 @@
 from xal.encoders import (
     bag_of_words,
     column,
+    efficientnet_lite,
     equal_pairs,
     hugging_face,
     image_encoders,
