@@ -1,6 +1,7 @@
 """Kept embeddings: computing them, and a round on a million of them.
 
-    python benchmarks/embeddings.py [--json FILE] [--work FOLDER] [--only embed,round] [--rows 1000000] [--device cpu]
+    python benchmarks/embeddings.py [--json FILE] [--work FOLDER] [--only embed,round,stream,peak] [--device cpu]
+                                    [--rows 1000000] [--images 100000]
 
 embed: the 300 Imagenette photos of the data folder through a frozen ResNet-50, on Ray, without the start of its actors,
 and by a bare torch loop over the same batches, decoded in advance: images a second of the one divided by those of the
@@ -9,11 +10,20 @@ round: train a logistic regression on 1,000 labels and query the 1,000 items of 
 width 384, on Ray, warm [round_1m_s], and the same with plain numpy over the same files: the same training, then load,
 multiply, sigmoids, margin, top 1,000 [round_vs_numpy]. [driver_growth_mb] is what the driver's peak memory grows by
 after the first round.
+stream: train a small convnet for two epochs on 5,000 generated images of 224 px, decoding included, with images kept in
+a file and in memory: images a second of the one divided by those of the other [stream_vs_memory]; the weights must be
+equal. peak: the same for one epoch on 100,000 images, 15 GB decoded, in a process of its own: the peak of its memory
+[train_peak_mb] (with 16 GB of disk in TMPDIR).
 """
 
+import io
+import math
 import resource
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from kept_vectors import WIDTH, Made
 from photos import PhotoEncoder, load_photos
+from PIL import Image
 from table import arguments, show, write
 
 from xal.core.rng import HashRng
@@ -38,12 +49,13 @@ from xal.engine.tasks import ModelRef
 from xal.engine.training_job import TrainJob
 from xal.models.model import Weights
 from xal.models.sklearn.logistic_regression import LogisticRegression
+from xal.models.torch.convnet import Convnet
 from xal.models.train_settings import TrainSettings
-from xal.store.artefacts import read_weights, write_items
+from xal.store.artefacts import read_weights, write_items, write_parts
 from xal.strategies.margin import Margin
 
 SHAPE, CLASSES, LABELLED, KEEP, PHOTOS = (3, 224, 224), 10, 1000, 1000, 300
-PARTS = ("embed", "round")
+PARTS = ("embed", "round", "stream", "peak")
 
 
 def embed(folder: Path, device: str) -> dict[str, float]:
@@ -179,20 +191,94 @@ def round_on_kept(folder: Path, rows: int) -> dict[str, float]:
     }
 
 
+def images_to_train(folder: Path, number: int) -> TrainJob:
+    """A job on generated images: a smooth random background with a disc, whose colour is the class."""
+    generator, size = np.random.default_rng(0), SHAPE[1]
+    y, x = np.mgrid[:size, :size]
+    labels = generator.integers(0, CLASSES, number)
+
+    def parts() -> Iterator[pa.Table]:
+        for rows in np.array_split(np.arange(number), max(number // 500, 1)):
+            payloads = []
+            for row in rows.tolist():
+                coarse = generator.integers(0, 256, (8, 8, 3), np.uint8)
+                image = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BILINEAR)).copy()
+                cx, cy = generator.integers(40, size - 40, 2)
+                image[(x - cx) ** 2 + (y - cy) ** 2 < 900] = 25 * labels[row]
+                buffer = io.BytesIO()
+                Image.fromarray(image).save(buffer, "JPEG", quality=90)
+                payloads.append(buffer.getvalue())
+            ids = pa.array([f"image-{row}" for row in rows.tolist()])
+            yield pa.table({"id": ids, "image": payloads, "row": rows})
+
+    write_parts(folder / "images.parquet", parts())
+    return TrainJob(
+        model=Convnet(filters=4, hidden=16),
+        shape=SHAPE,
+        n_classes=CLASSES,
+        item_files=(folder / "images.parquet",),
+        labels={f"image-{row}": int(label) for row, label in enumerate(labels)},
+        holdout=frozenset(),
+        settings=TrainSettings(epochs=2, batch_size=64, threads=2),
+        seed=0,
+    )
+
+
+def stream(folder: Path, number: int = 5000) -> dict[str, float]:
+    """Images a second from a file and from memory."""
+    job, rates = images_to_train(folder, number), {"file": 0.0, "memory": 0.0}
+    weights = {}
+    for name in ("memory", "file") * 2:
+        started = perf_counter()
+        replace(job, memory_mb=1 if name == "file" else 10**6).run(folder / f"{name}.safetensors", device="cpu")
+        rates[name] = max(rates[name], 2 * number / (perf_counter() - started))
+        weights[name] = read_weights(folder / f"{name}.safetensors")
+    assert all(np.array_equal(weights["file"][key], weights["memory"][key]) for key in weights["file"])
+    rows = [["images in a file", rates["file"]], ["in memory", rates["memory"]]]
+    show(f"training on {number:,} images of 224 px, two epochs, decoding included", ["", "images/s"], rows)
+    return {"stream_vs_memory": rates["file"] / rates["memory"]}
+
+
+def peak(folder: Path, number: int) -> dict[str, float]:
+    """Peak memory of a process that trains for an epoch on images that it keeps in a file."""
+    job = images_to_train(folder, number)
+    started = perf_counter()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        once = replace(job, settings=replace(job.settings, epochs=1))
+        megabytes = process.submit(train_here, once, folder / "peak.safetensors").result()
+    seconds = perf_counter() - started
+    title = f"training on {number:,} images of 224 px, {number * math.prod(SHAPE) / 1e9:.1f} GB decoded, an epoch"
+    show(title, ["peak MB", "s"], [[megabytes, seconds]])
+    return {"train_peak_mb": megabytes}
+
+
+def train_here(job: TrainJob, weights: Path) -> float:
+    """Run a job; the peak of this process's memory in MB."""
+    job.run(weights, device="cpu")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main(given: Sequence[str] | None = None) -> None:
     """Run the chosen parts."""
     parser = arguments(__doc__)
     parser.add_argument("--work", type=Path, help="folder for the pools; by default temporary")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--rows", type=int, default=10**6)
+    parser.add_argument("--images", type=int, default=10**5)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(given)
+    run: dict[str, Callable[[Path], dict[str, float]]] = {
+        "embed": lambda place: embed(place, options.device),
+        "round": lambda place: round_on_kept(place, options.rows),
+        "stream": stream,
+        "peak": lambda place: peak(place, options.images),
+    }
     measures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         for part in options.only.split(","):
             place = Path(folder) / part
             place.mkdir()
-            measures |= embed(place, options.device) if part == "embed" else round_on_kept(place, options.rows)
+            measures |= run[part](place)
     write(options.json, measures)
 
 

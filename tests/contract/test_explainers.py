@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from xal.core.threads import threads
 from xal.encoders.bag_of_words import Tfidf
+from xal.encoders.column import Column
 from xal.errors import NumericalError, XalError
 from xal.explainers import Explainer
 from xal.explainers.explainer import ConvClassifier
@@ -25,11 +26,17 @@ from xal.types import TAGS, dense
 
 EVERY = {name: Explainer.named(name)() for name in sorted(Explainer.registry)}
 OWN = {f"{name}-superpixels": Explainer.named(name)(superpixels=9) for name in ("lime", "shap_partition")}
-EXPLAINERS = [pytest.param(each, id=name) for name, each in (EVERY | OWN).items() if "image" in each.kinds]
+OF_EMBEDDINGS = [pytest.param(each, id=name) for name, each in EVERY.items() if each.of_embeddings]
+EXPLAINERS = [
+    pytest.param(each, id=name)
+    for name, each in (EVERY | OWN).items()
+    if "image" in each.kinds and not each.of_embeddings
+]
 OTHERS = [
     pytest.param(each, kind, id=f"{name}-{kind}")
     for name, each in EVERY.items()
     for kind in sorted(each.kinds - {"image"})
+    if not each.of_embeddings
 ]
 SHAPE, CLASSES = (1, 16, 14), 4
 
@@ -199,6 +206,30 @@ class TestTextsAndTables:
     def test_what_no_class_is(self, explainer, kind, trained):
         with pytest.raises(XalError, match="expected classes 0..1|needs (gradients|self explaining)"):
             explainer.explain(trained[kind], trained["items"][kind], torch.full((5,), 2), trained["baselines"][kind])
+
+
+@pytest.mark.parametrize("explainer", OF_EMBEDDINGS)
+def test_explanations_of_embeddings(explainer):
+    """On the head of a model whose vectors are kept; without such a head, it says what it explains."""
+    vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    model = LogisticRegression(encoder=Column())
+    data = TrainingData(inputs=vectors, labels=np.arange(40) % 3, n_classes=3, shape=(), n_labelled=40, on_vectors=True)
+    arrays = model.fit(data, TrainContext()).arrays
+    head = model.classifier(Weights(arrays=arrays, shape=(), n_classes=3)).head
+    items = torch.from_numpy(vectors[:5])
+    found = explainer.explain(head, items)
+    explainer.check(found)
+    refuses(explainer, found)
+    assert found.feature_kind == "concepts" and found.attributions.shape == (5, 6)
+    assert equal(explainer.explain(head, items), found)
+    assert np.array_equal(found.explained_class, head.probabilities(items).argmax(1).numpy())
+    other = torch.tensor([1, 0, 1, 2, 1])
+    assert np.array_equal(explainer.explain(head, items, other).explained_class, other.numpy())
+    with pytest.raises(XalError, match="expected classes 0..2"):
+        explainer.explain(head, items, torch.full((5,), 3))
+    network = TorchClassifier(Convnet(), Convnet().create(SHAPE, CLASSES, seed=0))
+    with pytest.raises(XalError, match="explains a linear_svm or logistic_regression on an encoder's vectors"):
+        explainer.explain(network, torch.zeros((2, *SHAPE)))
 
 
 def test_gradients_of_features_in_torch():

@@ -1,6 +1,7 @@
 """Progress away from a terminal: plain lines with rate and time left, not too often."""
 
 import itertools
+import re
 import threading
 import time
 
@@ -23,7 +24,7 @@ def test_lines_have_a_rate_and_the_time_left(
             advance(done, 100)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert lines[2].endswith(f"[run] score: 30 of 100 items, {10 / EVERY:,.0f}/s, {7 * EVERY:.0f} s left")
+    assert lines[2].endswith(f"[run] score: 30 of 100 items, {10 / EVERY:.1f}/s, {7 * EVERY:.0f} s left")
 
 
 def test_between_them_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,3 +70,21 @@ def test_a_step_ends_where_it_fails(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), Reporter() as reporter, reporter.step("train"):
         raise ValueError("no")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("progress")]
+
+
+def test_a_slow_stage_is_told_between_its_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage that reports a little less often than lines are printed is not hidden by "so far"."""
+    monkeypatch.setattr(progress, "EVERY", 0.2)
+    with Reporter() as reporter, reporter.step("embedding the pools"):
+        advance = reporter.stage("embed pool")
+        for done in (10, 20, 30, 40):
+            time.sleep(0.26)
+            advance(done, 100)
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("embedding the pools: 0 s so far")
+    assert len(lines) > 1 and all(
+        re.search(r"embed pool: \d0 of 100 items, \d+/s, \d+ s left$", line) for line in lines[1:]
+    )

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from xal.campaign.identity import add_classes, claim
+from xal.campaign.query_record import items_of
 from xal.campaign.recipe import Recipe
 from xal.campaign.run_spec import RunSpec, runs
 from xal.campaign.trial import try_recipe
 from xal.campaign.validation import checked_pools
 from xal.data.pool import Pool
 from xal.errors import RunError
-from xal.store.artefacts import GIVEN, ITEMS, write_items
+from xal.store.artefacts import GIVEN, ITEMS, write_parts
 from xal.store.atomic import writing
 from xal.store.directory import held, is_run, step_folder
 from xal.store.ledger import Ledger, Queried
@@ -68,8 +68,7 @@ def _carry_over(spec: RunSpec, ledger: Ledger, run: Run, labelled: list[Queried]
     add_classes(ledger, labels.values())
     order = np.array(sorted(rows.values()), np.int64)
     with writing(spec.directory, step_folder(0, "query")) as folder:
-        items = pool.read(order, ["id", pool.kind]).append_column("row", pa.array(order))
-        write_items(folder / ITEMS, items)
+        write_parts(folder / ITEMS, items_of(pool, order))
     queried = [
         replace(item, round=0, rank=rank, row=rows[item.id], score=0.0, reason=GIVEN, prediction=None, confidence=None)
         for rank, item in enumerate(labelled)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from xal.data.label_space import LabelSpace
+from xal.data.pool import Pool
 from xal.engine.coordinator import Coordinator
 from xal.engine.tasks import UNREADABLE
 from xal.store.artefacts import EXPLANATIONS, write_explanations
 from xal.store.ledger import Queried
 from xal.types import Evidence, Explanations, Query, Rows
+
+ROWS_AT_ONCE = 1024  # items read and written together
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,6 +53,14 @@ class QueryRecord:
             )
             for rank in range(len(items))
         ]
+
+
+def items_of(pool: Pool, rows: Rows) -> Iterator[pa.Table]:
+    """Tables (id, payload, row) of the rows, in ascending order, some rows at a time."""
+    rows = np.sort(rows)
+    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        yield pool.read(part, ["id", pool.kind]).append_column("row", pa.array(part))
 
 
 def examine(coordinator: Coordinator, query: Query, explain: bool) -> QueryRecord:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from xal.annotators.annotator import Request
 from xal.campaign.corrections import Applied, CorrectionTraining
@@ -23,7 +22,7 @@ from xal.campaign.ebano_augment import write_copies
 from xal.campaign.explanation_evaluator import ExplanationEvaluator
 from xal.campaign.given_labels import given_items, given_labels
 from xal.campaign.identity import add_classes, claim, classes_of, label_space_of
-from xal.campaign.query_record import examine
+from xal.campaign.query_record import examine, items_of
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.sampling import drawn_baselines, holdout
 from xal.core.answers import check_answers
@@ -38,14 +37,14 @@ from xal.engine.training_job import TrainJob
 from xal.errors import DataError, RunError, XalError
 from xal.evaluation.relevance import has_relevance
 from xal.evaluation.right_reasons import trust
-from xal.store.artefacts import EXPLANATION_CACHE, GIVEN, ITEMS, SYNTHETIC, WEIGHTS, write_items
+from xal.store.artefacts import EXPLANATION_CACHE, GIVEN, ITEMS, SYNTHETIC, WEIGHTS, write_parts
 from xal.store.atomic import writing
 from xal.store.directory import step_folder
 from xal.store.ledger import Ledger, Queried, Step
 from xal.strategies.fallback import filled_up
 from xal.strategies.random import Random
 from xal.strategies.strategy import Strategy
-from xal.types import Correction, Rows
+from xal.types import Correction
 
 
 class PoolUsedUp(RunError):
@@ -105,7 +104,7 @@ class RunSteps:
             coordinator.unreadable |= dict.fromkeys(record.unreadable, UNREADABLE)
         with self._artefact(round, "query") as folder:
             rows = np.array([item.row for item in items], np.int64)
-            write_items(folder / ITEMS, self._items(np.concatenate([query.items.rows, rows])))
+            write_parts(folder / ITEMS, items_of(self.pool, np.concatenate([query.items.rows, rows])))
             queried = record.write(query, round, self.label_space, folder)
             queried += [replace(item, rank=len(query) + item.rank) for item in items]
         chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
@@ -229,6 +228,7 @@ class RunSteps:
                 validation=self.pools.validation,
                 class_index=self.label_space.index,
                 embeddings=self.pool.embeddings,
+                memory_mb=self.recipe.engine.train_memory_mb,
             )
             advance = self.reporter.stage(f"round {round} train", self.recipe.model.progress_unit)
             metrics = self.session.train(job, folder.resolve() / WEIGHTS, advance) | {
@@ -334,11 +334,6 @@ class RunSteps:
         ):
             return []
         return holdout([item.id for item in items], self.rng, self.recipe.train.validation)
-
-    def _items(self, rows: Rows) -> pa.Table:
-        """Table (id, payload, row) of the rows, in ascending order."""
-        rows = np.sort(rows)
-        return self.pool.read(rows, ["id", self.pool.kind]).append_column("row", pa.array(rows))
 
     def _coordinator(self, model: ModelRef | None) -> Coordinator:
         return Coordinator(

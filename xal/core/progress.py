@@ -39,6 +39,7 @@ class Reporter:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._said = self._advanced = time.monotonic()  # times of the last line, and of the last progress
+        self._line: str | None = None  # of the stage that runs
 
     def say(self, text: str) -> None:
         """Print one line, unless quiet or brief."""
@@ -72,10 +73,15 @@ class Reporter:
                     self._bar.remove_task(task)
                 return
             now = self._advanced = time.monotonic()
-            if now - self._said >= EVERY and done:
-                rate = done / (now - started)
-                left = f", {(total - done) / rate:.0f} s left" if total else ""
-                self._print(f"{name}: {done:,}{f' of {total:,}' if total else ''} {unit}, {rate:,.0f}/s{left}")
+            if not done:
+                return
+            rate = done / max(now - started, 1e-9)
+            left = f", {(total - done) / rate:.0f} s left" if total else ""
+            of, digits = f" of {total:,}" if total else "", 0 if rate >= 10 else 1
+            line = f"{name}: {done:,}{of} {unit}, {rate:,.{digits}f}/s{left}"
+            self._line = None if done == total else line
+            if now - self._said >= EVERY:
+                self._print(line)
 
         return advance
 
@@ -83,14 +89,14 @@ class Reporter:
     def step(self, name: str) -> Iterator[None]:
         """Say every few seconds that a step still runs, unless its stages report their own progress."""
         started, ended = time.monotonic(), threading.Event()
-        self._said = max(self._said, started)
+        self._said, self._line = max(self._said, started), None
 
         def watch() -> None:
             wait = EVERY
             while not ended.wait(wait):
                 wait = max(self._said, self._advanced) + EVERY - time.monotonic()
                 if wait <= 0:
-                    self._print(f"{name}: {time.monotonic() - started:.0f} s so far")
+                    self._print(self._line or f"{name}: {time.monotonic() - started:.0f} s so far")
                     wait = EVERY
 
         if self.quiet or self._bar is not None:

@@ -57,6 +57,9 @@ class Engine(Component, family="engine"):
     """CPU threads of each scoring process."""
     precision: Precision = "float32"
     """bfloat16: predict and explain under autocast, which is faster on hardware that has it, and less exact."""
+    train_memory_mb: Annotated[int, Field(ge=1, le=2**31)] = 2048
+    """Decoded training images that take more than this are kept in a file in $TMPDIR and read batch by batch, which
+    gives the same weights."""
     compiled: bool = False
     """Use torch.compile; it needs a C++ compiler and takes about a minute, so it pays off only for long passes."""
 

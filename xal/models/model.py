@@ -97,6 +97,8 @@ class Model(Component, ABC, family="model"):
     """Whether training holds out a share of the labelled items for validation; models that cross-validate need none."""
     progress_unit: ClassVar[str] = "epochs"
     """What `TrainContext.progress` counts."""
+    streams: ClassVar[bool] = False
+    """Whether `fit` takes `StoredImages`: training images that are in a file because they do not fit into memory."""
     distributed: ClassVar[bool] = True
     """Whether several workers can train it together."""
 

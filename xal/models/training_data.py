@@ -57,7 +57,10 @@ class TrainingData:
     """Labelled items, followed by synthetic items, which do not count as labels."""
 
     inputs: Any
-    """(n, ...) uint8 images 0-255 (n, c, h, w), float32 features (n, d), or an object array of texts (n,)."""
+    """(n, ...) uint8 images 0-255 (n, c, h, w), float32 features (n, d), or an object array of texts (n,).
+
+    `StoredImages` in place of an array of images if the model `streams` and there are many.
+    """
     labels: Labels  # (n,) class indices
     n_classes: int
     shape: Shape  # shape of an item

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -45,6 +46,7 @@ SYNTHETIC, EXPLANATION_CACHE = "synthetic.parquet", "explanation-cache"
 GIVEN = "given"
 """The reason of items with labels that nobody asked for, and the first word of the folders that hold them."""
 SMALL = 2**18  # bytes up to which a file is cached in memory
+GROUP_BYTES, BATCH_ROWS = 2**25, 256
 SPARSE = ("data", "indices", "indptr", "shape")
 
 
@@ -70,8 +72,36 @@ def read_weights(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def write_items(path: Path, items: pa.Table) -> None:
     """Write a table of items as Parquet; queried items have the columns id, row and the pool's payload."""
-    with path.open("wb") as handle:
-        pq.write_table(items, handle, compression="zstd")
+    write_parts(path, iter([items]))
+
+
+def write_parts(path: Path, parts: Iterator[pa.Table]) -> None:
+    """Write a table of items that comes in parts, of which there is at least one."""
+    first = next(parts)
+    with path.open("wb") as handle, pq.ParquetWriter(handle, first.schema, compression="zstd") as writer:
+        for part in chain([first], parts):
+            writer.write_table(part, row_group_size=max(1, GROUP_BYTES * len(part) // max(part.nbytes, 1)))
+
+
+def count_items(path: Path) -> int:
+    """Number of items in a file of them."""
+    name, filesystem = arrow(path)
+    with readable(path):
+        return int(pq.read_metadata(name, filesystem=filesystem).num_rows)
+
+
+def batches_of(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The items of a file, at most BATCH_ROWS at a time; files of queried items are read in pieces."""
+    name, filesystem = arrow(path)
+    with readable(path):
+        if not remote(path) and path.stat().st_size <= SMALL:
+            tables: Iterator[pa.Table] = iter([read_items(path, columns)])
+        else:
+            parquet = pq.ParquetFile(name, filesystem=filesystem)
+            tables = (parquet.read_row_group(group, columns) for group in range(parquet.num_row_groups))
+        for table in tables:
+            for start in range(0, len(table), BATCH_ROWS):
+                yield table.slice(start, BATCH_ROWS)
 
 
 def read_items(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

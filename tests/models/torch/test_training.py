@@ -1,6 +1,7 @@
 """Training: it learns, keeps the best weights, repeats itself, and says so when it breaks."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from xal.core.threads import threads
 from xal.errors import NumericalError, XalError
 from xal.models import TorchModel
+from xal.models.torch import training
 from xal.models.torch.convnet import Convnet
 from xal.models.torch.resnet import ResNet
 from xal.models.torch.training import Examples, evaluate_hits, evaluate_loss, fit
@@ -83,13 +85,14 @@ def test_separable_images_are_learnt(model, optimizer):
     assert evaluate_loss(model, module, examples(64, seed=2)) < 0.5 * torch.log(torch.tensor(2.0))
 
 
-def test_evaluate_loss_is_the_mean_negative_log_probability():
+def test_evaluate_loss_is_the_mean_negative_log_probability(monkeypatch):
     module, given = CONVNET.create(SHAPE, 2, seed=0).train(), examples(11)
     with torch.no_grad():
         p = torch.softmax(module(given.images.float() / 255), dim=1).double()
     expected = -sum(float(torch.log(p[i, label])) for i, label in enumerate(given.labels)) / 11
     for batch_size in (1, 4, 512):
-        assert evaluate_loss(CONVNET, module, given, batch_size) == pytest.approx(expected, rel=1e-6)
+        monkeypatch.setattr(training, "EVALUATION_PIXELS", batch_size * math.prod(SHAPE[1:]))
+        assert evaluate_loss(CONVNET, module, given) == pytest.approx(expected, rel=1e-6)
     assert not module.training
 
 
@@ -285,12 +288,13 @@ def test_progress_counts_the_epochs():
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_hits_are_of_the_first_items_alone():
+def test_hits_are_of_the_first_items_alone(monkeypatch):
     module, given = CONVNET.create(SHAPE, 2, seed=0), examples(11)
     with torch.no_grad():
         right = (module(given.images.float() / 255).argmax(1) == given.labels).tolist()
     for first, batch_size in [(11, 4), (7, 512), (0, 3)]:
-        assert evaluate_hits(CONVNET, module, given, first, batch_size) == sum(right[:first])
+        monkeypatch.setattr(training, "EVALUATION_PIXELS", batch_size * math.prod(SHAPE[1:]))
+        assert evaluate_hits(CONVNET, module, given, first) == sum(right[:first])
 
 
 def test_weights_of_items_are_those_of_the_loss():

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,8 @@ def _state(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
 @dataclass(frozen=True, kw_only=True)
 class TorchModel(Model):
     """Base of the torch models."""
+
+    streams: ClassVar[bool] = True
 
     size: Annotated[int, Field(ge=8)] | None = None
     """Images are resized to size x size pixels; null: to the size most images of the pool

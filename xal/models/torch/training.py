@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from xal.errors import NumericalError, XalError
+from xal.models.stored_images import StoredImages
 from xal.models.train_settings import TrainSettings
 from xal.models.training_data import CorrectionLoss, CorrectionTargets, TrainingData
+
+EVALUATION_PIXELS = 2**22
 
 
 class Trainable(Protocol):
@@ -35,9 +38,9 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Examples:
-    """Labelled images or feature vectors in memory."""
+    """Labelled images or feature vectors."""
 
-    images: Tensor  # (n, c, h, w) uint8 0-255, or (n, d) float32
+    images: Tensor | StoredImages  # (n, c, h, w) uint8 0-255, or (n, d) float32
     labels: Tensor  # (n,) int64
     weights: Tensor | None = None  # (n,) float32 weight of each item in the loss; None: all 1
     correction_targets: CorrectionTargets | None = None
@@ -56,10 +59,12 @@ class Examples:
 
     @classmethod
     def of(cls, data: TrainingData) -> Examples:
-        """Training data as tensors that share its memory."""
-        weights = data.sample_weight
+        """Training data as tensors that share its memory, or images that are in a file."""
+        weights, images = data.sample_weight, data.inputs
+        if not isinstance(images, StoredImages):
+            images = torch.from_numpy(np.require(images, requirements="W"))
         return cls(
-            images=torch.from_numpy(np.require(data.inputs, requirements="W")),
+            images=images,
             labels=torch.from_numpy(data.labels),
             weights=None if weights is None else torch.from_numpy(np.asarray(weights, np.float32)),
             correction_targets=data.correction_targets,
@@ -236,11 +241,11 @@ def _has_batch_norm(wrapped: nn.Module) -> bool:
 
 
 @torch.inference_mode()
-def evaluate_loss(model: Trainable, module: nn.Module, examples: Examples, batch_size: int = 512) -> float:
+def evaluate_loss(model: Trainable, module: nn.Module, examples: Examples) -> float:
     """Mean cross-entropy in nats; the module is left in evaluation mode."""
     module.eval()
     device = next(module.parameters()).device
-    total = 0.0
+    total, batch_size = 0.0, _evaluation_batch(examples)
     for images, labels in zip(examples.images.split(batch_size), examples.labels.split(batch_size), strict=True):
         logits = module(model.preprocess(images.to(device)))
         total += cross_entropy(logits, labels.to(device), reduction="sum").item()
@@ -248,12 +253,18 @@ def evaluate_loss(model: Trainable, module: nn.Module, examples: Examples, batch
 
 
 @torch.inference_mode()
-def evaluate_hits(model: Trainable, module: nn.Module, examples: Examples, first: int, batch_size: int = 512) -> int:
+def evaluate_hits(model: Trainable, module: nn.Module, examples: Examples, first: int) -> int:
     """Number of correct predictions among the first `first` examples; the module is left in evaluation mode."""
     module.eval()
     device = next(module.parameters()).device
-    hits = 0
+    hits, batch_size = 0, _evaluation_batch(examples)
     batches = zip(examples.images[:first].split(batch_size), examples.labels[:first].split(batch_size), strict=True)
     for images, labels in batches:
         hits += int((module(model.preprocess(images.to(device))).argmax(dim=1) == labels.to(device)).sum())
     return hits
+
+
+def _evaluation_batch(examples: Examples) -> int:
+    """Items of a forward pass: fewer if they are large, whose activations would fill the memory."""
+    pixels = math.prod(examples.images.shape[2:])
+    return min(max(EVALUATION_PIXELS // pixels, 1), 512)
