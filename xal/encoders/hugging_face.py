@@ -39,16 +39,16 @@ def to_download(checkpoint: str) -> str | None:
 
 
 @contextmanager
-def loading(checkpoint: str) -> Iterator[None]:
+def loading(checkpoint: str, field: str = FIELD) -> Iterator[None]:
     """Turn what Hugging Face's packages raise for a checkpoint into one DataError."""
     folder = Path(checkpoint)
     if _is_path(checkpoint) and not folder.is_dir():
-        raise DataError(f"{FIELD}: no folder '{checkpoint}'")
+        raise DataError(f"{field}: no folder '{checkpoint}'")
     if folder.is_dir() and not list(folder.rglob("*.safetensors")):
         pickled = [path.name for pattern in PICKLED for path in folder.rglob(pattern)]
         if pickled:
             raise DataError(
-                f"{FIELD}: {folder} holds pickled weights ({pickled[0]}), which can run code when they are read; where "
+                f"{field}: {folder} holds pickled weights ({pickled[0]}), which can run code when they are read; where "
                 "you trust them, convert them to model.safetensors (save_pretrained does)"
             )
     try:
@@ -58,7 +58,7 @@ def loading(checkpoint: str) -> Iterator[None]:
             raise
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise DataError(
-            f"{FIELD}: '{checkpoint}' cannot be loaded ({lines[0].strip().rstrip('.')}); expected a folder with "
+            f"{field}: '{checkpoint}' cannot be loaded ({lines[0].strip().rstrip('.')}); expected a folder with "
             "config.json and model.safetensors, or a name on huggingface.co; without a network, download it elsewhere "
             "and give its folder"
         ) from error
@@ -66,25 +66,33 @@ def loading(checkpoint: str) -> Iterator[None]:
 
 def base_network(transformers: Any, checkpoint: str) -> nn.Module:
     """A network without its head. Raises DataError for weights that do not fit its configuration."""
-    with loading(checkpoint), _quiet(transformers), torch.random.fork_rng():
+    with loading(checkpoint), quiet(transformers), torch.random.fork_rng():
         torch.manual_seed(0)  # of poolers, whose weights some checkpoints lack
         network, loaded = transformers.AutoModel.from_pretrained(
             checkpoint, use_safetensors=True, output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
         )
-    missing = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
-    mismatched = sorted(str(key) for key in loaded["mismatched_keys"])
-    if missing or mismatched:
-        examples = ", ".join([*missing, *mismatched][:3])
-        raise DataError(
-            f"{FIELD}: '{checkpoint}' lacks {len(missing)} weights of a {type(network).__name__} and has "
-            f"{len(mismatched)} of other shapes, e.g. {examples}; is config.json that of another network?"
-        )
+    check_loaded(checkpoint, network, loaded)
     module: nn.Module = network.eval()
     return module
 
 
+def check_loaded(checkpoint: str, network: Any, loaded: Any, field: str = FIELD) -> None:
+    """Raise DataError if weights of a network's body are missing or have other shapes; heads and poolers may be new."""
+    body = f"{network.base_model_prefix}." if hasattr(network, network.base_model_prefix) else ""
+    missing, mismatched = (
+        sorted(str(key) for key in loaded[kind] if str(key).startswith(body) and "pooler" not in str(key))
+        for kind in ("missing_keys", "mismatched_keys")
+    )
+    if missing or mismatched:
+        examples = ", ".join([*missing, *mismatched][:3])
+        raise DataError(
+            f"{field}: '{checkpoint}' lacks {len(missing)} weights of a {type(network).__name__} and has "
+            f"{len(mismatched)} of other shapes, e.g. {examples}; is config.json that of another network?"
+        )
+
+
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quiet(transformers: Any) -> Iterator[None]:
     """Without transformers' bars and tables: what they say is checked and raised here."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -3,7 +3,7 @@
 from xal.models.model import Model
 from xal.models.sklearn import estimator, linear_svm, logistic_regression, mlp
 from xal.models.sklearn.base import SklearnModel
-from xal.models.torch import convnet, linear, module, perceptron, resnet, senn, torchvision
+from xal.models.torch import convnet, linear, module, perceptron, resnet, senn, torchvision, transformers
 from xal.models.torch.classifier import TorchClassifier
 from xal.models.torch.model import TorchModel
 
@@ -23,4 +23,5 @@ __all__ = [
     "resnet",
     "senn",
     "torchvision",
+    "transformers",
 ]
