@@ -5,6 +5,7 @@ The vector of an image is what enters the network's classification head, as in t
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from xal.errors import ConfigError, XalError
 from xal.types import Kind, Shape
 
 FIELD = "encoder.weights"
+PIXELS = {"cpu": 16 * 224**2, "cuda": 256 * 224**2}  # of the images of a forward pass; more are slower on a CPU
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ class Backbone(Encoding):
 
     def encode(self, texts: Any) -> npt.NDArray[np.float32]:
         """(b, d) vectors of (b, c, h, w) images 0-255."""
+        pixels = math.prod(texts.shape[2:])
+        at_once = max(1, PIXELS.get(self.device.type, PIXELS["cpu"]) // pixels)
         with torch.inference_mode():
-            return self.tensors(texts).float().cpu().numpy()
+            parts = [self.tensors(part).float().cpu() for part in torch.as_tensor(texts).split(at_once)]
+        return torch.cat(parts).numpy()
 
     @cached_property
     def digest(self) -> str:

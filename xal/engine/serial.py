@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from xal.core.malloc import keep_freed_memory
 from xal.data.sharding import Reader, Shard
 from xal.engine.engine import Advance, Engine, Session, silent
 from xal.engine.tasks import ShardResult, ShardTask
@@ -43,6 +44,7 @@ class SerialSession(Session):
     """One worker in this process."""
 
     def __init__(self, engine: SerialEngine) -> None:
+        keep_freed_memory()
         self.engine: SerialEngine = engine
         self.worker = Worker(engine.device, engine.threads, engine.precision, engine.compiled)
 

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from xal.core.malloc import keep_freed_memory
 from xal.core.threads import threads
 from xal.data.decode import payload_of
 from xal.data.embeddings import Embeddings
@@ -69,6 +70,7 @@ class TrainJob:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Any]:
         """Train, write the weights (safetensors) to `weights` unless it is None, and return the metrics of the fit."""
+        keep_freed_memory()
         start = None if self.start is None else read_weights(self.start)
         context = TrainContext(
             settings=self.settings,

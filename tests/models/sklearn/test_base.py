@@ -14,6 +14,7 @@ from xal.models.model import Classifier, Weights
 from xal.models.sklearn.linear_svm import LinearSvm
 from xal.models.sklearn.logistic_regression import LogisticRegression
 from xal.models.sklearn.mlp import Mlp
+from xal.models.sklearn.mlp_ensemble import MlpEnsemble
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 
 GENERATOR = np.random.default_rng(0)
@@ -90,7 +91,7 @@ def test_a_class_of_one_item_changes_little_for_the_others() -> None:
     y = labels(3)
     alone = y.copy()
     alone[0] = 3
-    for model in (LogisticRegression(), LinearSvm(), Mlp(epochs=50)):
+    for model in (LogisticRegression(), LinearSvm(), Mlp(epochs=50), MlpEnsemble(steps=100, members=2)):
         without, chosen = classifier(model, y, 3)
         with_it, chosen_with_it = classifier(model, alone, 4)
         right = [(found.probabilities(X).numpy()[1:].argmax(1) == y[1:]).mean() for found in (without, with_it)]

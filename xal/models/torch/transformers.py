@@ -163,9 +163,8 @@ class TextClassifier(TorchClassifier):
         def outputs(items: Rows, masks: Masks) -> Outputs:
             left = list(texts.left(items, masks))
             distinct = {text: number for number, text in enumerate(dict.fromkeys(left))}
-            with torch.no_grad():
-                shown: Any = np.array(list(distinct), object)
-                found = self.outputs(shown, output).double().cpu().numpy()
+            shown: Any = np.array(list(distinct), object)
+            found = self.outputs(shown, output).double().cpu().numpy()
             return np.asarray(found[[distinct[text] for text in left]])
 
         return outputs
@@ -175,7 +174,8 @@ class TextClassifier(TorchClassifier):
         parts = []
         for start in range(0, len(order), BATCH):
             tokens = self.model.tokens([texts[number] for number in order[start : start + BATCH]])
-            parts.append(function(tokens.to(self.device)))
+            with torch.no_grad():
+                parts.append(function(tokens.to(self.device)))
         return torch.cat(parts)[torch.argsort(torch.tensor(order)).to(self.device)]
 
 
