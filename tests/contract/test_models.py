@@ -123,7 +123,7 @@ def test_what_it_provides_is_there(model: Model) -> None:
     data = data_for(model)
     classifier: Any = ready(model, model.fit(data, CONTEXT).arrays, data.shape)
     inputs = given_to(classifier, data)
-    known = {"gradients", "conv_layers", "linear", "self_explaining", "concepts"}
+    known = {"gradients", "gradient_descent", "conv_layers", "linear", "linear_head", "self_explaining", "concepts"}
     assert model.provides <= known
     if "gradients" in model.provides:
         x = inputs[:2].float().requires_grad_()

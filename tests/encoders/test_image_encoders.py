@@ -137,3 +137,25 @@ def test_encoder_and_head_are_explained_as_one(name) -> None:
     )
     heat = found.heat
     assert (heat[:, :16, :16].mean(axis=(1, 2)) > heat[:, 16:, 16:].mean(axis=(1, 2))).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("output", ["margin", "probability"])
+def test_gradients_flow_through_head_and_encoder(classes, output) -> None:
+    """Integrated gradients add up to the output; loaded as engines do, in inference mode, and equal to predictions."""
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 80, (60, 3, 32, 32), np.uint8), np.arange(60) % classes
+    images[labels == 1, :, :16, :16] += 160
+    encoder = {"name": "torch", "factory": f"{__name__}:conv", "size": 32}
+    with torch.inference_mode():
+        classifier = trained(parse(Model, {"name": "logistic_regression", "encoder": encoder}), images, labels)
+        inputs = torch.from_numpy(images[:4]).float()
+        expected = classifier.outputs(inputs, output)
+        explainer = parse(Explainer, {"name": "integrated_gradients", "output": output, "steps": 200})
+        found = explainer.explain(classifier, inputs)
+    given = torch.from_numpy(images[:4]).float().requires_grad_()
+    np.testing.assert_allclose(classifier.outputs(given, output).detach(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.base + found.attributions.sum(axis=1), found.output, rtol=0.02, atol=0.02)
+    assert not np.allclose(found.attributions, 0)
+    perceptron = parse(Model, {"name": "mlp", "encoder": encoder})
+    assert "gradients" not in perceptron.provides and "gradient_descent" not in classifier.provides

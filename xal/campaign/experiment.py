@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from xal.campaign.disk import check_disk
+from xal.campaign.disk import check_disk, check_scratch
 from xal.campaign.embedded import embedded
 from xal.campaign.identity import MAY_CHANGE, as_now, changes, refuse
 from xal.campaign.loop import Outcome, run_campaign
@@ -46,6 +46,7 @@ def run_experiment(
     _refuse_other_recipes(specs, directory)
     if not any(is_run(spec.directory) for spec in specs):
         weight_bytes = try_recipe(recipe, pools, reporter)
+        check_scratch(recipe, pools)
         check_disk(len(specs) * (recipe.budget.rounds + 1) * weight_bytes, directory)
     with reporter.step("starting the engine"):
         opened = recipe.engine.open()

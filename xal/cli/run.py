@@ -57,7 +57,7 @@ def run(
 
 
 def _dry_run(loaded: Recipe, directory: Path, n_seeds: int, quiet: bool) -> None:
-    from xal.campaign.disk import check_disk
+    from xal.campaign.disk import check_disk, check_scratch
     from xal.campaign.estimate import estimate
     from xal.campaign.trial import try_recipe
     from xal.campaign.validation import checked_pools
@@ -70,5 +70,6 @@ def _dry_run(loaded: Recipe, directory: Path, n_seeds: int, quiet: bool) -> None
         with reporter.step("measuring the steps on a few items"):
             estimated = estimate(loaded, pools, n_seeds)
     console.print(str(estimated), markup=False)
+    check_scratch(loaded, pools)
     check_disk(estimated.disk_bytes, directory)
     console.print("nothing was written", markup=False)

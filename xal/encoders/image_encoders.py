@@ -57,7 +57,8 @@ class Backbone(Encoding):
     def to(self, device: torch.device | str) -> Backbone:
         """Move the network to a device."""
         self.device = torch.device(device)
-        self.module.to(self.device)
+        with torch.inference_mode(False):
+            self.module.to(self.device)
         self._mean, self._std = self._mean.to(self.device), self._std.to(self.device)
         return self
 
@@ -133,8 +134,8 @@ class ImageEncoder(Encoder):
 
     @property
     def provides(self) -> frozenset[str]:
-        """`conv_layers`."""
-        return frozenset({"conv_layers"})
+        """`conv_layers`, and `gradients` of vectors by images."""
+        return frozenset({"conv_layers", "gradients"})
 
     @property
     def input_shape(self) -> Shape:
@@ -151,7 +152,8 @@ class ImageEncoder(Encoder):
         return loaded_once(self, self._load)
 
     def _load(self) -> Backbone:
-        with torch.random.fork_rng():
+        # engines predict in inference mode, whose tensors have no gradients, and the network is kept for explainers
+        with torch.random.fork_rng(), torch.inference_mode(False):
             torch.manual_seed(0)  # of layers without stored weights
             preprocessing = self.preprocessing
             return Backbone(self.module(), preprocessing.mean, preprocessing.std)

@@ -26,7 +26,7 @@ class Rrr(Feedback, name="rrr"):
     """Penalise input gradients on the components marked wrong."""
 
     kinds: ClassVar[Kinds] = frozenset({"image", "features"})
-    requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
+    requires: ClassVar[frozenset[str]] = frozenset({"gradient_descent"})
     has_loss: ClassVar[bool] = True
 
     weight: Annotated[float, Field(gt=0)] = 10.0

@@ -19,7 +19,7 @@ class RrrGradCam(Feedback, name="rrr_gradcam"):
     """Penalise the Grad-CAM map of the label, at the last convolution, on the components marked wrong."""
 
     kinds: ClassVar[Kinds] = frozenset({"image"})
-    requires: ClassVar[frozenset[str]] = frozenset({"gradients", "conv_layers"})
+    requires: ClassVar[frozenset[str]] = frozenset({"gradient_descent", "conv_layers"})
     has_loss: ClassVar[bool] = True
 
     weight: Annotated[float, Field(gt=0)] = 1.0

@@ -50,7 +50,8 @@ class Classifier(Protocol):
     Inputs are images (b, c, h, w), uint8 or float 0-255, or features (b, d), as tensors on `device`; or texts, a
     sequence of str. `provides` lists what a classifier has besides predictions:
 
-    - gradients: `logits(inputs)` is differentiable
+    - gradients: `outputs(inputs, output)` is a tensor that is differentiable by its inputs
+    - gradient_descent: the model is trained by it, so that it can learn from a loss of corrections
     - conv_layers: `module` is the network, `conv_layers()` the names of its convolutions in the order of the forward
     - linear: `linear()` returns the weights of margins that are linear in words or columns
     - linear_head: it returns those of margins that are linear in an encoder's vectors; `centre` is their mean

@@ -66,7 +66,9 @@ def test_the_explanation_makes_the_logits(classes: int, phi: str) -> None:
     torch.testing.assert_close(own, probabilities)
     torch.testing.assert_close(torch.softmax(found.logits, dim=1), probabilities)
     assert found.weights.abs().max() <= 1
-    assert model.provides == {"gradients", "self_explaining"} | ({"concepts"} if phi == "learned" else set())
+    assert model.provides == {"gradients", "gradient_descent", "self_explaining"} | (
+        {"concepts"} if phi == "learned" else set()
+    )
 
 
 def test_what_cannot_be_phi() -> None:

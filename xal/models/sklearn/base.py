@@ -63,8 +63,8 @@ class SklearnModel(Model):
 
     @property
     def provides(self) -> frozenset[str]:
-        """What the encoder provides, beside what the head does."""
-        return super().provides | (frozenset() if self.encoder is None else self.encoder.provides)
+        """What the encoder provides, except gradients, which end at most heads."""
+        return super().provides | (frozenset() if self.encoder is None else self.encoder.provides - {"gradients"})
 
     def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
         """For `conv_layers`, checks that the encoder's network has a convolution."""

@@ -107,9 +107,38 @@ class SklearnClassifier:
         """(b, c) float64, rows sum to 1; 0 for classes without labelled items."""
         return torch.from_numpy(self._outputs(self._encoding.vectors(inputs), "probability"))
 
-    def outputs(self, inputs: Any, output: str) -> Outputs:
-        """(b, c) probabilities, or margins before calibration; 0 for classes without labelled items."""
-        return self._outputs(self._encoding.vectors(inputs), output)
+    def outputs(self, inputs: Any, output: str) -> Any:
+        """(b, c) probabilities, or margins before calibration; 0 for classes without labelled items.
+
+        An array; a tensor with gradients for images that require them, through an encoder that has them.
+        """
+        if isinstance(inputs, Tensor) and inputs.requires_grad and "gradients" in self.provides:
+            return self._differentiable(inputs, output)
+        outputs = self._outputs(self._encoding.vectors(inputs), output)
+        return torch.from_numpy(outputs) if isinstance(inputs, Tensor) and "gradients" in self.provides else outputs
+
+    def _differentiable(self, images: Tensor, output: str) -> Tensor:
+        vectors = self._encoding.tensors(images).double()  # type: ignore[attr-defined]
+        weights, intercepts = (torch.from_numpy(part).to(vectors) for part in self.model.linear(self._head) or ())
+        outputs = vectors @ weights.T + intercepts
+        if output == "probability":
+            outputs = self._differentiable_probabilities(outputs)
+        padded = outputs.new_zeros((len(outputs), self.classes))
+        columns = torch.from_numpy(self._trained_classes).to(outputs.device)
+        filled: Tensor = padded.index_copy(1, columns, outputs)
+        return filled
+
+    def _differentiable_probabilities(self, outputs: Tensor) -> Tensor:
+        """As `_calibrated`."""
+        if "platt.a" not in self.state:
+            return torch.softmax((0.5 if outputs.shape[1] == 2 else 1.0) * outputs, dim=1)
+        a, b = (torch.from_numpy(self.state[f"platt.{name}"]).to(outputs) for name in "ab")
+        if len(a) == 1:
+            second = torch.sigmoid(-(a * outputs[:, 1:] + b))
+            return torch.cat([1 - second, second], dim=1)
+        sigmoids = torch.sigmoid(-(a * outputs + b))
+        probabilities: Tensor = sigmoids / sigmoids.sum(dim=1, keepdim=True)
+        return probabilities
 
     def embed(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """((b, c) probabilities, (b, d) vectors of the encoder, projected if they are bags of over EMBEDDED words).

@@ -25,9 +25,13 @@ class LinearModel(SklearnModel):
 
     @property
     def provides(self) -> frozenset[str]:
-        """`linear`, if the margins are linear in features or words; `linear_head`, if in the encoder's vectors."""
-        linear = "linear" if self.encoder is None or self.encoder.bag else "linear_head"
-        return super().provides | {linear}
+        """`linear`, if the margins are linear in features or words; `linear_head`, if in the encoder's vectors.
+
+        `gradients` through head and encoder, if the encoder has them.
+        """
+        if self.encoder is None or self.encoder.bag:
+            return super().provides | {"linear"}
+        return super().provides | {"linear_head"} | (self.encoder.provides & {"gradients"})
 
     @property
     def grid(self) -> Sequence[float]:

@@ -66,8 +66,9 @@ class TorchModel(Model):
 
     @property
     def provides(self) -> frozenset[str]:
-        """`gradients` and, for images, `conv_layers`."""
-        return frozenset({"gradients", "conv_layers"} if self.kind == "image" else {"gradients"})
+        """`gradients`, `gradient_descent` and, for images, `conv_layers`."""
+        learnt = {"gradients", "gradient_descent"}
+        return frozenset(learnt | {"conv_layers"} if self.kind == "image" else learnt)
 
     @property
     def fixed_shape(self) -> Shape | None:

@@ -55,7 +55,9 @@ class Senn(TorchModel, name="senn"):
     @property
     def provides(self) -> frozenset[str]:
         """`gradients` and `self_explaining`; `concepts` too, unless phi is the identity."""
-        return frozenset({"gradients", "self_explaining"} | (set() if self.phi == "identity" else {"concepts"}))
+        return frozenset(
+            {"gradients", "gradient_descent", "self_explaining"} | (set() if self.phi == "identity" else {"concepts"})
+        )
 
     @property
     def default_explainer(self) -> str:
