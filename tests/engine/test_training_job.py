@@ -2,6 +2,7 @@
 
 import tempfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,14 @@ def test_a_campaign_trains_from_a_file(tmp_path: Path, monkeypatch) -> None:
         assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
         items = [run.directory / run.of("query")[round].artefact / ITEMS for run in (one, other)]
         assert items[0].read_bytes() == items[1].read_bytes()
+
+
+def test_a_linear_probe_and_then_fine_tuning(tmp_path: Path) -> None:
+    """In the first two rounds only the head differs; the third starts from it and trains all weights."""
+    pool = write_pool(tmp_path / "pool")
+    train = {"head_only_rounds": 2, "start": "finetune"}
+    run_experiment(small(pool, train=train, strategy="margin", explainer=None), tmp_path / "runs", QUIET)
+    run = only_run(tmp_path / "runs")
+    rounds = [read_weights(run.directory / run.of("train")[round].artefact / WEIGHTS) for round in range(3)]
+    differ = [{name for name in one if not np.array_equal(one[name], other[name])} for one, other in pairwise(rounds)]
+    assert len(differ[0]) == 2 and differ[0] < differ[1] == set(rounds[0])

@@ -220,6 +220,7 @@ class RunSteps:
                 settings=self.recipe.train,
                 seed=self.rng.child("train", round).integer,
                 start=None if last is None else self._weights(last),
+                head_only=round < self.recipe.train.head_only_rounds,
                 synthetic=tuple(
                     path.resolve() for path in (*([augmented] if augmented else []), *applied.counterexamples)
                 ),

@@ -51,6 +51,7 @@ class TrainJob:
     settings: TrainSettings
     seed: int
     start: Path | None = None  # weights to fine-tune; None: from scratch
+    head_only: bool = False  # whether only a network's last linear layer is trained
     synthetic: tuple[Path, ...] = ()  # Parquet files of synthetic items: payload, source, class_index, weight
     feedback: Feedback | None = None  # how corrections change training
     correction_targets: Path | None = None  # file of correction targets, for a loss; None: no corrections yet
@@ -76,6 +77,7 @@ class TrainJob:
             settings=self.settings,
             seed=self.seed,
             start=start,
+            head_only=self.head_only,
             correction_loss=self.feedback if self.feedback is not None and self.feedback.has_loss else None,
             device=device,
             rank=rank,

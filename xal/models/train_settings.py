@@ -30,6 +30,10 @@ class TrainSettings:
     """Learning rate of fine-tuning rounds; null: lr."""
     finetune_epochs: Annotated[int, Field(ge=1)] | None = None
     """Epochs of fine-tuning rounds; null: epochs."""
+    head_only_rounds: Annotated[int, Field(ge=0, le=10**5)] = 0
+    """In so many first rounds only the network's last linear layer is trained, later all of it: linear probing, then
+    fine-tuning (Kumar et al. 2022). With start: finetune, the head is where fine-tuning starts. For networks with
+    pretrained weights."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the labelled items held out for validation; a hash of the id decides, so an item keeps its split."""
     plateau_patience: Annotated[int, Field(ge=1)] | None = None

@@ -91,6 +91,8 @@ class TrainContext:
     seed: int = 0
     start: Any = None
     """Weights by name to fine-tune from; None: train from scratch."""
+    head_only: bool = False
+    """Whether only the last linear layer is trained."""
     correction_loss: CorrectionLoss | None = None
     device: str = "cpu"
     rank: int = 0

@@ -324,3 +324,15 @@ def test_fine_tuning_has_its_own_patience():
     settings = dataclasses.replace(FAST, epochs=7, plateau_patience=6, finetune_plateau_patience=2, plateau_times=9)
     held_out = wrong(examples(16, seed=1))
     assert [run(validation=held_out, settings=settings, finetune=tuned)[0].decays for tuned in (False, True)] == [1, 3]
+
+
+def test_the_head_alone_is_trained():
+    """A linear probe: the rest, batch statistics included, stays as it was; the loss falls all the same."""
+    before = RESNET.create(SHAPE, 2, seed=0).state_dict()
+    found, module = run(model=RESNET, head_only=True)
+    head = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)][-1]
+    changed = {name for name, value in found.state.items() if not torch.equal(value, before[name])}
+    assert changed == {f"{head}.weight", f"{head}.bias"}
+    assert found.train_loss[-1] < found.train_loss[0]
+    with pytest.raises(XalError, match="head_only_rounds: this network has no linear layer"):
+        fit(CONVNET, nn.Conv2d(1, 2, 8), examples(), NONE, FAST, seed=0, head_only=True)

@@ -131,6 +131,7 @@ class TorchModel(Model):
             context.settings,
             seed=context.seed,
             finetune=context.start is not None,
+            head_only=context.head_only,
             rank=context.rank,
             workers=context.workers,
             wrap=context.wrap,

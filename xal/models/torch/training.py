@@ -7,7 +7,7 @@ tied), or of the last epoch if there is no validation split.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -91,6 +91,7 @@ def fit(
     *,
     seed: int,
     finetune: bool = False,
+    head_only: bool = False,
     rank: int = 0,
     workers: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
@@ -99,6 +100,7 @@ def fit(
 ) -> TorchFit:
     """Train `module` in place and return its best weights, on the CPU.
 
+    `head_only` trains the last linear layer alone and leaves the rest as it is, batch statistics included.
     `correction_loss` learns from the `correction_targets` of `train`. `wrap` makes the module distributed (DDP); each
     of `workers` processes takes every workers-th item of each shuffled batch. Raises NumericalError if the loss is
     not finite, XalError if no batch is large enough to train on.
@@ -110,14 +112,14 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(seed + 7919 * rank)  # dropout and flips differ by worker, the shuffle must not
         shuffle = torch.Generator().manual_seed(seed)
+        body = _freeze_body(module) if head_only else ()
         wrapped = wrap(module)
+        trained = [weight for weight in wrapped.parameters() if weight.requires_grad]
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "adam":
-            optimizer = torch.optim.Adam(wrapped.parameters(), lr=lr, weight_decay=settings.weight_decay, fused=True)
+            optimizer = torch.optim.Adam(trained, lr=lr, weight_decay=settings.weight_decay, fused=True)
         else:
-            optimizer = torch.optim.SGD(
-                wrapped.parameters(), lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-            )
+            optimizer = torch.optim.SGD(trained, lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
         train_losses: list[float] = []
         validation_losses: list[float] = []
         best: dict[str, Tensor] = {}
@@ -125,6 +127,8 @@ def fit(
         plateau = _plateau(optimizer, settings, patience)
         for epoch in range(epochs):
             wrapped.train()
+            for layer in body:
+                layer.eval()
             train_losses.append(
                 _epoch(model, wrapped, train, optimizer, settings, shuffle, rank, workers, device, correction_loss)
             )
@@ -154,6 +158,16 @@ def fit(
         validation_loss=tuple(validation_losses),
         decays=decays,
     )
+
+
+def _freeze_body(module: nn.Module) -> Sequence[nn.Module]:
+    """Exclude all but the last linear layer from training; returns the layers that are excluded."""
+    head = next((layer for layer in reversed(list(module.modules())) if isinstance(layer, nn.Linear)), None)
+    if head is None:
+        raise XalError("train.head_only_rounds: this network has no linear layer; set it to 0")
+    module.requires_grad_(False)
+    head.requires_grad_(True)
+    return [layer for layer in module.modules() if all(part is not head for part in layer.modules())]
 
 
 def _plateau(optimizer: torch.optim.Optimizer, settings: TrainSettings, patience: int | None) -> Any:
