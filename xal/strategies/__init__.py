@@ -12,10 +12,12 @@ from xal.strategies import (
     fallback,
     least_confidence,
     margin,
+    max_herding,
     npir_gap,
     random,
     schedule,
     threshold,
+    uncertainty_herding,
 )
 from xal.strategies.strategy import Strategy, Wrapper
 
@@ -33,8 +35,10 @@ __all__ = [
     "fallback",
     "least_confidence",
     "margin",
+    "max_herding",
     "npir_gap",
     "random",
     "schedule",
     "threshold",
+    "uncertainty_herding",
 ]
