@@ -13,9 +13,11 @@ The fitted model is stored as plain arrays: nothing is unpickled, and prediction
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -26,6 +28,7 @@ from scipy import sparse
 
 from xal.core import private
 from xal.core._typing import Field
+from xal.core.threads import threads
 from xal.encoders import Encoder
 from xal.encoders.encoder import Encoding, Kept, State
 from xal.errors import XalError
@@ -33,6 +36,8 @@ from xal.models.model import Model, Placement, Weights
 from xal.models.sklearn.classifier import SklearnClassifier
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.types import Floats, Kind, Matrix, Outputs, Rows, Shape
+
+SMALL = 2**22  # numbers in the vectors up to which threads of BLAS wait for each other longer than they work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +138,8 @@ class SklearnModel(Model):
         else:
             state = {} if data.on_vectors else dict(self.encoder.fit(inputs))
         items = _Items(Kept() if data.on_vectors else self.encoding(state), data)
-        with warnings.catch_warnings():
+        one_thread = threads(1) if math.prod(items.vectors.shape) <= SMALL else nullcontext()
+        with one_thread, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as those of heads that stop before they converge
             hyperparameter, calibration, fits = self._choose(items, context)
             head = items.fit(self.head(hyperparameter, context.seed), np.arange(len(labels)))
