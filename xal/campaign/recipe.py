@@ -99,7 +99,7 @@ class Recipe:
     explainer: Explainer | None = field(default_factory=_Declared)
     """Explains items for the strategy, and every queried item; null: no explanations. By default that of the feedback
     (lime with 5 repeats) or, without feedback, of the model (ebano for networks with convolutions, self_explaining for
-    senn, shap_partition for others)."""
+    senn, shap_partition for others, with 64 evaluations for images by a frozen network)."""
     explainers: dict[str, Explainer] = field(default_factory=dict)
     """Explainers of single arms, by arm name, in place of `explainer`: to compare explainer settings."""
     annotator: Annotator = field(default_factory=Oracle)

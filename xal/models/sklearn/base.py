@@ -37,6 +37,7 @@ from xal.models.sklearn.classifier import SklearnClassifier
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.types import Floats, Kind, Matrix, Outputs, Rows, Shape
 
+FEW_EVALUATIONS = 64  # of an image whose network takes most of a round's time
 SMALL = 2**22  # numbers in the vectors up to which threads of BLAS wait for each other longer than they work
 
 
@@ -60,10 +61,11 @@ class SklearnModel(Model):
         return "features" if self.encoder is None else self.encoder.kind
 
     @property
-    def default_explainer(self) -> str | None:
-        """`shap_partition`; `shap_embedding` where vectors come with the pool."""
+    def default_explainer(self) -> Any:
+        """`shap_partition`, with few evaluations where networks are slow; `shap_embedding` for vectors of the pool."""
         if self.encoder is None or self.encoder.pool_column is None:
-            return "shap_partition"
+            slow = self.kept_encoder is not None and self.kind == "image"
+            return {"name": "shap_partition", "max_evals": FEW_EVALUATIONS} if slow else "shap_partition"
         return "shap_embedding" if "linear_head" in self.provides else None
 
     @property
