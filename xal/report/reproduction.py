@@ -169,12 +169,15 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
         "",
         file.introduction.strip(),
         "",
-        "## What does not reproduce",
-        "",
-        "Claims whose whole interval is not on their side of 0.",
-        "",
-        *table_lines(["study", "the paper", "here", ""], [list(row) for row in failed]),
     ]
+    if any(study.claims for study in file.studies):
+        lines += [
+            "## What does not reproduce",
+            "",
+            "Claims whose whole interval is not on their side of 0.",
+            "",
+            *table_lines(["study", "the paper", "here", ""], [list(row) for row in failed]),
+        ]
     text = "\n".join([*lines, *sections])
     destination.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
     store.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
