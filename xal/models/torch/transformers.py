@@ -59,10 +59,6 @@ class Transformers(TorchModel, name="transformers"):
         """The network, if it is neither a folder nor in Hugging Face's cache."""
         return to_download(self.checkpoint)
 
-    def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
-        """Nothing is built to tell."""
-        return None
-
     def untrained(self) -> Transformers:
         """With random weights."""
         return replace(self, pretrained=False)
