@@ -66,7 +66,7 @@ def test_what_cannot_read_superpixels(tmp_path: Path, explainer: str) -> None:
 @pytest.mark.parametrize(
     ("sections", "problem"),
     [
-        ({"model": "linear_svm", "feedback": "rrr"}, "'rrr' needs gradients, which model 'linear_svm'"),
+        ({"model": "linear_svm", "feedback": "rrr"}, "'rrr' needs gradient_descent, which model 'linear_svm'"),
         ({"model": "perceptron", "feedback": "cali_ranking"}, "'cali_ranking' needs self_explaining"),
         ({"strategy": "margin", "explainer": None, "feedback": "counterexamples"}, "needs explanations; name"),
         ({"feedbacks": {"x": "rrr"}}, "feedbacks: 'x' is not an arm"),
