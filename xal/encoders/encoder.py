@@ -65,6 +65,12 @@ class Texts:
             kept = [word for word, keep in zip(written, mask.tolist(), strict=False) if keep]
             yield self.raw[item] if len(kept) == len(written) else " ".join(kept)
 
+    def distinct_left(self, items: Rows, masks: Masks) -> tuple[list[str], Rows]:
+        """(the different texts among those of `left`, (n,) the position of each text in them)."""
+        left = list(self.left(items, masks))
+        number_of = {text: number for number, text in enumerate(dict.fromkeys(left))}
+        return list(number_of), np.array([number_of[text] for text in left], np.int64)
+
 
 class Encoding(ABC):
     """A fitted encoder."""

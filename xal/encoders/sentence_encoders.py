@@ -34,9 +34,8 @@ class Sentences(Encoding):
         """As the base class; equal texts are encoded once."""
 
         def encode(items: Rows, masks: Masks) -> Matrix:
-            left = list(texts.left(items, masks))
-            distinct = {text: number for number, text in enumerate(dict.fromkeys(left))}
-            return self.vectors(list(distinct))[[distinct[text] for text in left]]
+            distinct, position = texts.distinct_left(items, masks)
+            return self.vectors(distinct)[position]
 
         return encode
 

@@ -51,8 +51,8 @@ class UncertaintyHerding(Strategy, name="uncertainty_herding"):
 
     def select(self, shortlist: Scored, state: Vectors | None, budget: int) -> Scored:
         """The greedy choice among the sample; scores fall from `budget` to 1."""
-        if not len(shortlist) or shortlist.evidence is None:
-            return shortlist
+        if shortlist.evidence is None:
+            return Scored.empty()
         by_id = np.argsort(shortlist.ids.astype(str), kind="stable")  # equals are told apart by id
         evidence = shortlist.evidence.take(by_id)
         points = unit(embeddings_of(evidence))

@@ -157,11 +157,9 @@ class TextClassifier(TorchClassifier):
         """A function (items (n,), masks (n, m)) -> (n, c) outputs of texts with only the words that the masks keep."""
 
         def outputs(items: Rows, masks: Masks) -> Outputs:
-            left = list(texts.left(items, masks))
-            distinct = {text: number for number, text in enumerate(dict.fromkeys(left))}
-            shown: Any = np.array(list(distinct), object)
-            found = self.outputs(shown, output).double().cpu().numpy()
-            return np.asarray(found[[distinct[text] for text in left]])
+            distinct, position = texts.distinct_left(items, masks)
+            shown: Any = np.array(distinct, object)
+            return np.asarray(self.outputs(shown, output).double().cpu().numpy()[position])
 
         return outputs
 
