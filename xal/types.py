@@ -177,9 +177,18 @@ class Evidence:
     embeddings: Floats | None = None  # (b, d)
     explanations: Explanations | None = None
     interpretable_input: Matrix | None = None  # (b, f) x', the items in the explanation space; needs no model
+    contrastive: Floats | None = None
+    """(b, d) contribution of each dimension of the embedding to the margin between the two most likely classes."""
+    sampled_probabilities: Floats | None = None
+    """(b, t, c) class probabilities by t members of an ensemble, or under t draws of dropout; rows sum to 1."""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def only(self, names: frozenset[str]) -> Self:
+        """The evidence without the fields that are not in `names`."""
+        kept: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
+        return type(self)(ids=self.ids, rows=self.rows, **kept)
 
     def take(self, index: Any) -> Evidence:
         """The evidence at `index` along the batch."""
@@ -219,6 +228,8 @@ class Scored:
     scores: npt.NDArray[np.float64]  # (n,), larger is queried first
     evidence: Evidence | None = None
     """Evidence on the same items in the same order; None: not kept."""
+    notes: npt.NDArray[np.object_] | None = None
+    """(n,) what a strategy says about each item in words; None: nothing."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -230,8 +241,13 @@ class Scored:
 
     def take(self, index: Any) -> Scored:
         """The items at `index`."""
-        evidence = None if self.evidence is None else self.evidence.take(index)
-        return Scored(ids=self.ids[index], rows=self.rows[index], scores=self.scores[index], evidence=evidence)
+        return Scored(
+            ids=self.ids[index],
+            rows=self.rows[index],
+            scores=self.scores[index],
+            evidence=None if self.evidence is None else self.evidence.take(index),
+            notes=None if self.notes is None else self.notes[index],
+        )
 
     def top(self, k: int) -> Scored:
         """The k best items by descending score, ties by ascending id; independent of their order here."""
@@ -255,11 +271,13 @@ class Scored:
         if not parts:
             return cls.empty()
         evidence = [part.evidence for part in parts if part.evidence is not None]
+        notes = [np.full(len(part), "", object) if part.notes is None else part.notes for part in parts]
         return cls(
             ids=np.concatenate([part.ids for part in parts]),
             rows=np.concatenate([part.rows for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             evidence=Evidence.concatenate(evidence) if len(evidence) == len(parts) else None,
+            notes=np.concatenate(notes) if any(part.notes is not None for part in parts) else None,
         )
 
 

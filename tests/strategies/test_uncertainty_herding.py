@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import xal
-from xal.strategies.herding import cover, unit
+from xal.strategies.herding import cover
+from xal.strategies.joint import unit
 from xal.strategies.max_herding import MaxHerding
 from xal.strategies.uncertainty_herding import UncertaintyHerding
 

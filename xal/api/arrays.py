@@ -25,6 +25,7 @@ class Selection:
     ids: tuple[Any, ...] | None  # of the same items, where ids were given
     scores: npt.NDArray[np.float64]  # (q,) larger is queried first
     reasons: tuple[str, ...]  # the strategy that chose each item
+    notes: tuple[str, ...]  # what it says about each item; empty where it says nothing
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -38,6 +39,8 @@ def query(
     embeddings: npt.ArrayLike | None = None,
     explanations: Explanations | None = None,
     interpretable_input: Any = None,
+    contrastive: npt.ArrayLike | None = None,
+    sampled_probabilities: npt.ArrayLike | None = None,
     ids: Sequence[Any] | None = None,
     labelled: Sequence[int] | npt.NDArray[np.int64] = (),
     labels: Sequence[int] | npt.NDArray[np.int64] | None = None,
@@ -49,7 +52,8 @@ def query(
 
     strategy: a name, a mapping as in a recipe (`{"name": "diverse", "clusters": 20}`), or a Strategy.
     probabilities: (N, c), rows sum to 1. embeddings: (N, d). explanations, interpretable_input: for strategies that
-    read explanations. ids: (N,) distinct; ties are broken by them, else by position. labelled: positions that are
+    read explanations. contrastive: (N, d), sampled_probabilities: (N, t, c) of an ensemble, for strategies that need
+    them. ids: (N,) distinct; ties are broken by them, else by position. labelled: positions that are
     labelled already and not queried; labels: their class indices, for strategies that learn from them. seed: of random
     draws. round, n_rounds: for schedules.
 
@@ -65,7 +69,18 @@ def query(
     if p is not None:
         _check_distribution(p)
     e = None if embeddings is None else _matrix(embeddings, "embeddings")
-    size = _length({"probabilities": p, "embeddings": e, "explanations": explanations, "ids": ids})
+    k = None if contrastive is None else _matrix(contrastive, "contrastive")
+    s = None if sampled_probabilities is None else _sampled(sampled_probabilities)
+    size = _length(
+        {
+            "probabilities": p,
+            "embeddings": e,
+            "contrastive": k,
+            "sampled_probabilities": s,
+            "explanations": explanations,
+            "ids": ids,
+        }
+    )
     if interpretable_input is not None and interpretable_input.shape[0] != size:
         raise XalError(f"interpretable_input has {interpretable_input.shape[0]} rows for {size} items; give one each")
     taken = _positions(labelled, size)
@@ -86,6 +101,8 @@ def query(
             embeddings=e,
             explanations=explanations,
             interpretable_input=interpretable_input,
+            contrastive=k,
+            sampled_probabilities=s,
         ),
         labelled=taken,
         labels=None if labels is None else np.asarray(labels, np.int64),
@@ -98,6 +115,7 @@ def query(
         ids=None if ids is None else tuple(ids[position] for position in found.items.rows.tolist()),
         scores=found.items.scores,
         reasons=found.reasons,
+        notes=("",) * len(found) if found.items.notes is None else tuple(found.items.notes.tolist()),
     )
 
 
@@ -112,6 +130,15 @@ def _matrix(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     if len(broken):
         raise XalError(f"{name} hold NaN or infinite numbers in {len(broken)} rows, first row {broken[0]}")
     return matrix
+
+
+def _sampled(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    draws = np.asarray(values, np.float64)
+    if draws.ndim != 3 or not draws.size:
+        raise XalError(f"sampled_probabilities must have the shape (items, draws, classes), got {draws.shape}")
+    flat = _matrix(draws.reshape(len(draws), -1), "sampled_probabilities")
+    _check_distribution(flat.reshape(-1, draws.shape[2]))
+    return draws
 
 
 def _check_distribution(probabilities: npt.NDArray[np.float64]) -> None:

@@ -70,6 +70,14 @@ class Budget:
         return self.initial + self.per_round * self.rounds
 
 
+MODELS_FOR = {
+    "contrastive": "use a model that ends with a linear layer, such as logistic_regression, or explanations: explainer",
+    "sampled_probabilities": "use one with several predictions for an item, such as mlp_ensemble",
+}
+MODEL_EVIDENCE = frozenset(MODELS_FOR)
+"""Evidence that only some models give, and which do."""
+
+
 class _Declared(Explainer):
     """Placeholder for the explainer that the feedback or the model declares; see Recipe.explainer."""
 
@@ -150,6 +158,7 @@ class Recipe:
     def _arm_problems(self, strategy: Strategy, explainer: Explainer | None, feedback: Feedback | None) -> list[str]:
         """Problems of an arm whose strategy, explainer, feedback, model and annotator do not fit together."""
         problems = [f"explainer: {line}" for line in self._explanation_problems(strategy, explainer)]
+        problems += self._evidence_problems(strategy)
         if explainer is not None and (missing := explainer.requires - self.model.provides):
             problems.append(
                 f"explainer: '{explainer.name}' needs {', '.join(sorted(missing))}, which model '{self.model.name}' "
@@ -181,11 +190,20 @@ class Recipe:
             problems.append(f"train.flip: '{feedback.name}' corrects pixels, which flips would move; set it to false")
         return problems
 
+    def _evidence_problems(self, strategy: Strategy) -> list[str]:
+        """Problems of a strategy that reads what this model's classifier does not give."""
+        lines = []
+        for part in strategy.parts():
+            for need in sorted(part.all_needs & MODEL_EVIDENCE - self.model.provides):
+                who = f"strategy '{part.name}' needs {need.replace('_', ' ')}"
+                lines.append(f"{who}, which model '{self.model.name}' does not give; {MODELS_FOR[need]}")
+        return lines
+
     def _explanation_problems(self, strategy: Strategy, explainer: Explainer | None) -> list[str]:
         """Problems of a strategy that cannot use the explainer's explanations."""
         lines = []
         for part in strategy.parts():
-            needs = part.needs | part.prepare_needs | part.select_needs | (part.summary_needs or frozenset())
+            needs = part.all_needs
             if not needs & {"explanations", "label_explanations", "interpretable_input"}:
                 continue
             if explainer is None:

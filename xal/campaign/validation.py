@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xal.campaign.pools import Pools, no_notes, open_pools
-from xal.campaign.recipe import Recipe
+from xal.campaign.recipe import MODEL_EVIDENCE, Recipe
 from xal.data.label_space import LabelSpace
 from xal.data.pool import Pool
 from xal.errors import ConfigError
@@ -111,6 +111,10 @@ def _missing_requirements(arm: Recipe, pools: Pools) -> list[str]:
     """Problems of an explainer or feedback that requires what the built model does not have."""
     parts = [("explainer", arm.explainer), ("feedback", arm.feedback)]
     lines = []
+    for strategy in (part for named in arm.strategies.values() for part in named.parts()):
+        for need in sorted(strategy.all_needs & MODEL_EVIDENCE):
+            if reason := arm.model.missing_for(need, pools.shape, len(pools.label_space)):
+                lines.append(f"strategy: '{strategy.name}' needs {need.replace('_', ' ')}, and {reason}")
     for field, part in parts:
         for requirement in sorted(part.requires) if part is not None else ():
             reason = arm.model.missing_for(requirement, pools.shape, len(pools.label_space))

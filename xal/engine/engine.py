@@ -97,10 +97,12 @@ class Session(ABC):
         batch = self.engine.batch
         total = len(pool) if rows is None else len(rows)
         item_bytes = int(np.prod(shape)) if shape and task.needs else 1
-        from_vectors = {"probabilities", "embeddings"}
+        from_vectors = {"probabilities", "embeddings", "contrastive", "sampled_probabilities"}
         if task.explainer is not None and task.explainer.of_embeddings:
             from_vectors |= {"explanations"}
-        vectors = pool.embeddings if task.model is not None and task.needs <= from_vectors else None
+        if task.model is None:  # without a head, kept vectors are all there is
+            from_vectors = {"embeddings"} if task.encoder is None else set()
+        vectors = pool.embeddings if task.needs <= from_vectors else None
         if vectors is not None:
             task, item_bytes, batch = replace(task, on_vectors=True), 4 * vectors.width, max(batch, VECTORS_PER_BATCH)
         batches, expensive = shard_batches(total, batch, self.slots, item_bytes), "explanations" in task.needs

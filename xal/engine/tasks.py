@@ -25,6 +25,8 @@ from xal.strategies.strategy import Strategy, Summary
 from xal.types import Evidence, Rows, Scored, Shape
 
 UNREADABLE = "cannot be read"
+KEPT = frozenset({"probabilities", "explanations"})
+"""Evidence that is kept of the best items, for the record of the query, besides what the choice needs."""
 SUMMARY_BATCHES = 16  # per shard of a summary; fixed, so that sums round alike on every engine
 
 
@@ -136,7 +138,7 @@ class Score(ShardTask):
             ids=evidence.ids,
             rows=evidence.rows,
             scores=np.asarray(scores, np.float64),
-            evidence=evidence if self.keep_evidence else None,
+            evidence=evidence.only(KEPT | self.strategy.select_needs) if self.keep_evidence else None,
         )
 
     def join(self, values: Sequence[Scored]) -> Scored:

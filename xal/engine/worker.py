@@ -128,15 +128,19 @@ class Worker:
             encoding = task.encoder.load({}).to(self.device)
             vectors = np.asarray(encoding.vectors(columns["payload"]), np.float32)
             return Evidence(ids=ids, rows=rows, embeddings=vectors)
+        if task.model is None and task.on_vectors:
+            return Evidence(ids=ids, rows=rows, embeddings=np.asarray(columns["payload"], np.float32))
         if task.model is None:
             raise XalError("this pass needs predictions, but there is no trained model yet; label and train first")
-        classifier = self.classifier(task.model)
+        classifier: Any = self.classifier(task.model)  # what it has besides predictions, the recipe has checked
         if task.on_vectors:
             classifier = classifier.head
         inputs = on_device(columns["payload"], classifier.device)
         model, n_classes = f"model '{task.model.model.name}'", task.model.n_classes
-        probabilities = embeddings = explanations = None
-        if "embeddings" in task.needs:
+        probabilities = embeddings = explanations = contrastive = sampled = None
+        if "contrastive" in task.needs:
+            probabilities, embeddings, contrastive = (part.cpu().numpy() for part in classifier.contrast(inputs))
+        elif "embeddings" in task.needs:
             probabilities, embeddings = (part.cpu().numpy() for part in classifier.embed(inputs))
         elif "probabilities" in task.needs:
             probabilities = classifier.probabilities(inputs).cpu().numpy()
@@ -144,6 +148,11 @@ class Worker:
             check_probabilities(model, probabilities, n_classes, ids)
         if embeddings is not None:
             check_numbers(model, "embeddings", embeddings, (len(ids), None), "a row an item", ids)
+        if contrastive is not None:
+            check_numbers(model, "contrastive explanations", contrastive, (len(ids), None), "a row an item", ids)
+        if "sampled_probabilities" in task.needs:
+            sampled = classifier.sampled_probabilities(inputs).cpu().numpy()
+            check_numbers(model, "sampled probabilities", sampled, (len(ids), None, n_classes), "draws an item", ids)
         if "explanations" in task.needs:
             explanations = self._explain(task, classifier, [str(item) for item in ids], inputs)
         if "interpretable_input" in task.needs:
@@ -155,6 +164,8 @@ class Worker:
             embeddings=embeddings,
             explanations=explanations,
             interpretable_input=interpretable_input,
+            contrastive=contrastive,
+            sampled_probabilities=sampled,
         )
 
     def _explain(self, task: ShardTask, classifier: Any, ids: list[str], inputs: Any) -> Explanations:

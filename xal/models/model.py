@@ -56,6 +56,10 @@ class Classifier(Protocol):
     - linear: `linear()` returns the weights of margins that are linear in words or columns
     - linear_head: it returns those of margins that are linear in an encoder's vectors; `centre` is their mean
     - self_explaining: `self_explanation(inputs)` returns weights that explain the logits exactly
+    - contrastive: `contrast(inputs)` returns (probabilities, embeddings, (b, d) contribution of each dimension of the
+      embedding to the margin between the two most likely classes)
+    - sampled_probabilities: `sampled_probabilities(inputs)` returns those of an ensemble's members, or under draws of
+      dropout, (b, t, c)
     - concepts: these weights belong to concepts of the model, not to parts of the item
 
     Classifiers of texts have `masked_outputs(texts, output)`: a function (items (n,), masks (n, m)) -> (n, c) outputs

@@ -10,25 +10,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from xal.strategies.joint import CELLS, Vectors, squared_distances
 from xal.types import Rows
 
-Vectors = npt.NDArray[np.float32]
 BLOCK = 1024  # candidates whose gains are computed together at first
 LAZY = 32  # and in a lazy step
-CELLS = 2**24  # similarities in memory
-
-
-def unit(vectors: npt.ArrayLike) -> Vectors:
-    """(n, d) vectors divided by their lengths; vectors of zeros stay."""
-    given = np.asarray(vectors, np.float32)
-    length = np.linalg.norm(given, axis=1, keepdims=True)
-    return np.asarray(given / np.where(length > 0, length, 1))
 
 
 def similarity(one: Vectors, other: Vectors, h: float) -> Vectors:
     """(n, m) exp(-|x - y|^2 / h^2) of vectors (n, d) and (m, d)."""
-    squares = np.einsum("nd,nd->n", one, one)[:, None] + np.einsum("md,md->m", other, other)
-    distances = np.maximum(squares - 2 * (one @ other.T), 0, out=squares)
+    distances = squared_distances(one, other)
     distances *= -1 / h**2
     return np.asarray(np.exp(distances, out=distances))
 

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from xal.core.rng import HashRng
-from xal.strategies.strategy import Scores, Strategy, probabilities_of
+from xal.strategies.strategy import Scores, Strategy, margins
 from xal.types import Evidence
 
 
@@ -16,6 +14,4 @@ class Margin(Strategy, name="margin"):
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) minus the margin."""
-        top = np.partition(probabilities_of(evidence), -2, axis=1)[:, -2:].astype(np.float64)
-        margins: Scores = top[:, 0] - top[:, 1]
-        return margins
+        return -margins(evidence)

@@ -25,7 +25,17 @@ from xal.core.rng import HashRng
 from xal.types import Evidence, Floats, Labelled, Query, Rows, Scored
 
 Scores = npt.NDArray[np.float64]
-EVIDENCE = frozenset({"probabilities", "embeddings", "explanations", "interpretable_input", "label_explanations"})
+EVIDENCE = frozenset(
+    {
+        "probabilities",
+        "embeddings",
+        "explanations",
+        "interpretable_input",
+        "label_explanations",
+        "contrastive",
+        "sampled_probabilities",
+    }
+)
 """What a strategy can need; see `xal.types.Evidence`."""
 Summary = dict[str, Any]
 """Arrays by name, summed over the pool."""
@@ -80,7 +90,9 @@ class Strategy(Component, ABC, family="strategy"):
     """Base of all query strategies; larger scores are queried first, ties by id."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
-    """Evidence that `score` reads: probabilities, embeddings, explanations, or interpretable_input (needs no model)."""
+    """Evidence that `score` reads, of `xal.types.Evidence`; interpretable_input needs no model."""
+    motive: ClassVar[str] = ""
+    """Why it chooses an item, in words that complete "queried because"; its notes and probabilities say more."""
     prepare_needs: ClassVar[frozenset[str]] = frozenset()
     """Evidence that `prepare` reads; empty: nothing is prepared. label_explanations: explanations of the labels."""
     summary_needs: ClassVar[frozenset[str] | None] = None
@@ -107,6 +119,11 @@ class Strategy(Component, ABC, family="strategy"):
     def augmentation(self) -> Augmentation | None:
         """Synthetic copies that are added to the round's training without counting as labels; None: there are none."""
         return None
+
+    @property
+    def all_needs(self) -> frozenset[str]:
+        """Evidence that any of its functions reads."""
+        return self.needs | self.prepare_needs | self.select_needs | (self.summary_needs or frozenset())
 
     def parts(self) -> tuple[Strategy, ...]:
         """This strategy and all that it wraps; a recipe checks each of them."""
@@ -174,13 +191,31 @@ class Wrapper(Strategy):
 
 def probabilities_of(evidence: Evidence) -> Floats:
     """(b, c) class probabilities; raises TypeError if the strategy does not list them in `needs`."""
-    if evidence.probabilities is None:
-        raise TypeError("this evidence holds no probabilities: list them in the strategy's `needs`")
-    return evidence.probabilities
+    return _required(evidence.probabilities, "probabilities")
 
 
 def embeddings_of(evidence: Evidence) -> Floats:
     """(b, d) embeddings; raises TypeError if the strategy does not list them in `needs`."""
-    if evidence.embeddings is None:
-        raise TypeError("this evidence holds no embeddings: list them in the strategy's `needs`")
-    return evidence.embeddings
+    return _required(evidence.embeddings, "embeddings")
+
+
+def contrastive_of(evidence: Evidence) -> Floats:
+    """(b, d) contrastive explanations; raises TypeError if the strategy does not list them in `needs`."""
+    return _required(evidence.contrastive, "contrastive explanations")
+
+
+def sampled_of(evidence: Evidence) -> Floats:
+    """(b, t, c) sampled probabilities; raises TypeError if the strategy does not list them in `needs`."""
+    return _required(evidence.sampled_probabilities, "sampled probabilities")
+
+
+def margins(evidence: Evidence) -> Scores:
+    """(b,) differences of the two largest class probabilities, in [0, 1]."""
+    top = np.partition(probabilities_of(evidence), -2, axis=1)[:, -2:].astype(np.float64)
+    return np.asarray(top[:, 1] - top[:, 0])
+
+
+def _required(array: Floats | None, name: str) -> Floats:
+    if array is None:
+        raise TypeError(f"this evidence holds no {name}: list them in the strategy's `needs`")
+    return array

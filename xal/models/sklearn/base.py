@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -32,6 +32,7 @@ from xal.core.threads import threads
 from xal.encoders import Encoder
 from xal.encoders.encoder import Encoding, Kept, State
 from xal.errors import XalError
+from xal.models.dropped import DRAWS, dropped
 from xal.models.model import Model, Placement, Weights
 from xal.models.sklearn.classifier import SklearnClassifier
 from xal.models.training_data import Fitted, TrainContext, TrainingData
@@ -70,8 +71,9 @@ class SklearnModel(Model):
 
     @property
     def provides(self) -> frozenset[str]:
-        """What the encoder provides, except gradients, which end at most heads."""
-        return super().provides | (frozenset() if self.encoder is None else self.encoder.provides - {"gradients"})
+        """What the encoder provides, except gradients, which end at most heads; and `sampled_probabilities`."""
+        of_encoder = frozenset() if self.encoder is None else self.encoder.provides - {"gradients"}
+        return super().provides | of_encoder | {"sampled_probabilities"}
 
     def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
         """For `conv_layers`, checks that the encoder's network has a convolution."""
@@ -113,6 +115,13 @@ class SklearnModel(Model):
     @abstractmethod
     def outputs(self, vectors: Matrix, state: State) -> Outputs:
         """(b, c) outputs before calibration, larger is likelier; (-z, z) for two classes."""
+
+    def sampled(self, vectors: Matrix, state: State) -> Iterator[Outputs]:
+        """Outputs (b, c) of one draw after the other: here, with 3/4 of the vectors' columns dropped."""
+        for draw in range(DRAWS):
+            factors = dropped(draw, 0, vectors.shape[1])
+            left = vectors * factors if isinstance(vectors, np.ndarray) else sparse.csr_array(vectors.multiply(factors))
+            yield self.outputs(left, state)
 
     def linear(self, state: State) -> tuple[Outputs, Outputs] | None:
         """((c, d) weights, (c,) intercepts) if the outputs are linear in the vectors, else None."""

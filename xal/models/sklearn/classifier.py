@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,20 +12,11 @@ import torch
 from scipy import sparse, special
 from torch import Tensor
 
+from xal.core.projection import narrowed
 from xal.encoders import Texts
 from xal.encoders.encoder import Encoding, Kept, Masks, State
+from xal.errors import XalError
 from xal.types import Kind, Matrix, Outputs, Rows
-
-EMBEDDED = 1024  # maximum number of columns of an embedding
-
-
-@lru_cache(maxsize=2)
-def _projection(words: int) -> Matrix:
-    """(words, EMBEDDED) sparse random projection, always the same."""
-    from sklearn.random_projection import SparseRandomProjection
-
-    fitted = SparseRandomProjection(EMBEDDED, random_state=0).fit(sparse.csr_array((1, words)))
-    return sparse.csr_array(fitted.components_.T)
 
 
 class Head(Protocol):
@@ -49,17 +40,13 @@ class Head(Protocol):
         """(b, c) outputs before calibration."""
         ...
 
+    def sampled(self, vectors: Matrix, state: State) -> Iterator[Outputs]:
+        """Outputs (b, c) of one draw after the other."""
+        ...
+
     def linear(self, state: State) -> tuple[Outputs, Outputs] | None:
         """((c, d) weights, (c,) intercepts); None if the outputs are not linear."""
         ...
-
-
-def dense_embedding(vectors: Matrix) -> Tensor:
-    """(b, d) float64; sparse vectors with more than EMBEDDED columns are projected to EMBEDDED columns."""
-    if isinstance(vectors, np.ndarray):
-        return torch.from_numpy(np.asarray(vectors, np.float64))
-    narrow = vectors if vectors.shape[1] <= EMBEDDED else vectors @ _projection(vectors.shape[1])
-    return torch.from_numpy(np.asarray(narrow.toarray(), np.float64))
 
 
 class SklearnClassifier:
@@ -141,13 +128,35 @@ class SklearnClassifier:
         return probabilities
 
     def embed(self, inputs: Any) -> tuple[Tensor, Tensor]:
-        """((b, c) probabilities, (b, d) vectors of the encoder, projected if they are bags of over EMBEDDED words).
+        """((b, c) probabilities, (b, d) vectors of the encoder, projected if they are bags of many words).
 
-        Strategies need dense vectors, and dense bags of words would fill the memory. The projection is random but
-        always the same, and preserves distances to within a few percent (P. Li, T. Hastie and K. Church 2006).
+        Strategies need dense vectors, and dense bags of words would fill the memory.
         """
         vectors = self._encoding.vectors(inputs)
-        return torch.from_numpy(self._outputs(vectors, "probability")), dense_embedding(vectors)
+        return torch.from_numpy(self._outputs(vectors, "probability")), torch.from_numpy(narrowed(vectors))
+
+    def contrast(self, inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """(probabilities, embeddings, (w_first - w_second) * (x - mean)), w the weights of a linear head.
+
+        The mean is that of the labelled items, where it is kept and x dense, else 0.
+        """
+        probabilities, embeddings = self.embed(inputs)
+        vectors = self._encoding.vectors(inputs)
+        linear = self.linear()
+        if linear is None:
+            raise XalError("contrastive explanations need a linear head: logistic_regression or linear_svm")
+        first, second = probabilities.topk(2, dim=1).indices.T.numpy()
+        difference = linear[0][first] - linear[0][second]
+        if not isinstance(vectors, np.ndarray):
+            return probabilities, embeddings, torch.from_numpy(narrowed(sparse.csr_array(vectors.multiply(difference))))
+        centre = self.state.get("centre", 0.0)
+        return probabilities, embeddings, torch.from_numpy(np.asarray(difference * (vectors - centre)))
+
+    def sampled_probabilities(self, inputs: Any) -> Tensor:
+        """(b, t, c) of an ensemble's members, or with 3/4 of the vectors' columns dropped."""
+        vectors = self._encoding.vectors(inputs)
+        drawn = [self._padded(self._calibrated(each)) for each in self.model.sampled(vectors, self._head)]
+        return torch.from_numpy(np.stack(drawn, axis=1))
 
     def masked_outputs(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
         """A function (items (n,), masks (n, m)) -> (n, c) outputs of texts with only the words that the masks keep."""
@@ -166,8 +175,10 @@ class SklearnClassifier:
 
     def _outputs(self, vectors: Matrix, output: str) -> Outputs:
         outputs = self.model.outputs(vectors, self._head)
-        if output == "probability":
-            outputs = self._calibrated(outputs)
+        return self._padded(self._calibrated(outputs) if output == "probability" else outputs)
+
+    def _padded(self, outputs: Outputs) -> Outputs:
+        """(b, classes), 0 for classes without labelled items."""
         if len(self._trained_classes) == self.classes:
             return outputs
         padded = np.zeros((len(outputs), self.classes))

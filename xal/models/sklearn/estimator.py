@@ -19,11 +19,11 @@ from scipy import sparse
 from torch import Tensor
 
 from xal.core import imports
+from xal.core.projection import narrowed
 from xal.encoders import Texts
 from xal.encoders.encoder import Masks
 from xal.errors import DataError, XalError
 from xal.models.model import Model, Placement, Weights
-from xal.models.sklearn.classifier import dense_embedding
 from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.types import Kind, Outputs, Rows
 
@@ -176,7 +176,7 @@ class EstimatorClassifier:
             vectors = np.asarray(vectors)
             if vectors.ndim != 2:
                 raise XalError("this model of texts has no embedding; make it a pipeline that begins with a vectorizer")
-        return torch.from_numpy(self._predict(plain)), dense_embedding(vectors)
+        return torch.from_numpy(self._predict(plain)), torch.from_numpy(narrowed(vectors))
 
     def masked_outputs(self, texts: Texts, output: str) -> Callable[[Rows, Masks], Outputs]:
         """A function (items (n,), masks (n, m)) -> (n, c) outputs of texts with only the words that the masks keep."""

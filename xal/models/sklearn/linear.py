@@ -27,11 +27,11 @@ class LinearModel(SklearnModel):
     def provides(self) -> frozenset[str]:
         """`linear`, if the margins are linear in features or words; `linear_head`, if in the encoder's vectors.
 
-        `gradients` through head and encoder, if the encoder has them.
+        Both are `contrastive`. `gradients` through head and encoder, if the encoder has them.
         """
         if self.encoder is None or self.encoder.bag:
-            return super().provides | {"linear"}
-        return super().provides | {"linear_head"} | (self.encoder.provides & {"gradients"})
+            return super().provides | {"linear", "contrastive"}
+        return super().provides | {"linear_head", "contrastive"} | (self.encoder.provides & {"gradients"})
 
     @property
     def grid(self) -> Sequence[float]:

@@ -8,7 +8,7 @@ all heads.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -60,11 +60,11 @@ class MlpEnsemble(SklearnModel, name="mlp_ensemble"):
 
     def outputs(self, vectors: Matrix, state: State) -> Outputs:
         """(b, c) logarithms of the members' mean probabilities; (-z, z) for two classes, z the log of their odds."""
-        mean = np.log(np.maximum(self.member_probabilities(vectors, state).mean(axis=0), 1e-30))
-        if mean.shape[1] != 2:
-            return np.asarray(mean)
-        z = mean[:, 1:] - mean[:, :1]
-        return np.concatenate([-z, z], axis=1)
+        return _log_odds(self.member_probabilities(vectors, state).mean(axis=0))
+
+    def sampled(self, vectors: Matrix, state: State) -> Iterator[Outputs]:
+        """(b, c) outputs of each member."""
+        yield from map(_log_odds, self.member_probabilities(vectors, state))
 
     def member_probabilities(self, vectors: Matrix, state: State) -> npt.NDArray[np.float64]:
         """(members, b, c) probabilities of each member, without dropout."""
@@ -119,6 +119,15 @@ class _Ensemble:
                 optimizer.step()
         self.state = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         return self
+
+
+def _log_odds(probabilities: npt.NDArray[np.float64]) -> Outputs:
+    """(b, c) logarithms; (-z, z) for two classes, z the log of their odds."""
+    logs = np.log(np.maximum(probabilities, 1e-30))
+    if logs.shape[1] != 2:
+        return np.asarray(logs)
+    z = logs[:, 1:] - logs[:, :1]
+    return np.concatenate([-z, z], axis=1)
 
 
 def _forward(vectors: Tensor, tensors: dict[str, Tensor], share: float) -> Tensor:

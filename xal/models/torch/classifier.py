@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xal.errors import XalError
+from xal.models.dropped import DRAWS, SHARE, dropped
 from xal.models.model import Precision
 from xal.types import Kind, Output
 
@@ -91,19 +92,65 @@ class TorchClassifier:
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """((b, c) probabilities, (b, d) inputs of the last linear layer), computed in one forward pass."""
-        linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
-        if not linear:
-            raise XalError("this model has no linear layer, so it has no embedding; choose a strategy that needs none")
         embeddings: list[Tensor] = []
-        hook = linear[-1].register_forward_pre_hook(lambda _layer, inputs: embeddings.append(inputs[0].flatten(1)))
+        last = last_linear(self.module)
+        hook = last.register_forward_pre_hook(lambda _layer, inputs: embeddings.append(inputs[0].flatten(1)))
         try:
             probabilities = self.probabilities(inputs)
         finally:
             hook.remove()
         return probabilities, embeddings[-1]
 
+    def contrast(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(probabilities, embeddings, (w_first - w_second) * embedding), w the weights of the last linear layer."""
+        probabilities, embeddings = self.embed(inputs)
+        weights = last_linear(self.module).weight.detach().to(embeddings)
+        first, second = probabilities.topk(2, dim=1).indices.T
+        return probabilities, embeddings, (weights[first] - weights[second]) * embeddings
+
+    def sampled_probabilities(self, inputs: Tensor) -> Tensor:
+        """(b, t, c) under draws of the module's own dropout; without any, of 3/4 of the last layer's inputs."""
+        own = [layer for layer in self.module.modules() if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p]
+        sampled = []
+        for draw in range(DRAWS):
+            if own:
+                hooks = [layer.register_forward_hook(_Dropped(draw, n, layer.p)) for n, layer in enumerate(own)]
+            else:
+                hooks = [last_linear(self.module).register_forward_pre_hook(_Dropped(draw, 0, SHARE).before)]
+            try:
+                sampled.append(self.probabilities(inputs))
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        return torch.stack(sampled, dim=1)
+
     def _hooked(self) -> bool:
         """Whether a layer has hooks, which a compiled graph would not call."""
         return self._forward is not self.module and any(
             layer._forward_hooks or layer._forward_pre_hooks for layer in self.module.modules()
         )
+
+
+class _Dropped:
+    """A hook that drops features of a layer's output, the same of all items: channels of images, else last columns."""
+
+    def __init__(self, draw: int, layer: int, share: float) -> None:
+        self.draw, self.layer, self.share = draw, layer, share
+
+    def __call__(self, _layer: nn.Module, _inputs: Any, values: Tensor) -> Tensor:
+        """The layer's output with dropped features."""
+        axis = 1 if values.ndim >= 4 else values.ndim - 1
+        factors = torch.from_numpy(dropped(self.draw, self.layer, values.shape[axis], self.share)).to(values)
+        return values * factors.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+
+    def before(self, layer: nn.Module, inputs: Any) -> Tensor:
+        """The layer's input with dropped features."""
+        return self(layer, None, inputs[0])
+
+
+def last_linear(module: nn.Module) -> nn.Linear:
+    """The last linear layer; raises XalError if there is none."""
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise XalError("this model has no linear layer, so it has no embedding; choose a strategy that needs none")
+    return linear[-1]

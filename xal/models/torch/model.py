@@ -66,8 +66,8 @@ class TorchModel(Model):
 
     @property
     def provides(self) -> frozenset[str]:
-        """`gradients`, `gradient_descent` and, for images, `conv_layers`."""
-        learnt = {"gradients", "gradient_descent"}
+        """`gradients`, `gradient_descent`, what the last linear layer gives and, for images, `conv_layers`."""
+        learnt = {"gradients", "gradient_descent", "contrastive", "sampled_probabilities"}
         return frozenset(learnt | {"conv_layers"} if self.kind == "image" else learnt)
 
     @property
@@ -106,10 +106,15 @@ class TorchModel(Model):
             return self.build(shape, n_classes)
 
     def missing_for(self, requirement: str, shape: Shape, n_classes: int) -> str | None:
-        """For `conv_layers`, checks that the built module has a convolution."""
-        if requirement != "conv_layers":
+        """Checks that the built module has a convolution, or a last linear layer with an output for each class."""
+        if requirement not in ("conv_layers", "contrastive", "sampled_probabilities"):
             return None
         module = self.untrained().create(shape, n_classes, seed=0)
+        if requirement != "conv_layers":
+            linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+            if linear and (requirement == "sampled_probabilities" or linear[-1].out_features == n_classes):
+                return None
+            return f"model '{self.name}' does not end with a linear layer"
         has_convolution = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
         return None if has_convolution else f"model '{self.name}' has no convolutions"
 

@@ -56,7 +56,8 @@ class Senn(TorchModel, name="senn"):
     def provides(self) -> frozenset[str]:
         """`gradients` and `self_explaining`; `concepts` too, unless phi is the identity."""
         return frozenset(
-            {"gradients", "gradient_descent", "self_explaining"} | (set() if self.phi == "identity" else {"concepts"})
+            {"gradients", "gradient_descent", "self_explaining", "sampled_probabilities"}
+            | (set() if self.phi == "identity" else {"concepts"})
         )
 
     @property

@@ -51,8 +51,8 @@ class Transformers(TorchModel, name="transformers"):
 
     @property
     def provides(self) -> frozenset[str]:
-        """Nothing: tokens are numbers of words, which have no gradient."""
-        return frozenset()
+        """What the last linear layer gives; tokens are numbers of words, which have no gradient."""
+        return frozenset({"contrastive", "sampled_probabilities"})
 
     @property
     def download(self) -> str | None:

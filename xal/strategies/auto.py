@@ -1,0 +1,81 @@
+"""The default where there are embeddings: cover the pool while labels are few, then follow the uncertainty.
+
+The rule reads what is known: the number of labels for each class, and whether every class has been seen. With fewer
+than `few` labels a class, or a class without labels, probabilities say little: `coverage` chooses. With `many` labels a
+class or more, the model is sure of most items, and `uncertainty` chooses. Between them, and where both count,
+`between` does. docs/strategies.md has the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from xal.core.rng import HashRng
+from xal.strategies.diverse_mini_batch import DiverseMiniBatch
+from xal.strategies.max_herding import MaxHerding
+from xal.strategies.strategy import Passes, Strategy, Summary, Wrapper, probabilities_of
+from xal.strategies.uncertainty_herding import UncertaintyHerding
+from xal.types import Evidence, Labelled, Query
+
+
+class Progress(NamedTuple):
+    """How far labelling has come."""
+
+    a_class: float
+    """Labels for each class, in the mean."""
+    seen: int
+    """Classes with labels."""
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Wrapper, name="auto"):
+    """Coverage first, then coverage weighted by uncertainty, then diverse uncertain items."""
+
+    prepare_needs: ClassVar[frozenset[str]] = frozenset({"probabilities"})
+    learns_from_labelled: ClassVar[bool] = True
+
+    few: Annotated[float, Field(ge=0)] = 1.0
+    """Labels a class below which `coverage` chooses."""
+    many: Annotated[float, Field(ge=0)] = 100.0
+    """Labels a class from which on `uncertainty` chooses."""
+    coverage: Strategy = field(default_factory=MaxHerding)
+    """The strategy for few labels."""
+    between: Strategy = field(default_factory=UncertaintyHerding)
+    """The strategy between few and many."""
+    uncertainty: Strategy = field(default_factory=DiverseMiniBatch)
+    """The strategy for many labels."""
+
+    def wrapped(self) -> tuple[Strategy, ...]:
+        """`coverage`, `between` and `uncertainty`."""
+        return self.coverage, self.between, self.uncertainty
+
+    def prepare(self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None) -> Progress | None:
+        """How far labelling has come; None: nothing is labelled."""
+        if labelled is None:
+            return None
+        classes = probabilities_of(labelled.evidence).shape[1]
+        return Progress(len(labelled.labels) / classes, len(np.unique(labelled.labels)), classes)
+
+    def chosen(self, progress: Progress | None) -> tuple[Strategy, str]:
+        """The strategy for this progress, and why."""
+        if progress is None:
+            return self.coverage, "nothing is labelled"
+        labels = f"{progress.a_class:.3g} labels a class"
+        if progress.a_class < self.few:
+            return self.coverage, f"{labels}, fewer than {self.few:g}"
+        if progress.a_class >= self.many:
+            return self.uncertainty, f"{labels}, {self.many:g} or more"
+        return self.between, labels
+
+    def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
+        """The query of the strategy that the rule names; its notes say so."""
+        strategy, why = self.chosen(passes.prepare(self, budget, rng))
+        query = strategy.query(passes, budget, rng)
+        given = np.full(len(query), "", object) if query.items.notes is None else query.items.notes
+        notes = [f"{note}; {strategy.name}, as there are {why}" if note else why for note in given]
+        return replace(query, items=replace(query.items, notes=np.array(notes, object)))

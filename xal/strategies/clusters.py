@@ -1,0 +1,46 @@
+"""k-means, the same on every machine that computes alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from xal.strategies.joint import Vectors, nearest
+from xal.types import Rows
+
+LLOYD = 50  # clusters up to which all items take part in every step
+
+
+def k_means(
+    points: Vectors, k: int, weights: npt.NDArray[np.floating] | None = None, seed: int = 0
+) -> tuple[Vectors, Rows]:
+    """((k, d) centres, (n,) cluster of each point) of points (n, d); of more than 50 clusters by mini-batches.
+
+    weights: (n,) of the points. k is at most the number of points; equal points can leave clusters empty.
+    """
+    import warnings
+
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # imported here because the import takes two seconds
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    k = min(k, len(points))
+    kind = KMeans(k, n_init=1, random_state=seed)
+    if k > LLOYD:
+        kind = MiniBatchKMeans(k, n_init=1, random_state=seed, batch_size=max(1024, 4 * k), max_no_improvement=5)
+    with threadpool_limits(1), warnings.catch_warnings():  # another order of summation would give other centres
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        fitted = kind.fit(points, sample_weight=weights)
+    return fitted.cluster_centers_.astype(np.float32), fitted.labels_.astype(np.int64)
+
+
+def nearest_distinct(centres: Vectors, points: Vectors) -> Rows:
+    """(k,) position of the point nearest to each centre, each point at most once; k is at most n."""
+    taken = np.zeros(len(points), bool)
+    chosen: list[int] = []
+    for centre in centres:
+        distances = nearest(points, centre[None])[1]
+        distances[taken] = np.inf
+        chosen.append(int(distances.argmin()))
+        taken[chosen[-1]] = True
+    return np.array(chosen, np.int64)
