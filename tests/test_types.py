@@ -208,6 +208,7 @@ def test_a_part_that_one_piece_lacks_is_not_joined():
 def test_evidence_has_no_place_for_labels():
     """A strategy cannot peek at what it should ask for."""
     seen = {"ids", "rows", "probabilities", "embeddings", "explanations", "interpretable_input"}
+    seen |= {"contrastive", "sampled_probabilities"}
     assert set(Evidence.__dataclass_fields__) == seen
 
 

@@ -124,6 +124,7 @@ def test_what_it_provides_is_there(model: Model) -> None:
     classifier: Any = ready(model, model.fit(data, CONTEXT).arrays, data.shape)
     inputs = given_to(classifier, data)
     known = {"gradients", "gradient_descent", "conv_layers", "linear", "linear_head", "self_explaining", "concepts"}
+    known |= {"contrastive", "sampled_probabilities"}
     assert model.provides <= known
     if "gradients" in model.provides:
         x = inputs[:2].float().requires_grad_()
@@ -138,7 +139,22 @@ def test_what_it_provides_is_there(model: Model) -> None:
         np.testing.assert_allclose(classifier.outputs(inputs, "margin"), expected, atol=1e-9)
     if "self_explaining" in model.provides:
         assert classifier.self_explanation(inputs).weights.shape[:2] == (N, CLASSES)
-    for requirement in known - {"conv_layers"}:
+    with torch.inference_mode():
+        p, embeddings = classifier.embed(inputs)
+        if "contrastive" in model.provides:
+            again, same, contrast = classifier.contrast(inputs)
+            torch.testing.assert_close(again, p), torch.testing.assert_close(same, embeddings)
+            assert contrast.shape == embeddings.shape
+        if "sampled_probabilities" in model.provides:
+            sampled = classifier.sampled_probabilities(inputs)
+            assert sampled.shape[0] == N and sampled.shape[2] == CLASSES and sampled.shape[1] > 1
+            torch.testing.assert_close(sampled.sum(dim=2), torch.ones(sampled.shape[:2], dtype=sampled.dtype))
+            varies = float(p.std(dim=0).max()) > 1e-3  # a model that answers alike has nothing to drop
+            assert bool(sampled.std(dim=1).max() > 0) or not varies
+            parts = [classifier.sampled_probabilities(inputs[part]) for part in (slice(2), slice(2, None))]
+            torch.testing.assert_close(torch.cat(parts), sampled, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(classifier.probabilities(inputs), p)  # no hook stays behind
+    for requirement in known - {"conv_layers"} - ({"contrastive"} - model.provides):
         assert model.missing_for(requirement, data.shape, CLASSES) is None
 
 

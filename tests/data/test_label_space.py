@@ -24,5 +24,8 @@ def test_what_is_no_class_is_found_and_the_nearest_named() -> None:
         SPACE.encode(["cow"])
 
 
-def test_predictions_are_the_likeliest_classes() -> None:
-    assert SPACE.predictions(np.array([[0.25, 0.5, 0.25], [0.5, 0.5, 0.0]])) == [("cat", 0.5), ("dog", 0.5)]
+def test_guesses_are_the_two_likeliest_classes() -> None:
+    assert SPACE.guesses(np.array([[0.25, 0.5, 0.25], [0.5, 0.5, 0.0]])) == [
+        (("cat", 0.5), ("dog", 0.25)),
+        (("dog", 0.5), ("cat", 0.5)),
+    ]

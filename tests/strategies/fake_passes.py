@@ -14,7 +14,14 @@ from xal.strategies.strategy import Strategy, Summary
 from xal.types import Evidence, Explanations, Labelled, Query, Rows, Scored
 
 CLASSES, FEATURES, COLUMNS = 5, 4, 6
-PARTS = ("probabilities", "embeddings", "explanations", "interpretable_input")
+PARTS = (
+    "probabilities",
+    "embeddings",
+    "explanations",
+    "interpretable_input",
+    "contrastive",
+    "sampled_probabilities",
+)
 SUMMARY_BATCH = 16  # rows: sums are rounded alike whatever the shards
 
 
@@ -59,6 +66,8 @@ def evidence(n: int = 61, seed: int = 0, space: str = "ebano") -> Evidence:
         embeddings=embeddings,
         interpretable_input=interpretable_input,
         explanations=explanations,
+        contrastive=generator.normal(size=(n, 8)),
+        sampled_probabilities=generator.dirichlet(np.ones(CLASSES), (n, 10)),
     )
 
 

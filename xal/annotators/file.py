@@ -51,7 +51,7 @@ class File(Annotator, name="file"):
         shown = self._shown_names(request) if request.feedback is not None else {}
         # rank comes first: programs that overlook the byte order mark misread the first name, and id must not be it
         columns = ["rank", "id", kind, "label", *correction_columns]
-        columns += ["prediction", "confidence", "score", "reason", "explanation"]
+        columns += ["prediction", "confidence", "score", "reason", "because", "explanation"]
         rows: list[dict[str, Any]] = [
             {
                 "rank": item.rank,
@@ -61,6 +61,7 @@ class File(Annotator, name="file"):
                 "confidence": "" if item.confidence is None else round(item.confidence, 4),
                 "score": round(item.score, 6),
                 "reason": item.reason,
+                "because": item.because,
                 kind: cells[item.id][0],
                 "explanation": cells[item.id][1],
             }

@@ -24,6 +24,7 @@ BATCH_COLUMNS = (
     "confidence",
     "score",
     "reason",
+    "because",
     "image",
     "text",
     "features",

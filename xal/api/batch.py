@@ -23,7 +23,7 @@ class Batch:
 
     round: int
     items: tuple[Queried, ...]
-    """Each with id, row (its position), score, reason, prediction and confidence."""
+    """Each with id, row (its position), score, reason, because (in words), prediction and confidence."""
     explanations: dict[str, Explanations]
     """By id; none in the first batch, since there is no model."""
     classes: tuple[str, ...]
@@ -64,7 +64,8 @@ class Batch:
         for card in self._cards(pictures=False):
             guess = f"  {card['prediction']} {card['confidence']:.0%}" if card["prediction"] else ""
             note = f"  [{card['note']}]" if card["note"] else ""
-            lines.append(f"  {card['id']}{guess}  {card['reason']} {card['score']:.3f}{note}  {card['text']}")
+            why = f"  ({card['because']})" if card["because"] else ""
+            lines.append(f"  {card['id']}{guess}  {card['reason']} {card['score']:.3f}{note}  {card['text']}{why}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -54,7 +54,7 @@ def export(directory: Path, what: What, out: Path, limit: int = 100) -> int:
 
 
 def labels(directory: Path) -> pa.Table:
-    """(id, label, answer, annotator, at, round, chosen_by) of each answered item; the latest answer counts."""
+    """(id, label, answer, annotator, at, round, chosen_by, because) of each answered item; the latest answer counts."""
     ledger = open_ledger(directory)
     queried, answers = ledger.queried(), {row["id"]: row for row in ledger.answers()}
     ledger.close()
@@ -67,11 +67,12 @@ def labels(directory: Path) -> pa.Table:
             "at": datetime.fromtimestamp(answers[item.id]["at"], UTC).isoformat(timespec="seconds"),
             "round": item.round,
             "chosen_by": item.reason,
+            "because": item.because,
         }
         for item in queried
         if item.id in answers
     ]
-    names = ("id", "label", "answer", "annotator", "at", "round", "chosen_by")
+    names = ("id", "label", "answer", "annotator", "at", "round", "chosen_by", "because")
     return pa.table({name: [row[name] for row in rows] for name in names})
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from xal.campaign.because import Guesses, because
 from xal.data.label_space import LabelSpace
 from xal.data.pool import Pool
 from xal.engine.coordinator import Coordinator
 from xal.engine.tasks import UNREADABLE
 from xal.store.artefacts import EXPLANATIONS, write_explanations
 from xal.store.ledger import Queried
+from xal.strategies.strategy import Strategy
 from xal.types import Evidence, Explanations, Query, Rows
 
 ROWS_AT_ONCE = 1024  # items read and written together
@@ -28,18 +30,22 @@ class QueryRecord:
     unreadable: tuple[str, ...] = ()
     """Ids of items that cannot be decoded; the query step replaces them."""
 
-    def write(self, query: Query, round: int, label_space: LabelSpace, folder: Path) -> list[Queried]:
-        """Write the explanations to `folder`; returns one ledger entry per queried item."""
+    def write(
+        self, query: Query, strategy: Strategy, round: int, label_space: LabelSpace, folder: Path
+    ) -> list[Queried]:
+        """Write the explanations to `folder`; returns one ledger entry per queried item of `strategy`."""
         explained = [piece for piece in self.pieces if piece.explanations is not None]
         if explained:
             explanations = Explanations.concatenate([piece.explanations for piece in explained if piece.explanations])
             ids = np.concatenate([piece.ids for piece in explained])
             order = np.argsort(np.concatenate([piece.rows for piece in explained]))
             write_explanations(folder / EXPLANATIONS, ids[order].tolist(), explanations.take(order))
-        predicted: dict[str, tuple[str, float]] = {}
+        predicted: dict[str, Guesses] = {}
         for piece in self.pieces:
-            predicted |= dict(zip(map(str, piece.ids), _predictions(piece, label_space), strict=False))
+            predicted |= dict(zip(map(str, piece.ids), _guesses(piece, label_space), strict=False))
         items = query.items
+        notes = [""] * len(items) if items.notes is None else items.notes.tolist()
+        guesses = [predicted.get(str(item)) for item in items.ids]
         return [
             Queried(
                 id=str(items.ids[rank]),
@@ -48,10 +54,11 @@ class QueryRecord:
                 row=int(items.rows[rank]),
                 score=float(items.scores[rank]),
                 reason=query.reasons[rank],
-                prediction=predicted.get(str(items.ids[rank]), (None, None))[0],
-                confidence=predicted.get(str(items.ids[rank]), (None, None))[1],
+                prediction=guess[0][0] if guess else None,
+                confidence=guess[0][1] if guess else None,
+                because=because(strategy, query.reasons[rank], note, guess),
             )
-            for rank in range(len(items))
+            for rank, (guess, note) in enumerate(zip(guesses, notes, strict=True))
         ]
 
 
@@ -90,11 +97,11 @@ def _rows(pieces: Sequence[Evidence]) -> Rows:
     return np.concatenate([np.empty(0, np.int64), *(piece.rows for piece in pieces)])
 
 
-def _predictions(piece: Evidence, label_space: LabelSpace) -> list[tuple[str, float]]:
-    """(predicted class, its probability) of each item; [] for a piece with neither probabilities nor explanations."""
+def _guesses(piece: Evidence, label_space: LabelSpace) -> list[Guesses]:
+    """The likeliest classes of each item, one or two; [] for a piece with neither probabilities nor explanations."""
     if piece.probabilities is not None:
-        return label_space.predictions(piece.probabilities)
+        return label_space.guesses(piece.probabilities)
     if piece.explanations is None:
         return []
     pairs = zip(piece.explanations.explained_class, piece.explanations.probability, strict=True)
-    return [(label_space.decode(number), float(p)) for number, p in pairs]
+    return [((label_space.decode(number), float(p)),) for number, p in pairs]

@@ -23,6 +23,8 @@ from xal.models import Model
 from xal.models.torch.convnet import Convnet
 from xal.models.train_settings import TrainSettings
 from xal.strategies import Strategy
+from xal.strategies.max_herding import MaxHerding
+from xal.strategies.random import Random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,10 @@ class Budget:
     """The number of labels to ask for."""
 
     initial: Annotated[int, Field(ge=0, le=LABELS)] = 100
-    """Items drawn at random before the first round, beside those that a partly labelled pool has labels for."""
+    """Items before the first round, chosen by `start`, beside those that a partly labelled pool has labels for."""
+    start: Strategy | None = None
+    """Chooses the first items, before there is a model: random, or max_herding or typiclust where vectors of the items
+    are kept; null: max_herding for the strategy auto where vectors are kept, else random."""
     balanced: bool = False
     """Draw the same number from each class, by the pool's own labels: for simulations only."""
     per_round: Annotated[int, Field(ge=1, le=LABELS)] = 100
@@ -101,7 +106,8 @@ class Recipe:
     """Settings of training, the same in every round."""
     strategy: Strategy | None = None
     """The query strategy; null: the default of the feedback (margin) or, without feedback, of the model
-    (ebano_uncertainty for networks with convolutions, margin for others), unless there are arms."""
+    (auto where an encoder's vectors are kept, ebano_uncertainty for networks with convolutions, margin for others),
+    unless there are arms."""
     arms: dict[str, Strategy] | None = None
     """Strategies to compare, by arm name, everything else equal; in place of `strategy`."""
     explainer: Explainer | None = field(default_factory=_Declared)
@@ -143,6 +149,7 @@ class Recipe:
             problems.append("arms: name at least one strategy")
         if self.seeds is not None and len(set(self.seeds)) != max(len(self.seeds), 1):
             problems.append(f"seeds: expected distinct seeds, got {list(self.seeds)}")
+        problems += self._start_problems()
         for name, strategy in self.strategies.items():
             if not name.replace("-", "").replace("_", "").isalnum():
                 problems.append(f"arms: '{name}' names a folder; use letters, digits, - and _")
@@ -224,6 +231,29 @@ class Recipe:
         if explainer is None or explainer.of_embeddings:
             return explainer is not None
         return "self_explaining" in explainer.requires and "concepts" in self.model.provides
+
+    def start_of(self, strategy: Strategy) -> Strategy:
+        """What chooses items while there is no model."""
+        if self.budget.start is not None:
+            return self.budget.start
+        covers = any(part.name == "auto" for part in strategy.parts())
+        return MaxHerding() if covers and self.model.kept_encoder is not None else Random()
+
+    def _start_problems(self) -> list[str]:
+        start = self.budget.start
+        if start is None:
+            return []
+        if self.budget.balanced and start.name != "random":
+            return [f"budget.start: '{start.name}' cannot be balanced over classes; set balanced to false"]
+        needs = frozenset[str]().union(*(part.all_needs for part in start.parts()))
+        if needs - {"embeddings"}:
+            return [f"budget.start: '{start.name}' needs a trained model; use random, max_herding or typiclust"]
+        if needs and self.model.kept_encoder is None:
+            return [
+                f"budget.start: '{start.name}' needs vectors before there is a model, and model '{self.model.name}' "
+                "keeps none; give it a frozen encoder, or use random"
+            ]
+        return []
 
     @property
     def strategies(self) -> dict[str, Strategy]:

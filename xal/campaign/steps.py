@@ -42,8 +42,6 @@ from xal.store.atomic import writing
 from xal.store.directory import step_folder
 from xal.store.ledger import Ledger, Queried, Step
 from xal.strategies.fallback import filled_up
-from xal.strategies.random import Random
-from xal.strategies.strategy import Strategy
 from xal.types import Correction
 
 
@@ -72,7 +70,7 @@ class RunSteps:
         size = size or (budget.per_round if round else budget.initial)
         labels = {} if round else given_labels(self.recipe, self.pool)
         model = self._model(round - 1)
-        strategy: Strategy = Random() if model is None else self.spec.strategy
+        strategy = self.recipe.start_of(self.spec.strategy) if model is None else self.spec.strategy
         earlier = self.ledger.queried()
         coordinator = self._coordinator(model)
         coordinator.unreadable.update(self.ledger.unreadable())
@@ -105,7 +103,7 @@ class RunSteps:
         with self._artefact(round, "query") as folder:
             rows = np.array([item.row for item in items], np.int64)
             write_parts(folder / ITEMS, items_of(self.pool, np.concatenate([query.items.rows, rows])))
-            queried = record.write(query, round, self.label_space, folder)
+            queried = record.write(query, strategy, round, self.label_space, folder)
             queried += [replace(item, rank=len(query) + item.rank) for item in items]
         chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
         self._commit(

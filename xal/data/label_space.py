@@ -54,7 +54,11 @@ class LabelSpace:
         """The label space with unknown labels appended, sorted, if it is open; existing classes keep their indices."""
         return LabelSpace((*self.classes, *self.unknown(labels)), self.open) if self.open else self
 
-    def predictions(self, probabilities: Floats) -> list[tuple[str, float]]:
-        """(predicted class, its probability) for each row of (b, c) probabilities."""
-        indices, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        return [(self.classes[index], float(p)) for index, p in zip(indices, confidences, strict=True)]
+    def guesses(self, probabilities: Floats) -> list[tuple[tuple[str, float], ...]]:
+        """The two likeliest classes with their probabilities, for each row of (b, c) probabilities."""
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+        ranked = np.take_along_axis(probabilities, order, axis=1)
+        return [
+            tuple((self.classes[index], float(p)) for index, p in zip(indices, row, strict=True))
+            for indices, row in zip(order, ranked, strict=True)
+        ]

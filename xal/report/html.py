@@ -55,6 +55,7 @@ class Card:
     label: str | None
     score: float
     reason: str
+    because: str
 
 
 def write_report(directories: Sequence[Path], destination: Path, ledger: str | None = None) -> Path:
@@ -208,6 +209,7 @@ def _gallery(run: Run) -> list[tuple[int, list[Card]]]:
                     label=item.label,
                     score=item.score,
                     reason=item.reason,
+                    because=item.because,
                 )
             )
         rounds.append((round, cards))

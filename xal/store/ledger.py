@@ -64,6 +64,8 @@ class Queried:
     reason: str
     prediction: str | None = None
     confidence: float | None = None
+    because: str = ""
+    """Why it was queried, in words."""
     label: str | None = None
     left_out: str | None = None
     """Why the annotators gave no label: skip, unsure or none (of the classes)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, event
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 TABLES = MetaData()
 RUN_METADATA = Table(
     "metadata", TABLES, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
@@ -32,6 +32,7 @@ QUERIES = Table(
     Column("reason", Text, nullable=False),  # the strategy that chose it
     Column("prediction", Text),
     Column("confidence", Float),
+    Column("because", Text, nullable=False, server_default=""),  # why, in words
 )
 LABELS = Table(
     "labels",
@@ -114,6 +115,7 @@ MIGRATIONS = {  # statements from each version to the next
         "ALTER TABLE unreadable RENAME COLUMN why TO reason",
     ],
     5: [],  # `create_all` adds the table of revisions
+    6: ["ALTER TABLE queries ADD COLUMN because TEXT NOT NULL DEFAULT ''"],
 }
 
 

@@ -46,6 +46,8 @@ class Mean(NamedTuple):
 class Alex(Strategy, name="alex"):
     """Query items whose explanations differ from those of the labelled items."""
 
+    motive: ClassVar[str] = "it is explained unlike the labelled items"
+
     needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
     prepare_needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
     learns_from_labelled: ClassVar[bool] = True

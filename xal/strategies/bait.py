@@ -58,9 +58,9 @@ class Bait(JointStrategy, name="bait"):
             return None
         information = np.zeros_like(summary["fisher"], np.float64)
         if labelled is not None:
-            information = self._information(labelled.evidence).astype(np.float64) / len(labelled.labels)
+            information = self._information(labelled.evidence) / len(labelled.labels)
         return Fisher(
-            pool=summary["fisher"].astype(np.float64) / float(summary["n"]),
+            pool=summary["fisher"] / float(summary["n"]),
             labelled=information,
             known=super().prepare(labelled, sample, summary),
         )
@@ -76,10 +76,10 @@ class Bait(JointStrategy, name="bait"):
         order = most_informative(points, s, inverse, state.pool, budget)
         return order, unlike(points[order], state.known)
 
-    def _information(self, evidence: Evidence) -> npt.NDArray[np.float32]:
+    def _information(self, evidence: Evidence) -> Matrix:
         """(d, d) sum of p1 (1 - p1) x x'."""
-        points = self.vectors(evidence)
-        p = probabilities_of(evidence).max(axis=1).astype(np.float32)
+        points = self.vectors(evidence).astype(np.float64)
+        p = probabilities_of(evidence).max(axis=1).astype(np.float64)
         return np.asarray((points * (p * (1 - p))[:, None]).T @ points)
 
 

@@ -37,6 +37,8 @@ class Described(NamedTuple):
 class DensityWeighted(Strategy, name="density_weighted"):
     """Query the items least similar to the labelled ones, by distances to cluster centres."""
 
+    motive: ClassVar[str] = "it is unlike the labelled items"
+
     needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
     prepare_needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
     learns_from_labelled: ClassVar[bool] = True

@@ -22,6 +22,8 @@ from xal.types import Evidence, Floats, Labelled
 class Diverse(Strategy, name="diverse"):
     """Query at random, evenly over clusters of the embeddings."""
 
+    motive: ClassVar[str] = "drawn at random, evenly over clusters"
+
     needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
     prepare_needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
 

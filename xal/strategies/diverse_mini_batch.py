@@ -42,6 +42,7 @@ class DiverseMiniBatch(Strategy, name="diverse_mini_batch"):
         """The candidates nearest to the centres of their clusters, in the order of their margins."""
         if shortlist.evidence is None:
             return Scored.empty()
+        shortlist = shortlist.top(len(shortlist))
         points = unit(embeddings_of(evidence_of(shortlist)))
         weights = np.maximum(1 - margins(evidence_of(shortlist)), 1e-6)
         centres, clusters = k_means(points, budget, weights)

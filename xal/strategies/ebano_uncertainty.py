@@ -9,7 +9,7 @@ first. The rest of the batch is filled by highest entropy over the whole pool, w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -28,6 +28,8 @@ from xal.types import Query
 @dataclass(frozen=True, kw_only=True)
 class EbanoUncertainty(Wrapper, name="ebano_uncertainty"):
     """Query by m(x) on a random subset, then fill the batch by entropy."""
+
+    motive: ClassVar[str] = "its most influential feature is imprecise"
 
     candidates: Annotated[int, Field(ge=1)] | None = 2000
     """kappa: number of pool items that are explained in a round; null: all."""

@@ -56,6 +56,8 @@ class Retrieval:
 class ExplanationDisagreement(Strategy, name="explanation_disagreement"):
     """Query by W, from the explanations of a random sample or of labelled items."""
 
+    motive: ClassVar[str] = "items that are explained alike are predicted differently"
+
     needs: ClassVar[frozenset[str]] = frozenset({"interpretable_input"})
     spaces: ClassVar[frozenset[str]] = frozenset({"shared"})
 

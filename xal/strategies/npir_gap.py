@@ -18,6 +18,8 @@ from xal.types import Evidence
 class NpirGap(Strategy, name="npir_gap"):
     """Query the items with the largest m(x), by EBAnO's explanations."""
 
+    motive: ClassVar[str] = "its most influential feature is imprecise"
+
     needs: ClassVar[frozenset[str]] = frozenset({"explanations"})
     spaces: ClassVar[frozenset[str]] = frozenset({"ebano"})
 

@@ -12,6 +12,8 @@ from xal.types import Evidence
 class Random(Strategy, name="random"):
     """Query at random."""
 
+    motive: ClassVar[str] = "drawn at random"
+
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:

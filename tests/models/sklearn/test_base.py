@@ -111,10 +111,14 @@ def test_one_process_trains() -> None:
 
 def test_what_they_provide() -> None:
     """Linear margins of columns and of bags of words, and never gradients."""
-    assert LinearSvm().provides == LogisticRegression(encoder=Hashing(bits=8)).provides == {"linear"}
-    assert not Mlp().provides
+    assert (
+        LinearSvm().provides
+        == LogisticRegression(encoder=Hashing(bits=8)).provides
+        == {"linear", "contrastive", "sampled_probabilities"}
+    )
+    assert Mlp().provides == {"sampled_probabilities"}
     found = classifier(LinearSvm(), labels(2), 2)[0]
-    assert isinstance(found, Classifier) and found.provides == {"linear"} and found.kind == "features"
+    assert isinstance(found, Classifier) and found.provides == linear and found.kind == "features"
     with pytest.raises(XalError, match="needs gradients, and this model has no gradients"):
         check_provided("gradient_shap", found, "gradients")
     assert classifier(Mlp(hidden=(4,), alpha=(0.1,), epochs=2), labels(2), 2)[0].linear() is None

@@ -43,15 +43,16 @@ def test_the_generator_is_left_alone_after_an_error_too():
 @torch.inference_mode()
 def test_what_a_model_says_that_it_provides_is_there():
     """A perceptron of images has no convolutions, which only the built module shows."""
+    learnt = {"gradients", "gradient_descent", "contrastive", "sampled_probabilities"}
     for model in SMALL.values():
         shape = COLOUR
-        assert model.provides == {"gradients", "gradient_descent", "conv_layers"}
+        assert model.provides == learnt | {"conv_layers"}
         found = classifier(model, shape).conv_layers()
         reason = model.missing_for("conv_layers", shape, CLASSES)
         assert (reason is None) == bool(found)
         assert reason is None or reason == "model 'perceptron' has no convolutions"
         assert model.missing_for("gradients", shape, CLASSES) is None
-    assert Linear().provides == {"gradients", "gradient_descent"}
+    assert Linear().provides == learnt
 
 
 def test_a_missing_convolution_is_found_without_the_weights_file():

@@ -66,7 +66,7 @@ def test_the_explanation_makes_the_logits(classes: int, phi: str) -> None:
     torch.testing.assert_close(own, probabilities)
     torch.testing.assert_close(torch.softmax(found.logits, dim=1), probabilities)
     assert found.weights.abs().max() <= 1
-    assert model.provides == {"gradients", "gradient_descent", "self_explaining"} | (
+    assert model.provides == {"gradients", "gradient_descent", "self_explaining", "sampled_probabilities"} | (
         {"concepts"} if phi == "learned" else set()
     )
 

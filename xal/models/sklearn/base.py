@@ -62,6 +62,11 @@ class SklearnModel(Model):
         return "features" if self.encoder is None else self.encoder.kind
 
     @property
+    def default_strategy(self) -> str:  # type: ignore[override]
+        """`auto` where vectors of the items are kept, else `margin`."""
+        return "margin" if self.kept_encoder is None else "auto"
+
+    @property
     def default_explainer(self) -> Any:
         """`shap_partition`, with few evaluations where networks are slow; `shap_embedding` for vectors of the pool."""
         if self.encoder is None or self.encoder.pool_column is None:
