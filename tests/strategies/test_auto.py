@@ -1,0 +1,48 @@
+"""The rule of auto: what is known decides which part chooses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xal
+from tests.strategies.arrays import blobs
+from xal.strategies.auto import Auto
+
+N = 400
+
+
+def chosen(n_labelled: int, strategy: Any = "auto") -> xal.Selection:
+    embeddings, probabilities = blobs(N)
+    labels = np.arange(n_labelled) % 4
+    return xal.query(
+        strategy,
+        n=5,
+        embeddings=embeddings,
+        probabilities=probabilities,
+        labelled=list(range(n_labelled)),
+        labels=labels if n_labelled else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_labelled", "part", "why"),
+    [
+        (0, "max_herding", "nothing is labelled"),
+        (3, "max_herding", "0.75 labels a class, fewer than 1"),
+        (4, "uncertainty_herding", "1 labels a class"),
+        (40, "diverse_mini_batch", "10 labels a class, 10 or more"),
+    ],
+)
+def test_the_number_of_labels_a_class_decides(n_labelled: int, part: str, why: str) -> None:
+    found = chosen(n_labelled, Auto(few=1, many=10))
+    assert set(found.reasons) == {part}
+    assert all(note.endswith(why) for note in found.notes)
+
+
+def test_it_asks_as_its_part_would() -> None:
+    embeddings, probabilities = blobs(N)
+    labelled = list(range(20))
+    given = {"embeddings": embeddings, "probabilities": probabilities, "labelled": labelled, "n": 9}
+    auto = xal.query(Auto(few=1, many=10), labels=np.arange(20) % 4, **given)
+    assert auto.positions.tolist() == xal.query("uncertainty_herding", **given).positions.tolist()
