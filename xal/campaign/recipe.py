@@ -61,7 +61,7 @@ class Budget:
     """Items before the first round, chosen by `start`, beside those that a partly labelled pool has labels for."""
     start: Strategy | None = None
     """Chooses the first items, before there is a model: random, or max_herding or typiclust where vectors of the items
-    are kept; null: max_herding for the strategy auto where vectors are kept, else random."""
+    are kept; null: max_herding for the strategy auto, without arms, where vectors are kept; else random."""
     balanced: bool = False
     """Draw the same number from each class, by the pool's own labels: for simulations only."""
     per_round: Annotated[int, Field(ge=1, le=LABELS)] = 100
@@ -232,11 +232,12 @@ class Recipe:
             return explainer is not None
         return "self_explaining" in explainer.requires and "concepts" in self.model.provides
 
-    def start_of(self, strategy: Strategy) -> Strategy:
-        """What chooses items while there is no model."""
+    @property
+    def start(self) -> Strategy:
+        """What chooses items while there is no model, the same for all arms."""
         if self.budget.start is not None:
             return self.budget.start
-        covers = any(part.name == "auto" for part in strategy.parts())
+        covers = self.strategy is not None and any(part.name == "auto" for part in self.strategy.parts())
         return MaxHerding() if covers and self.model.kept_encoder is not None else Random()
 
     def _start_problems(self) -> list[str]:

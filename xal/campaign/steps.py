@@ -70,7 +70,7 @@ class RunSteps:
         size = size or (budget.per_round if round else budget.initial)
         labels = {} if round else given_labels(self.recipe, self.pool)
         model = self._model(round - 1)
-        strategy = self.recipe.start_of(self.spec.strategy) if model is None else self.spec.strategy
+        strategy = self.recipe.start if model is None else self.spec.strategy
         earlier = self.ledger.queried()
         coordinator = self._coordinator(model)
         coordinator.unreadable.update(self.ledger.unreadable())
