@@ -13,7 +13,7 @@ def plain(embeddings, probabilities, labelled, budget: int) -> list[int]:
     free = np.setdiff1d(np.arange(len(x)), labelled)
     n, d = len(labelled), x.shape[1]
     pool = fisher[free].mean(axis=0)
-    start = np.eye(d) + (n / (n + budget) * fisher[labelled].mean(axis=0) if n else 0)
+    start = 0.01 * np.eye(d) + (n / (n + budget) * fisher[labelled].mean(axis=0) if n else 0)
     share = budget / (n + budget)
 
     def trace(chosen: list[int]) -> float:

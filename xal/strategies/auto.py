@@ -41,7 +41,7 @@ class Auto(Wrapper, name="auto"):
 
     few: Annotated[float, Field(ge=0)] = 1.0
     """Labels a class below which `coverage` chooses."""
-    many: Annotated[float, Field(ge=0)] = 100.0
+    many: Annotated[float, Field(ge=0)] = 20.0
     """Labels a class from which on `uncertainty` chooses."""
     coverage: Strategy = field(default_factory=MaxHerding)
     """The strategy for few labels."""

@@ -45,8 +45,8 @@ class Bait(JointStrategy, name="bait"):
     select_needs: ClassVar[frozenset[str]] = frozenset({"embeddings", "probabilities"})
     motive: ClassVar[str] = "its label tells much about the others"
 
-    regularisation: Annotated[float, Field(gt=0)] = 1.0
-    """lambda."""
+    regularisation: Annotated[float, Field(gt=0)] = 0.01
+    """lambda. The paper's 1 is for embeddings longer than ours, which have length 1: it would outweigh all labels."""
 
     def summarize(self, evidence: Evidence, last: Summary | None) -> Summary:
         """The sum of F(x), and the number of items."""
