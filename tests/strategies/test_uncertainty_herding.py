@@ -70,6 +70,16 @@ def test_equal_vectors_are_chosen_once_while_others_are_left(kind) -> None:
     assert kind().width(np.ones((3, 4), np.float32) / 2) == 1.0  # all equal
 
 
+@pytest.mark.parametrize("d", [8, 384, 2048])
+def test_rounding_is_no_distance(d: int) -> None:
+    """In float32, an item of length 1 can lie 1e-6 from itself; the width of the kernel is between different items."""
+    points = unit(GENERATOR.normal(size=(300, d)) + 2)
+    exact = points.astype(np.float64)
+    differences = [np.linalg.norm(exact[row] - exact[row + 1 :], axis=1).min() for row in range(299)]
+    assert UncertaintyHerding().width(points) == pytest.approx(min(differences), rel=1e-6)
+    assert UncertaintyHerding().width(np.repeat(points[:1], 9, axis=0)) == 1.0
+
+
 def test_nothing_to_gain() -> None:
     """Certain everywhere, or vectors of zeros: still distinct items, the least covered first."""
     points = unit(GENERATOR.normal(size=(30, 3)))

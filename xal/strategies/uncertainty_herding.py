@@ -18,11 +18,12 @@ from typing import ClassVar
 import numpy as np
 
 from xal.strategies.herding import cover
-from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, squared_distances, unlike
+from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, unlike
 from xal.strategies.strategy import Scores, margins
 from xal.types import Evidence, Rows, Scored
 
-LABELLED = 10_000  # labelled items whose distances decide the width of the kernel, at most
+LABELLED = 4096  # labelled items whose distances decide the width of the kernel, at most
+EQUAL = 1e-10  # squared distance of vectors that differ by rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,9 @@ class UncertaintyHerding(JointStrategy, name="uncertainty_herding"):
 
     def width(self, labelled: Vectors) -> float:
         """The smallest distance above 0 between two labelled vectors; 1 if there is none."""
-        points = labelled[:LABELLED]
-        smallest = np.inf
-        for start in range(0, len(points), 1024):
-            distances = squared_distances(points[start : start + 1024], points)
-            distances[distances < 1e-6] = np.inf  # of an item to itself, or to an equal one
-            smallest = min(smallest, float(distances.min(initial=np.inf)))
+        points = labelled[:LABELLED].astype(np.float64)  # float32 could not tell equal items from close ones
+        products = points @ points.T
+        lengths = np.diag(products)
+        squares = (lengths[:, None] + lengths - 2 * products)[np.triu_indices(len(points), 1)]
+        smallest = float(squares[squares > EQUAL].min(initial=np.inf))
         return float(np.sqrt(smallest)) if np.isfinite(smallest) else 1.0
