@@ -91,7 +91,7 @@ def remove_classes(ledger: Ledger, names: Iterable[str]) -> None:
     _set_classes(ledger, before, [name for name in before if name not in gone])
 
 
-MAY_CHANGE = ("annotator", "budget", "pool.source", "pool.test", "pool.validation", "pool.embeddings")
+MAY_CHANGE = ("annotator", "budget", "stop", "pool.source", "pool.test", "pool.validation", "pool.embeddings")
 """What may be another at any time: how many labels, who gives them, and where files are."""
 UNTIL_FINISHED = ("engine", "explainer", "strategy")
 """What may be another from a round on: it decides what is asked next."""

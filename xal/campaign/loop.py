@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xal.campaign.advice import advice
 from xal.campaign.embedded import embedded
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.steps import PoolUsedUp, RunSteps
@@ -21,6 +22,7 @@ from xal.errors import RunError
 from xal.store.atomic import copy_folder, sweep, writing
 from xal.store.directory import held, open_ledger, round_folder
 from xal.store.ledger import Ledger
+from xal.store.run import read_run
 
 STEPS = ("query", "label", "train", "evaluate")
 
@@ -120,4 +122,8 @@ class Campaign:
         """Do and commit a step; returns the number of labels it waits for."""
         step: Callable[[int, float], int] = getattr(self._steps, name)
         with self.reporter.step(f"round {round} {name}"):
-            return step(round, time.perf_counter())
+            waiting: int = step(round, time.perf_counter())
+        if name == "evaluate" and self.spec.recipe.arms is None:
+            for line in advice(read_run(self.directory, self.spec.ledger)):
+                self.reporter.say(f"round {round}: {line}")
+        return waiting

@@ -17,6 +17,7 @@ from xal.core.imports import allow_named
 from xal.data.embeddings import Dtype
 from xal.engine import Engine, RayEngine
 from xal.errors import ConfigError
+from xal.evaluation.stopping import StoppingRule
 from xal.explainers import Explainer
 from xal.feedback import Feedback
 from xal.models import Model
@@ -68,6 +69,8 @@ class Budget:
     """Items per round after round 0."""
     rounds: Annotated[int, Field(ge=0, le=ROUNDS)] = 5
     """Rounds after round 0."""
+    seconds_per_label: Annotated[float, Field(gt=0)] | None = None
+    """What a label costs an annotator, for the forecast of the time that more labels take; null: it is not said."""
 
     @property
     def total(self) -> int:
@@ -132,6 +135,9 @@ class Recipe:
     """The seed of all random draws."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Run every arm with each of these seeds; in place of `seed`."""
+    stop: StoppingRule | None = None
+    """Says, after each round, whether more labels are worth it; the campaign goes on to the end of its budget anyway.
+    null: nothing is said."""
     search: Search | None = None
     """The search of `xal tune`; null: nothing to tune."""
 

@@ -25,6 +25,7 @@ from xal.campaign.identity import add_classes, claim, classes_of, label_space_of
 from xal.campaign.query_record import examine, items_of
 from xal.campaign.run_spec import RunSpec
 from xal.campaign.sampling import drawn_baselines, holdout
+from xal.campaign.stop_set import observe
 from xal.core.answers import check_answers
 from xal.core.paths import remove
 from xal.core.progress import Reporter
@@ -299,6 +300,9 @@ class RunSteps:
         if "answers_only" in metrics:
             metrics["answers_only"] = self.label_space.decode(metrics["answers_only"])
             summary += f"; every answer is '{metrics['answers_only']}'"
+        if self.recipe.stop is not None:
+            with self._artefact(round, "evaluate") as folder:
+                metrics["stop"] = observe(self.recipe.stop, coordinator, self.rng, self.directory, round, folder)
         if coordinator.unreadable:
             metrics["left_out"] = coordinator.unreadable  # reasons by id; the metrics are of the other items
             summary += f", without {len(coordinator.unreadable)} items"

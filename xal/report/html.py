@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from xal.campaign.advice import advice
 from xal.core.config import differences
 from xal.core.html import render
 from xal.core.version import __version__
@@ -21,6 +22,7 @@ from xal.data.images import decode, shape_of
 from xal.data.pool import KINDS
 from xal.errors import RunError
 from xal.evaluation.curves import Curves, comparison
+from xal.evaluation.labels_saved import saved_against
 from xal.explainers.visualization import displayable, feature_map, heat_map, marked_html, summary
 from xal.report.figures import class_balance, learning_curves
 from xal.report.right_reasons import corrected_view, correction_text, right_reasons_table
@@ -29,6 +31,7 @@ from xal.store.atomic import write_text
 from xal.store.run import Run, read_run
 from xal.types import Correction, Explanations, Form
 
+ADVISED = 6  # runs whose forecasts are shown
 SHOWN = 12  # items per round in the gallery
 EXPLANATION_COLUMNS = {
     "explanation_f1_queries": "F1, queries",
@@ -80,6 +83,8 @@ def write_report(directories: Sequence[Path], destination: Path, ledger: str | N
         states=[(run.arm, run.seed, run.state) for run in runs],
         curves={measure: learning_curves(curves_of(arms, measure), measure) for measure in measures_of(runs)},
         measured_on=_measured_on(runs),
+        advice=[f"{run.arm}, seed {run.seed}: {line}" for run in runs[:ADVISED] for line in advice(run)],
+        saved=saved_against(curves_of(arms, "accuracy")),
         table=comparison(curves_of(arms, "accuracy")),
         balance=class_balance(arms, first.classes),
         costs={arm: _costs(group) for arm, group in arms.items()},

@@ -23,6 +23,14 @@ from xal.evaluation.curves import Curves, area, comparison, interval, paired
 from xal.report.figures import learning_curves
 from xal.report.html import arms_of, curves_of
 from xal.report.markdown import table_lines
+from xal.report.study_tables import (
+    FORECAST_HEADER,
+    forecast_row,
+    saved_rows,
+    test_items,
+    thirds_header,
+    thirds_rows,
+)
 from xal.store.directory import run_directories
 from xal.store.run import read_run
 
@@ -64,6 +72,9 @@ class Study:
     """What the paper's numbers and claims are about: the metric at the end, or its mean over the curve."""
     against: str = "random"
     """Arm that the others are compared with."""
+    thirds: tuple[str, ...] = ()
+    """Arms that the others are compared with in each third of the curve, such as random and margin; ten rounds or so
+    are needed. With it come the labels saved against the first of them, and a check of forecasts."""
     besides_measure: tuple[str, ...] = ()
     """Other metrics, in a table of their values at the end."""
     paper: dict[str, float] = field(default_factory=dict)
@@ -136,6 +147,7 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
     for study in file.studies:
         arms: dict[str, Any] = next(iter(measured[study.title]["curves"].values()), {})
         named = study.arms | ({study.against} - {"random"})  # random is the default, so it may be missing
+        named |= set(study.thirds)
         unknown = sorted(named - set(arms)) if arms else []
         problems += [f"{study.title}: its runs have no arm '{arm}'{nearest(arm, arms)}" for arm in unknown]
         missing = [name for name in [*study.pictures, *study.tables] if not destination.with_name(name).exists()]
@@ -178,7 +190,7 @@ def write_results(source: Path, destination: Path, command: str, say: Callable[[
             "",
             *table_lines(["study", "the paper", "here", ""], [list(row) for row in failed]),
         ]
-    text = "\n".join([*lines, *sections])
+    text = "\n".join([*lines, *sections, *_forecasts(file.studies, measured)])
     destination.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
     store.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
     return destination
@@ -200,6 +212,7 @@ def _measured(folder: Path, measures: Sequence[str]) -> dict[str, Any]:
         "model": recipe["model"]["name"],
         "pool": recipe["pool"]["source"],
         "seeds": sorted({run.seed for run in runs}),
+        "test_items": test_items(runs),
         "curves": {measure: curves_of(arms, measure) for measure in available},
     }
 
@@ -274,6 +287,7 @@ def _section(
         *([f"![learning curves]({figure})", ""] if several else []),
         *table_lines(header, rows),
         "",
+        *_thirds(study, curves),
         *table_lines(["besides", "arm", "at the end", versus], others),
         "",
         *table_lines(["the paper", *verdict_header], [list(verdict) for verdict in verdicts[: len(study.claims)]]),
@@ -285,6 +299,41 @@ def _section(
         study.remarks.strip(),
     ]
     return "\n".join(lines)
+
+
+def _thirds(study: Study, curves: Curves) -> list[str]:
+    """Thirds of the curve and labels saved, if the study asks for them."""
+    if not study.thirds:
+        return []
+    return [
+        "Differences of the mean over each third of the rounds; bold: the whole interval is above 0.",
+        "",
+        *table_lines(thirds_header(study.thirds), thirds_rows(curves, study.thirds)),
+        "",
+        *table_lines(["arm", f"labels saved against {study.thirds[0]}"], saved_rows(curves, study.thirds[0])),
+        "",
+    ]
+
+
+def _forecasts(studies: Sequence[Study], measured: Mapping[str, Any]) -> list[str]:
+    """How well forecasts held, in the studies that have enough rounds."""
+    rows = []
+    for study in studies:
+        results = measured[study.title]
+        if study.thirds and "accuracy" in results["curves"]:
+            row = forecast_row(study.title, _by_seed(results["curves"]["accuracy"]), results.get("test_items", 0))
+            rows += [row] if row else []
+    if not rows:
+        return []
+    return [
+        "",
+        "## Did the forecasts hold?",
+        "",
+        "After every round from the fifth on, what 100 more labels would bring was forecast from the rounds before, "
+        "and compared with what they brought; intervals are of 95%.",
+        "",
+        *table_lines(FORECAST_HEADER, rows),
+    ]
 
 
 def _ends(curves: Curves, arm: str, against: str) -> list[str]:
