@@ -6,20 +6,22 @@
 Embeddings are made up: ten overlapping clusters, 200 labelled items, a batch of 100.
 
 uherding: 20,000 x 384, beside a greedy in plain numpy that keeps the whole kernel and computes all gains anew
-[uherding_vs_numpy]; [uherding_same_ids] of 100 are equal. sampled: the same where candidates are a random 2,000 or 5,000
-of the 20,000; how much less their choice covers, on all 20,000 [sampled_2000_loss, sampled_5000_loss].
+[uherding_vs_numpy]; [uherding_same_ids] of 100 are equal. sampled: the same where candidates are a random 2,000 or
+5,000 of the 20,000; how much less their choice covers, on all 20,000 [sampled_2000_loss, sampled_5000_loss].
 badge: 20,000 x 384 with 100 classes, beside scikit-activeml [badge_speedup]; both draw at random. kcenter:
 20,000 x 128, k = 50, beside numpy's incremental greedy [kcenter_vs_numpy]; [kcenter_same_ids] of 50 are equal.
 typiclust: 100,000 x 384, beside scikit-activeml [typiclust_speedup]. bait: 20,000 x 384 [bait_s].
 million: queries on Ray over a million kept vectors of width 384, with a trained head, each with its own passes
-[uherding_1m_s, bait_1m_s, badge_1m_s, typiclust_1m_s]; peak memory of the driver [driver_mb]; time over the pool
-divided by four times that over a quarter of it [bait_linear]: above 1, it would grow faster than the pool.
+[uherding_1m_s, bait_1m_s, badge_1m_s, typiclust_1m_s]; the driver's largest memory, without pages of libraries' files
+[driver_mb]; BAIT's time divided by four times that over a quarter of the pool [bait_linear]: above 1, it would grow
+faster than the pool.
 """
 
 import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from time import perf_counter
 
 import numpy as np
@@ -244,18 +246,42 @@ def over(folder: Path, rows: int, strategies: dict[str, Strategy]) -> dict[str, 
     return times
 
 
+class Memory(Thread):
+    """The largest memory of this process, in MB, without pages of files, such as those of torch's libraries."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak, self._ended = 0.0, Event()
+        self.start()
+
+    def run(self) -> None:
+        """Look every 20 milliseconds."""
+        while not self._ended.wait(0.02):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            held = next(line for line in lines if line.startswith("RssAnon"))
+            self.peak = max(self.peak, int(held.split()[1]) / 1024)
+
+    def stop(self) -> None:
+        """End."""
+        self._ended.set()
+        self.join()
+
+
 def on_a_million(folder: Path, rows: int) -> dict[str, float]:
     """Seconds over the whole and over a quarter of it, and the driver's peak memory."""
+    memory = Memory()
     strategies = {"uherding": UncertaintyHerding(), "bait": Bait(), "badge": Badge(), "typiclust": TypiClust()}
     quarter = over(folder / "quarter", rows // 4, {"bait": strategies["bait"]})
     times = over(folder / "whole", rows, strategies)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory.stop()
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     table = [[name, value] for name, value in times.items()]
     show(f"{rows:,} x {WIDTH} kept vectors, {LABELLED} labels, B = {B}, on Ray", ["", "s"], table)
     print(f"BAIT over {rows // 4:,}: {quarter['bait']:.3g} s")
+    print(f"driver: at most {memory.peak:.0f} MB of its own, {whole:.0f} MB with the files of libraries (torch, CUDA)")
     return {f"{name}_1m_s": value for name, value in times.items()} | {
         "bait_linear": times["bait"] / (4 * quarter["bait"]),
-        "driver_mb": peak,
+        "driver_mb": memory.peak,
     }
 
 

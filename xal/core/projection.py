@@ -16,10 +16,10 @@ WIDTH = 1024
 """Columns that are left, at most."""
 
 
-def narrowed(vectors: Any) -> npt.NDArray[np.float64]:
+def narrowed(vectors: Any) -> npt.NDArray[np.floating[Any]]:
     """(b, d) array of dense vectors as they are; sparse ones of more than 1,024 columns are projected to so many."""
     if isinstance(vectors, np.ndarray):
-        return np.asarray(vectors, np.float64)
+        return vectors if vectors.dtype == np.float32 else np.asarray(vectors, np.float64)
     narrow = vectors if vectors.shape[1] <= WIDTH else vectors @ _projection(vectors.shape[1])
     return np.asarray(narrow.toarray(), np.float64)
 

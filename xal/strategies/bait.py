@@ -23,6 +23,7 @@ from xal.strategies.strategy import Summary, probabilities_of
 from xal.types import Evidence, Labelled, Rows, Scored
 
 Matrix = npt.NDArray[np.float64]
+ROWS = 2048  # points in float64 at once
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,10 +93,12 @@ def most_informative(
     by s a / (1 - s b) where it is removed. a and b of all points are updated by two products a step.
     """
     n = len(points)
-    wide = points.astype(np.float64)
-    projected = wide @ inverse
-    a = np.einsum("nd,nd->n", projected @ pool, projected)
-    b = np.einsum("nd,nd->n", projected, wide)
+    a, b = np.empty(n), np.empty(n)
+    for start in range(0, n, ROWS):
+        part = slice(start, start + ROWS)
+        projected = points[part] @ inverse
+        a[part] = np.einsum("nd,nd->n", projected @ pool, projected)
+        b[part] = np.einsum("nd,nd->n", projected, points[part])
     chosen: list[int] = []
     taken = np.zeros(n, bool)
     for _ in range(min(2 * budget, n)):
@@ -104,7 +107,7 @@ def most_informative(
         best = int(gains.argmax())
         chosen.append(best)
         taken[best] = True
-        v = inverse @ wide[best]
+        v = inverse @ points[best]
         scale = s[best] / (1 + s[best] * b[best])
         moved = inverse @ (pool @ v)
         along, across = points @ v.astype(np.float32), points @ moved.astype(np.float32)
@@ -112,12 +115,12 @@ def most_informative(
         b -= scale * along.astype(np.float64) ** 2
         inverse = inverse - scale * np.outer(v, v)
     while len(chosen) > min(budget, n):
-        kept = wide[chosen]
+        kept = points[chosen].astype(np.float64)
         projected = kept @ inverse
         cost = s[chosen] * np.einsum("nd,nd->n", projected @ pool, projected)
         cost /= 1 - s[chosen] * np.einsum("nd,nd->n", projected, kept)
         worst = int(cost.argmin())
         removed = chosen.pop(worst)
-        scale = s[removed] / (1 - s[removed] * float(projected[worst] @ wide[removed]))
+        scale = s[removed] / (1 - s[removed] * float(projected[worst] @ points[removed]))
         inverse = inverse + scale * np.outer(projected[worst], projected[worst])
     return np.array(chosen, np.int64)

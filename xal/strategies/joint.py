@@ -21,7 +21,7 @@ from xal.strategies.strategy import Scores, Strategy, Summary, embeddings_of
 from xal.types import Evidence, Ids, Labelled, Rows, Scored
 
 Vectors = npt.NDArray[np.float32]
-CELLS = 2**24  # distances or similarities in memory
+CELLS = 2**22  # distances or similarities in memory
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
