@@ -19,6 +19,7 @@ from xal.campaign.search_settings import Search, Span
 from xal.core.field_docs import documented
 from xal.encoders import Encoder
 from xal.engine import Engine
+from xal.evaluation.stopping import StoppingRule
 from xal.explainers import Explainer
 from xal.feedback import Feedback
 from xal.models import Model
@@ -33,6 +34,7 @@ FAMILIES: dict[str, Any] = {
     "Encoders": Encoder,
     "Annotators": Annotator,
     "Feedback": Feedback,
+    "Stopping rules": StoppingRule,
     "Engines": Engine,
 }
 SECTIONS: dict[str, type[Any]] = {

@@ -47,6 +47,8 @@ _HOME = {
     "Request": "xal.annotators.annotator",
     "Encoder": "xal.encoders.encoder",
     "Encoding": "xal.encoders.encoder",
+    "StoppingRule": "xal.evaluation.stopping.rule",
+    "Observed": "xal.evaluation.stopping.rule",
     "Query": "xal.types",
     "Labelled": "xal.types",
     "Correction": "xal.types",
@@ -105,6 +107,8 @@ if TYPE_CHECKING:
     from xal.errors import ResourceError as ResourceError
     from xal.errors import RunError as RunError
     from xal.errors import XalError as XalError
+    from xal.evaluation.stopping.rule import Observed as Observed
+    from xal.evaluation.stopping.rule import StoppingRule as StoppingRule
     from xal.explainers.explainer import Explainer as Explainer
     from xal.feedback.feedback import CorrectionBatch as CorrectionBatch
     from xal.feedback.feedback import Feedback as Feedback

@@ -53,5 +53,6 @@ def test_more_items_than_clusters_and_equal_items() -> None:
 
 def test_small_clusters_only_if_no_others_are_left() -> None:
     embeddings = np.concatenate([np.repeat(np.eye(3)[:2], 10, axis=0), np.eye(3)[2:]])
+    embeddings += 0.01 * np.random.default_rng(0).normal(size=embeddings.shape)
     assert 20 not in asked(TypiClust(clusters=3), 20, embeddings=embeddings)
     assert asked(TypiClust(clusters=3), 21, embeddings=embeddings)[-1] == 20

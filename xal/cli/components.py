@@ -24,6 +24,7 @@ def list_components(
     from xal.campaign.search_settings import Search
     from xal.encoders import Encoder
     from xal.engine import Engine
+    from xal.evaluation.stopping import StoppingRule
     from xal.explainers import Explainer
     from xal.feedback import Feedback
     from xal.models import Model
@@ -31,7 +32,7 @@ def list_components(
     from xal.strategies import Strategy
 
     sections = {"": Recipe, "pool": PoolSection, "train": TrainSettings, "budget": Budget, "search": Search}
-    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, Engine]
+    families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, StoppingRule, Engine]
     if name is not None:
         found = [family.registry[name] for family in families if name in family.registry]
         found += [section for key, section in sections.items() if key == name]

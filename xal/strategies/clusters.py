@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from xal.strategies.joint import Vectors, nearest
+from xal.strategies.joint import Vectors, first_of_equals, nearest
 from xal.types import Rows
 
-LLOYD = 50  # clusters up to which all items take part in every step
+LLOYD = 64  # clusters up to which all items take part in every step
 
 
 def k_means(
     points: Vectors, k: int, weights: npt.NDArray[np.floating] | None = None, seed: int = 0
 ) -> tuple[Vectors, Rows]:
-    """((k, d) centres, (n,) cluster of each point) of points (n, d); of more than 50 clusters by mini-batches.
+    """((k, d) centres, (n,) cluster of each point) of points (n, d); of more than 64 clusters by mini-batches.
 
     weights: (n,) of the points. k is at most the number of points; equal points can leave clusters empty.
     """
@@ -35,12 +35,14 @@ def k_means(
 
 
 def nearest_distinct(centres: Vectors, points: Vectors) -> Rows:
-    """(k,) position of the point nearest to each centre, each point at most once; k is at most n."""
+    """(k,) position of the point nearest to each centre, each at most once, and equal points only after all others."""
     taken = np.zeros(len(points), bool)
+    again = np.ones(len(points), bool)
+    again[first_of_equals(points)] = False
     chosen: list[int] = []
     for centre in centres:
         distances = nearest(points, centre[None])[1]
-        distances[taken] = np.inf
-        chosen.append(int(distances.argmin()))
+        left = ~taken & ~again if (~taken & ~again).any() else ~taken
+        chosen.append(int(np.where(left, distances, np.inf).argmin()))
         taken[chosen[-1]] = True
     return np.array(chosen, np.int64)

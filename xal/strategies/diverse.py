@@ -14,6 +14,7 @@ from pydantic import Field
 
 from xal.core.rng import HashRng
 from xal.errors import XalError
+from xal.strategies.clusters import k_means
 from xal.strategies.strategy import Scores, Strategy, Summary, embeddings_of
 from xal.types import Evidence, Floats, Labelled
 
@@ -40,16 +41,12 @@ class Diverse(Strategy, name="diverse"):
         self, labelled: Labelled | None, sample: Evidence | None, summary: Summary | None
     ) -> tuple[Floats, Floats]:
         """((k, d) cluster centres, (k,) number of sampled items in each cluster)."""
-        from sklearn.cluster import KMeans  # imported here because the import takes two seconds
-        from threadpoolctl import threadpool_limits
-
         if sample is None:
             raise XalError("diverse: expected unlabelled items to cluster, but no item of the pool is left")
         embeddings = np.asarray(embeddings_of(sample), np.float32)
-        with threadpool_limits(1):  # another order of summation would give other centres
-            fitted = KMeans(min(self.clusters, len(embeddings)), n_init=1, random_state=0).fit(embeddings)
-        counts = np.bincount(fitted.labels_, minlength=fitted.n_clusters)
-        return fitted.cluster_centers_.astype(np.float32), np.maximum(counts, 1).astype(np.float64)
+        centres, clusters = k_means(embeddings, self.clusters)
+        counts = np.bincount(clusters, minlength=len(centres))
+        return centres, np.maximum(counts, 1).astype(np.float64)
 
     def score(self, evidence: Evidence, state: Any, rng: HashRng) -> Scores:
         """(b,) log(u) / w, the logarithm of the key, below 0."""

@@ -41,6 +41,9 @@ class JointStrategy(Strategy):
     select_needs: ClassVar[frozenset[str]] = frozenset({"embeddings"})
     learns_from_labelled: ClassVar[bool] = True
 
+    weighs_equals: ClassVar[bool] = False
+    """Whether `choose` sees equal vectors, and by itself takes none twice while others are left."""
+
     sample: Annotated[int, Field(ge=1, le=10**6)] = 20_000
     """Number of candidates, drawn at random from a larger pool; their embeddings must fit into memory."""
 
@@ -59,15 +62,20 @@ class JointStrategy(Strategy):
         return rng.uniform(evidence.ids)
 
     def select(self, shortlist: Scored, state: Any, budget: int) -> Scored:
-        """The items that `choose` names; scores fall from `budget` to 1."""
+        """The items that `choose` names; scores fall from `budget` to 1. Equal vectors come after all others."""
         if shortlist.evidence is None:
             return Scored.empty()
-        by_id = np.argsort(shortlist.ids.astype(str), kind="stable")  # equals are told apart by id
-        candidates = shortlist.take(by_id)
-        order, notes = self.choose(candidates, state, min(budget, len(candidates)))
-        chosen = candidates.take(order)
-        scores = np.arange(len(chosen), 0, -1, dtype=np.float64)
-        return replace(chosen, scores=scores, notes=np.array(notes, object))
+        left = shortlist.take(np.argsort(shortlist.ids.astype(str), kind="stable"))  # equals are told apart by id
+        parts = []
+        while budget and len(left):
+            first = np.arange(len(left)) if self.weighs_equals else first_of_equals(self.vectors(evidence_of(left)))
+            offered = left.take(first)
+            order, notes = self.choose(offered, state, min(budget, len(offered)))
+            parts.append(replace(offered.take(order), notes=np.array(notes, object)))
+            budget -= len(order)
+            left = left.take(np.setdiff1d(np.arange(len(left)), first))
+        chosen = Scored.concatenate(parts)
+        return replace(chosen, scores=np.arange(len(chosen), 0, -1, dtype=np.float64))
 
     def vectors(self, evidence: Evidence) -> Vectors:
         """(b, d) by which items are compared: embeddings of length 1."""
@@ -83,6 +91,13 @@ def unit(vectors: npt.ArrayLike) -> Vectors:
     given = np.asarray(vectors, np.float32)
     length = np.linalg.norm(given, axis=1, keepdims=True)
     return np.asarray(given / np.where(length > 0, length, 1))
+
+
+def first_of_equals(vectors: Vectors) -> Rows:
+    """(u,) positions of the first of each set of equal vectors, ascending."""
+    rows = np.ascontiguousarray(vectors + 0.0)  # -0 and 0 are equal
+    _, first = np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel(), return_index=True)
+    return np.sort(first)
 
 
 def evidence_of(candidates: Scored) -> Evidence:

@@ -31,6 +31,7 @@ class UncertaintyHerding(JointStrategy, name="uncertainty_herding"):
     """Query what resembles many uncertain items, and nothing that is labelled already."""
 
     select_needs: ClassVar[frozenset[str]] = frozenset({"embeddings", "probabilities"})
+    weighs_equals: ClassVar[bool] = True
     motive: ClassVar[str] = "many uncertain items resemble it"
 
     def choose(self, candidates: Scored, state: Known | None, budget: int) -> tuple[Rows, Sequence[str]]:
