@@ -8,29 +8,34 @@ import numpy.typing as npt
 from xal.strategies.joint import Vectors, first_of_equals, nearest
 from xal.types import Rows
 
-LLOYD = 64  # clusters up to which all items take part in every step
+EXACT = 64  # clusters up to which k-means begins with k-means++ on all points, and runs to its end
+STEPS = 10  # steps with more clusters
+SEEDING = 20  # points a cluster among which k-means++ looks for their first centres
 
 
 def k_means(
     points: Vectors, k: int, weights: npt.NDArray[np.floating] | None = None, seed: int = 0
 ) -> tuple[Vectors, Rows]:
-    """((k, d) centres, (n,) cluster of each point) of points (n, d); of more than 64 clusters by mini-batches.
+    """((k, d) centres, (n,) cluster of each point) of points (n, d); k is at most n.
 
-    weights: (n,) of the points. k is at most the number of points; equal points can leave clusters empty.
+    weights: (n,) of the points. Equal points can leave clusters empty. With more than 64 clusters, k-means++ begins on a
+    sample and ten steps are made.
     """
     import warnings
 
-    from sklearn.cluster import KMeans, MiniBatchKMeans  # imported here because the import takes two seconds
+    from sklearn.cluster import KMeans, kmeans_plusplus  # imported here because the import takes two seconds
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     k = min(k, len(points))
-    kind = KMeans(k, n_init=1, random_state=seed)
-    if k > LLOYD:
-        kind = MiniBatchKMeans(k, n_init=1, random_state=seed, batch_size=max(1024, 4 * k), max_no_improvement=5)
     with threadpool_limits(1), warnings.catch_warnings():  # another order of summation would give other centres
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        fitted = kind.fit(points, sample_weight=weights)
+        fitted = KMeans(k, n_init=1, random_state=seed)
+        if k > EXACT:
+            drawn = np.random.default_rng(seed).permutation(len(points))[: SEEDING * k]
+            first, _ = kmeans_plusplus(points[np.sort(drawn)], k, random_state=seed)
+            fitted = KMeans(k, init=first, n_init=1, max_iter=STEPS, random_state=seed)
+        fitted.fit(points, sample_weight=weights)
     return fitted.cluster_centers_.astype(np.float32), fitted.labels_.astype(np.int64)
 
 
