@@ -10,13 +10,13 @@ from tests.recipes import QUIET, RUN_ENGINES, only_run, outcome, small, xal
 from xal.campaign.advice import advice, duration
 from xal.campaign.because import because
 from xal.campaign.experiment import run_experiment
-from xal.data.pool import Pool
 from xal.errors import ConfigError
 from xal.report.html import write_report
-from xal.store.run import Run
+from xal.store.run import Run, read_run
 from xal.strategies.auto import Auto
 from xal.strategies.margin import Margin
 
+JOINT = ("auto", "bait", "badge", "typiclust", "dropquery", "anchor", "explanation_herding")
 STOP = {"name": "stabilized_predictions", "agreement": 0.9, "rounds": 2, "sample": 60}
 
 
@@ -66,15 +66,9 @@ def test_a_start_that_cannot_be(tmp_path: Path) -> None:
 def test_arms_share_the_start(tmp_path: Path) -> None:
     arms = {"auto": "auto", "margin": "margin"}
     run_experiment(recipe(tmp_path, arms=arms, budget={"rounds": 1}), tmp_path / "runs", QUIET)
-    runs = [only_run_of(tmp_path / "runs", arm) for arm in arms]
+    runs = [read_run(tmp_path / "runs" / f"{arm}-seed0") for arm in arms]
     begun = [[item.id for item in each.queried if item.round == 0] for each in runs]
     assert begun[0] == begun[1] and {item.reason for item in runs[0].queried if item.round == 0} == {"random"}
-
-
-def only_run_of(directory: Path, arm: str) -> Run:
-    from xal.store.run import read_run
-
-    return read_run(directory / f"{arm}-seed0")
 
 
 def test_a_stopping_rule_says_since_when(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -101,16 +95,15 @@ def test_the_rule_may_change_and_no_rule_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    "strategy", ["auto", "bait", "badge", "typiclust", "dropquery", "anchor", "explanation_herding"]
-)
-def test_the_same_campaign_on_ray(tmp_path: Path, strategy: str) -> None:
-    given = {"strategy": strategy, "stop": STOP, "budget": {"rounds": 2}}
-    serial = run(recipe(tmp_path, **given), tmp_path / "serial")
-    on_ray = run(recipe(tmp_path, **given, engine=RUN_ENGINES["ray"]), tmp_path / "ray")
-    assert outcome(serial) == outcome(on_ray)
-    assert [item.because for item in serial.queried] == [item.because for item in on_ray.queried]
-    assert len(Pool.open(tmp_path / "pool")) > len(serial.queried)
+def test_the_same_campaigns_on_ray(tmp_path: Path) -> None:
+    given = {"arms": {name: name for name in JOINT}, "stop": STOP, "budget": {"rounds": 2}}
+    run_experiment(recipe(tmp_path, **given), tmp_path / "serial", QUIET)
+    run_experiment(recipe(tmp_path, **given, engine=RUN_ENGINES["ray"]), tmp_path / "ray", QUIET)
+    for name in JOINT:
+        serial, on_ray = (read_run(tmp_path / engine / f"{name}-seed0") for engine in ("serial", "ray"))
+        assert outcome(serial) == outcome(on_ray)
+        assert [item.because for item in serial.queried] == [item.because for item in on_ray.queried]
+        assert len({item.id for item in serial.queried}) == 18
 
 
 def test_why_in_words() -> None:
