@@ -22,7 +22,7 @@ def test_a_curve_without_noise_is_continued() -> None:
 def test_the_fit_is_the_least_squares_line_for_its_exponent() -> None:
     noisy = curve(N) + 0.01 * np.random.default_rng(0).standard_normal(len(N))
     (a,), (b,), (c,) = _fit(np.array(N, float), noisy[None])
-    slope, top = np.polyfit(np.array(N, float) ** -c, noisy, 1)
+    slope, top = np.polyfit(np.array(N, float) ** -c, noisy, 1, w=np.sqrt(N))
     assert (a, -b) == pytest.approx((top, slope))
     assert _fit(np.array(N, float), curve(N, a=1.4)[None])[0][0] <= 1
     assert _fit(np.array(N, float), curve(N, b=-1)[None])[1][0] == 0  # a falling curve is flat
@@ -30,16 +30,19 @@ def test_the_fit_is_the_least_squares_line_for_its_exponent() -> None:
 
 @pytest.mark.parametrize("n_test", [200, 2000])
 def test_the_interval_holds_about_as_often_as_it_says(n_test: int) -> None:
-    """Accuracies measured on n_test items, 300 curves."""
+    """300 curves of rounds that share a part of the error of the test items; trained models differ less and less."""
     generator = np.random.default_rng(1)
     held = []
     for _ in range(300):
-        p = curve([*N, 400], a=generator.uniform(0.7, 0.95), b=generator.uniform(0.5, 2), c=generator.uniform(0.3, 0.9))
-        seen = generator.binomial(n_test, np.clip(p, 0, 1)) / n_test
+        spent = np.array([*N, 400])
+        p = curve(spent, a=generator.uniform(0.7, 0.95), b=generator.uniform(0.5, 2), c=generator.uniform(0.3, 0.9))
+        error = np.sqrt(p.mean() * (1 - p.mean()) / n_test)
+        shared, own = error * generator.standard_normal(), 0.2 / np.sqrt(spent) * generator.standard_normal(len(spent))
+        seen = p + shared + own
         found = forecast(N, seen[:-1].tolist(), 100, n_test)
         assert found is not None
         held.append(found.low <= seen[-1] - seen[-2] <= found.high)
-    assert 0.88 <= np.mean(held) <= 1
+    assert 0.92 <= np.mean(held) <= 0.995
 
 
 def test_too_little_to_go_by() -> None:

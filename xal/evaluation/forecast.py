@@ -1,8 +1,9 @@
 """What more labels would bring: a power law fitted to the learning curve so far, with an interval.
 
-accuracy(n) = a - b n^-c, fitted by least squares, with a at most 1 and b at least 0 (C. Cortes and others 1994). The
-interval is of the accuracy that will be measured, by a bootstrap over rounds that also draws the noise of a single
-measurement: the larger of the spread around the curve and of the binomial error of the test items.
+accuracy(n) = a - b n^-c, with a at most 1 and b at least 0 (C. Cortes and others 1994), fitted by least squares with
+weights n: a round's deviation from the curve has a variance of about 1 / n. The interval is of the accuracy that will
+be measured: a bootstrap that draws the deviations of all rounds, of the last one and of the one to come. They are at
+least half the binomial error of the test items, of which the rounds share the other half.
 """
 
 from __future__ import annotations
@@ -49,29 +50,33 @@ def forecast(labels: Sequence[int], accuracy: Sequence[float], more: int, n_test
     then = n[-1] + more
     fitted = _fit(n, y[None])
     gain = float(_value(fitted, then)[0] - _value(fitted, n[-1])[0])
-    binomial = np.sqrt(max(y[-1] * (1 - y[-1]), 1e-6) / max(n_test, 1))
-    noise = max(float(np.sqrt(((y - _value(fitted, n)[0]) ** 2).sum() / max(len(n) - 3, 1))), float(binomial))
+    least = 0.5 * np.sqrt(max(y[-1] * (1 - y[-1]), 1e-6) / max(n_test, 1))
+    spread = np.sqrt((n * (y - _value(fitted, n)[0]) ** 2).sum() / max(len(n) - 3, 1))  # for one label
     generator = np.random.default_rng(0)
-    drawn = _value(fitted, n) + noise * generator.standard_normal((DRAWS, len(n)))
-    refitted = _fit(n, drawn)
-    change = _value(refitted, then) - _value(refitted, n[-1]) + np.sqrt(2) * noise * generator.standard_normal(DRAWS)
+    freedom = max(len(n) - 3, 1)
+    spreads = spread * np.sqrt(freedom / generator.chisquare(freedom, DRAWS))[:, None]  # as the rounds are few
+    noise = np.maximum(spreads / np.sqrt(np.append(n, then)), least) * generator.standard_normal((DRAWS, len(n) + 1))
+    refitted = _fit(n, _value(fitted, n) + noise[:, :-1])
+    change = _value(refitted, then) - _value(refitted, n[-1]) + noise[:, -1]
+    change += np.maximum(spreads[:, 0] / np.sqrt(n[-1]), least) * generator.standard_normal(DRAWS)
     low, high = np.quantile(change, [0.025, 0.975])
     return Forecast(labels=more, gain=gain, low=float(low), high=float(high))
 
 
 def _fit(n: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-    """((s,) a, (s,) b, (s,) c) of each row of y (s, rounds), by least squares over a grid of c."""
+    """((s,) a, (s,) b, (s,) c) of each row of y (s, rounds), by weighted least squares over a grid of c."""
+    weights = n / n.sum()
     best = np.full(len(y), np.inf)
     a, b, c = np.ones(len(y)), np.zeros(len(y)), np.full(len(y), EXPONENTS[0])
     for exponent in EXPONENTS:
         x = n**-exponent
-        centred = x - x.mean()
-        slope = np.minimum((y @ centred) / (centred @ centred), 0)  # -b
-        top = y.mean(axis=1) - slope * x.mean()
+        centred = x - weights @ x
+        slope = np.minimum((y @ (weights * centred)) / (weights @ centred**2), 0)  # -b
+        top = y @ weights - slope * (weights @ x)
         over = top > 1  # then the best line through (0, 1)
-        slope = np.where(over, np.minimum((y - 1) @ x / (x @ x), 0), slope)
+        slope = np.where(over, np.minimum((y - 1) @ (weights * x) / (weights @ x**2), 0), slope)
         top = np.where(over, 1.0, top)
-        error = ((y - top[:, None] - slope[:, None] * x) ** 2).sum(axis=1)
+        error = ((y - top[:, None] - slope[:, None] * x) ** 2) @ weights
         better = error < best
         best = np.where(better, error, best)
         a, b, c = np.where(better, top, a), np.where(better, -slope, b), np.where(better, exponent, c)

@@ -18,8 +18,8 @@ def k_means(
 ) -> tuple[Vectors, Rows]:
     """((k, d) centres, (n,) cluster of each point) of points (n, d); k is at most n.
 
-    weights: (n,) of the points. Equal points can leave clusters empty. With more than 64 clusters, k-means++ begins on a
-    sample and ten steps are made.
+    weights: (n,) of the points. Equal points can leave clusters empty. With more than 64 clusters, k-means++ begins on
+    a sample and ten steps are made.
     """
     import warnings
 
