@@ -42,7 +42,7 @@ def test_the_interval_holds_about_as_often_as_it_says(n_test: int) -> None:
         found = forecast(N, seen[:-1].tolist(), 100, n_test)
         assert found is not None
         held.append(found.low <= seen[-1] - seen[-2] <= found.high)
-    assert 0.92 <= np.mean(held) <= 0.995
+    assert 0.92 <= np.mean(held) < 1
 
 
 def test_too_little_to_go_by() -> None:
