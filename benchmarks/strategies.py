@@ -189,7 +189,7 @@ def kcenter() -> dict[str, float]:
 
 
 def typiclust() -> dict[str, float]:
-    """Mini-batch k-means and blocks of distances beside scikit-activeml."""
+    """A few steps of k-means and blocks of distances beside scikit-activeml."""
     from skactiveml.pool import TypiClust as Theirs
 
     n = 100_000

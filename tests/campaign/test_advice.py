@@ -1,12 +1,15 @@
 """Campaigns on given vectors: what is chosen first, what is said of each item, and when to stop."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.encoders.test_column import MODEL, with_vectors
-from tests.recipes import QUIET, RUN_ENGINES, only_run, outcome, small, xal
+from tests.recipes import QUIET, RUN_ENGINES, only_run, outcome, small, write_pool, xal
 from xal.campaign.advice import advice, duration
 from xal.campaign.because import because
 from xal.campaign.experiment import run_experiment
@@ -119,3 +122,26 @@ def test_why_in_words() -> None:
 
 def test_durations() -> None:
     assert [duration(each) for each in (10, 3000, 9000)] == ["about 1 min", "about 50 min", "about 2.5 h"]
+
+
+def test_a_rule_of_a_stranger_is_not_imported_to_show_a_status(tmp_path: Path, monkeypatch: Any) -> None:
+    """A run directory from elsewhere may name any code; looking at it runs none."""
+    found = run(recipe(tmp_path, stop=STOP, budget={"rounds": 1}), tmp_path / "runs")
+    (tmp_path / "strange_rules.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    strange = replace(found, recipe={**found.recipe, "stop": {"name": "strange_rules:Rule"}})
+    (line,) = advice(strange)
+    assert "strange_rules, which is not imported because a run says so" in line
+
+
+def test_broken_items_of_the_stop_set_are_not_laid_to_the_test(tmp_path: Path) -> None:
+    pool, test = write_pool(tmp_path / "pool", 60), write_pool(tmp_path / "test", 40, seed=3)
+    table = pq.read_table(pool / "part-000.parquet")
+    images = table["image"].to_pylist()
+    images[50:55] = [b"broken"] * 5
+    place = table.column_names.index("image")
+    pq.write_table(table.set_column(place, "image", pa.array(images)), pool / "part-000.parquet")
+    given = small(pool, pool={"test": str(test)}, strategy="random", explainer=None, stop=STOP, budget={"rounds": 1})
+    found = run(given, tmp_path / "runs")
+    last = found.of("evaluate")[1].metrics
+    assert last["test_items"] == 40 and "left_out" not in last and 0 < last["stop"]["uncertainty"] <= 1

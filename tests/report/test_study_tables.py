@@ -29,6 +29,12 @@ def test_thirds_are_paired_and_bold_where_the_whole_interval_is_above() -> None:
     assert rows[0][1].startswith(f"**{np.mean(first):+.4f} ± ") and not rows[0][3].startswith("**")
 
 
+def test_too_few_rounds_or_unknown_test_sizes_say_nothing() -> None:
+    short = {arm: {0: ([10, 20], [0.5, 0.6])} for arm in ("a", "random")}
+    assert thirds_rows(short, ("random",)) == [["a", "", "", ""], ["random", "", "", ""]]
+    assert forecast_row("made up", curves(), None) is None
+
+
 def test_labels_saved() -> None:
     ((arm, text),) = saved_rows(curves(), "random")
     assert arm == "early" and text

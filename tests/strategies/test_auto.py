@@ -29,9 +29,9 @@ def chosen(n_labelled: int, strategy: Any = "auto") -> xal.Selection:
     ("n_labelled", "part", "why"),
     [
         (0, "max_herding", "nothing is labelled"),
-        (3, "max_herding", "0.75 labels a class, fewer than 1"),
-        (4, "uncertainty_herding", "1 labels a class"),
-        (40, "diverse_mini_batch", "10 labels a class, 10 or more"),
+        (3, "max_herding", "there are 0.75 labels a class, fewer than 1"),
+        (4, "uncertainty_herding", "there are 1 labels a class"),
+        (40, "diverse_mini_batch", "there are 10 labels a class, 10 or more"),
     ],
 )
 def test_the_number_of_labels_a_class_decides(n_labelled: int, part: str, why: str) -> None:
@@ -46,3 +46,13 @@ def test_it_asks_as_its_part_would() -> None:
     given = {"embeddings": embeddings, "probabilities": probabilities, "labelled": labelled, "n": 9}
     auto = xal.query(Auto(few=1, many=10), labels=np.arange(20) % 4, **given)
     assert auto.positions.tolist() == xal.query("uncertainty_herding", **given).positions.tolist()
+
+
+def test_a_class_without_labels_is_looked_for_first() -> None:
+    embeddings, probabilities = blobs(N)
+    given = {"embeddings": embeddings, "probabilities": probabilities, "n": 5}
+    unseen = xal.query("auto", labelled=list(range(8)), labels=np.arange(8) % 3, **given)
+    assert set(unseen.reasons) == {"max_herding"}
+    assert unseen.notes[0].endswith("max_herding, as 1 of 4 classes have no label")
+    never = xal.query("auto", labelled=list(range(12)), labels=np.arange(12) % 3, **given)  # it may not occur at all
+    assert set(never.reasons) == {"uncertainty_herding"}

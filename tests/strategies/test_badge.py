@@ -52,6 +52,13 @@ def test_draws_are_proportional_to_squared_distances() -> None:
     np.testing.assert_allclose(counts / 2000, expected, atol=0.04)
 
 
+def test_lengths_count() -> None:
+    """Embeddings of one direction are no duplicates: the longest with an unsure prediction has the largest gradient."""
+    embeddings = np.array([[1.0], [2], [4], [8], [0.5], [-1]])
+    probabilities = np.array([[0.99, 0.01], [0.9, 0.1], [0.8, 0.2], [0.5, 0.5], [0.99, 0.01], [0.6, 0.4]])
+    assert asked("badge", 1, embeddings=embeddings, probabilities=probabilities) == [3]
+
+
 def test_equal_gradients() -> None:
     """One class that is certain everywhere: gradients of zero, and still distinct items."""
     embeddings, _ = blobs(n=30)

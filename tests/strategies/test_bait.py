@@ -35,6 +35,17 @@ def test_the_batch_is_that_of_the_definition(n_labelled: int) -> None:
     assert found == plain(embeddings, probabilities, labelled, 8)
 
 
+def test_many_steps_do_not_drift() -> None:
+    """The updates of 2 x 60 steps against inverses anew, on vectors of low rank."""
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(150, 3)) @ generator.normal(size=(3, 12)) + 0.01 * generator.normal(
+        size=(150, 12)
+    )
+    _, probabilities = blobs(n=150)
+    found = asked("bait", 60, embeddings=embeddings, probabilities=probabilities)
+    assert found == plain(embeddings, probabilities, [], 60)
+
+
 def test_all_certain_and_vectors_of_zeros() -> None:
     embeddings, _ = blobs(n=20)
     certain = np.tile([1.0, 0.0], (20, 1))

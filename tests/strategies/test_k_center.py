@@ -1,6 +1,7 @@
 """k-center greedy against scikit-activeml's core-set, and a plain greedy."""
 
 import numpy as np
+import pytest
 from skactiveml.pool import CoreSet
 
 from tests.strategies.arrays import asked, blobs
@@ -22,6 +23,14 @@ def test_farthest_first_from_nothing() -> None:
         distances = ((embeddings[:, None] - embeddings[plain]) ** 2).sum(axis=2).min(axis=1)
         plain.append(int(distances.argmax()))
     assert asked("k_center", 20, embeddings=embeddings) == plain
+
+
+@pytest.mark.parametrize("strategy", ["k_center", "ranked_batch"])
+def test_a_column_far_from_zero_changes_nothing(strategy: str) -> None:
+    embeddings, probabilities = blobs(n=200)
+    given = {"probabilities": probabilities, "labelled": [0, 1, 2]}
+    near = asked(strategy, 10, embeddings=embeddings, **given)
+    assert asked(strategy, 10, embeddings=embeddings + 1e5, **given) == near
 
 
 def test_equal_vectors_come_last() -> None:

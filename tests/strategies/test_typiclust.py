@@ -7,7 +7,7 @@ import pytest
 
 import xal
 from tests.strategies.arrays import asked
-from xal.strategies.typiclust import TypiClust, typical
+from xal.strategies.typiclust import TypiClust, by_typicality
 
 SIZES = (40, 30, 20, 10)
 
@@ -27,7 +27,7 @@ def plain_typical(points: np.ndarray, neighbours: int) -> int:
 @pytest.mark.parametrize("n", [2, 5, 30, 300])
 def test_typicality(n: int) -> None:
     points = np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
-    assert typical(points, 20) == plain_typical(points, 20)
+    assert by_typicality(points, 20)[0] == plain_typical(points, 20)
 
 
 def test_the_most_typical_of_each_cluster_the_largest_first() -> None:

@@ -80,6 +80,21 @@ def test_rounding_is_no_distance(d: int) -> None:
     assert UncertaintyHerding().width(np.repeat(points[:1], 9, axis=0)) == 1.0
 
 
+def test_near_duplicates_do_not_set_the_width() -> None:
+    """Two photos of a burst are labelled: their distance is no scale, and float32 does not tell it well."""
+    points = unit(GENERATOR.normal(size=(50, 64)))
+    twice = unit(np.concatenate([points, points[:1] + 1e-5]))
+    assert UncertaintyHerding().width(twice) == pytest.approx(UncertaintyHerding().width(points), rel=1e-5)
+
+
+def test_copies_of_what_is_covered_come_last() -> None:
+    """In float32 a copy lies about 1e-7 from itself; that is no gain."""
+    three = unit(GENERATOR.normal(size=(4, 384)))
+    points = np.repeat(three, [50, 1, 1, 1], axis=0)
+    weights = np.r_[np.ones(50), np.zeros(3)]
+    assert set(cover(points, weights, np.empty((0, 384), np.float32), 4, 1.0).tolist()) == {0, 50, 51, 52}
+
+
 def test_nothing_to_gain() -> None:
     """Certain everywhere, or vectors of zeros: still distinct items, the least covered first."""
     points = unit(GENERATOR.normal(size=(30, 3)))

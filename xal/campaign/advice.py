@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xal.core.config import parse
+from xal.core.imports import check_stored
+from xal.errors import XalError
 from xal.evaluation.forecast import forecast
 from xal.evaluation.stopping import Observed, StoppingRule
 from xal.store.run import Run
@@ -34,7 +36,11 @@ def stop_line(run: Run) -> str:
     """Such as "stabilized_predictions would have stopped after round 7"; empty without a rule."""
     if not run.recipe.get("stop"):
         return ""
-    rule: StoppingRule = parse(StoppingRule, run.recipe["stop"], "stop")
+    try:
+        check_stored(run.recipe["stop"], run.directory)
+        rule: StoppingRule = parse(StoppingRule, run.recipe["stop"], "stop")
+    except XalError as error:
+        return f"its stopping rule cannot be asked: {error}"
     history = observations(run)
     since = rule.since(history)
     if since is not None:

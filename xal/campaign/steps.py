@@ -302,7 +302,8 @@ class RunSteps:
             summary += f"; every answer is '{metrics['answers_only']}'"
         if self.recipe.stop is not None:
             with self._artefact(round, "evaluate") as folder:
-                metrics["stop"] = observe(self.recipe.stop, coordinator, self.rng, self.directory, round, folder)
+                own = replace(coordinator, unreadable=dict(self.ledger.unreadable()))  # of the pool, not of the test
+                metrics["stop"] = observe(self.recipe.stop, own, self.rng, self.directory, round, folder)
         if coordinator.unreadable:
             metrics["left_out"] = coordinator.unreadable  # reasons by id; the metrics are of the other items
             summary += f", without {len(coordinator.unreadable)} items"

@@ -25,8 +25,8 @@ def observe(
     Returns agreement (None without an earlier model) and uncertainty, see `Observed`.
     """
     n = len(coordinator.pool)
-    generator = np.random.default_rng(rng.child("stop").integer)
-    rows = np.sort(generator.choice(n, min(rule.sample, n), replace=False))
+    drawn = np.random.default_rng(rng.child("stop").integer).permutation(n)  # a smaller sample is a part of it
+    rows = np.sort(drawn[: rule.sample])
     evidence = coordinator.collect(rows, frozenset({"probabilities"}), "stop set")
     if evidence is None or evidence.probabilities is None:
         return {"agreement": None, "uncertainty": None}
@@ -39,5 +39,5 @@ def observe(
         old = dict(zip(before["row"].to_pylist(), before["predicted"].to_pylist(), strict=True))
         shared = np.array([row in old for row in evidence.rows.tolist()], bool)
         then = np.array([old[row] for row in evidence.rows[shared].tolist()], np.int64)
-        agreement = kappa(predicted[shared], then)
+        agreement = kappa(predicted[shared], then) if len(then) else None
     return {"agreement": agreement, "uncertainty": uncertainty(evidence.probabilities)}

@@ -72,4 +72,6 @@ def _modules(value: Any, field: str = "name") -> Iterator[str]:
             yield module
 
 
-_COMPONENTS = frozenset({"strategy", "model", "explainer", "encoder", "feedback", "annotator", "engine", "base"})
+_COMPONENTS = frozenset(
+    {"strategy", "model", "explainer", "encoder", "feedback", "annotator", "engine", "base", "start", "stop"}
+)

@@ -140,6 +140,7 @@ class Worker:
         probabilities = embeddings = explanations = contrastive = sampled = None
         if "contrastive" in task.needs:
             probabilities, embeddings, contrastive = (part.cpu().numpy() for part in classifier.contrast(inputs))
+            embeddings = embeddings if "embeddings" in task.needs else None
         elif "embeddings" in task.needs:
             probabilities, embeddings = (part.cpu().numpy() for part in classifier.embed(inputs))
         elif "probabilities" in task.needs:

@@ -24,7 +24,7 @@ def labels_saved(one: Mapping[int, Curve], other: Mapping[int, Curve]) -> Interv
 
 
 def in_words(saved: Interval | None) -> str:
-    """Such as "96 (71 to 121) of 210", "not told apart"."""
+    """Such as "96 (71 to 121)" or "not told apart"."""
     if saved is None:
         return ""
     if np.isnan(saved.half):

@@ -26,8 +26,8 @@ from xal.report.markdown import table_lines
 from xal.report.study_tables import (
     FORECAST_HEADER,
     forecast_row,
+    n_measured,
     saved_rows,
-    test_items,
     thirds_header,
     thirds_rows,
 )
@@ -212,7 +212,7 @@ def _measured(folder: Path, measures: Sequence[str]) -> dict[str, Any]:
         "model": recipe["model"]["name"],
         "pool": recipe["pool"]["source"],
         "seeds": sorted({run.seed for run in runs}),
-        "test_items": test_items(runs),
+        "test_items": n_measured(runs),
         "curves": {measure: curves_of(arms, measure) for measure in available},
     }
 
@@ -321,7 +321,7 @@ def _forecasts(studies: Sequence[Study], measured: Mapping[str, Any]) -> list[st
     for study in studies:
         results = measured[study.title]
         if study.thirds and "accuracy" in results["curves"]:
-            row = forecast_row(study.title, _by_seed(results["curves"]["accuracy"]), results.get("test_items", 0))
+            row = forecast_row(study.title, _by_seed(results["curves"]["accuracy"]), results.get("test_items"))
             rows += [row] if row else []
     if not rows:
         return []

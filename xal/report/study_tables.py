@@ -18,7 +18,8 @@ THIRDS = ("first", "middle", "last")
 def thirds_rows(curves: Curves, baselines: Sequence[str]) -> list[list[str]]:
     """One row for each arm: differences of its mean over each third of the rounds from each baseline, paired by seed.
 
-    Round 0, which all arms share, does not count. The arm of the largest first difference comes first.
+    Round 0, which all arms share, does not count; three more are needed. The arm of the largest first difference comes
+    first.
     """
     rows = []
     for arm, by_seed in curves.items():
@@ -27,7 +28,7 @@ def thirds_rows(curves: Curves, baselines: Sequence[str]) -> list[list[str]]:
             base = curves.get(baseline, {})
             shared = sorted(by_seed.keys() & base.keys()) if arm != baseline else []
             for third in range(3):
-                if not shared:
+                if not shared or min(len(each[seed][1]) for each in (by_seed, base) for seed in shared) < 4:
                     cells.append("")
                     continue
                 found = paired(*([_third(each[seed], third) for seed in shared] for each in (by_seed, base)))
@@ -47,8 +48,13 @@ def saved_rows(curves: Curves, baseline: str) -> list[list[str]]:
     return [[arm, text] for arm, text in saved_against(curves, baseline).items()]
 
 
-def forecast_row(title: str, curves: Curves, n_test: int) -> list[str] | None:
-    """(study, forecasts, share whose interval held, mean width in points, mean error in points); None without any."""
+def forecast_row(title: str, curves: Curves, n_test: int | None) -> list[str] | None:
+    """(study, forecasts, share whose interval held, mean width in points, mean error in points); None without any.
+
+    n_test: items that accuracy was measured on; None: unknown, so that there is no row.
+    """
+    if n_test is None:
+        return None
     held, widths, errors = [], [], []
     for by_seed in curves.values():
         for labels, accuracy in by_seed.values():
@@ -73,10 +79,11 @@ def forecast_row(title: str, curves: Curves, n_test: int) -> list[str] | None:
 FORECAST_HEADER = ["study", "forecasts", "interval held", "mean width, points", "mean error, points"]
 
 
-def test_items(runs: Sequence[Any]) -> int:
-    """Items that the runs were evaluated on; 0 if they differ."""
-    sizes = {step.metrics.get("test_items", 0) for run in runs for step in run.of("evaluate").values()}
-    return int(sizes.pop()) if len(sizes) == 1 else 0
+def n_measured(runs: Sequence[Any]) -> int | None:
+    """Items that the runs were evaluated on; None if they differ."""
+    steps = [step.metrics for run in runs for step in run.of("evaluate").values() if "accuracy" in step.metrics]
+    sizes = {metrics["test_items"] for metrics in steps}
+    return int(sizes.pop()) if len(sizes) == 1 else None
 
 
 def _third(curve: Curve | Mapping[Any, Any], third: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,8 @@ class Run:
         step_name, _, metric = measure.rpartition(".")
         steps = self.of(step_name or "evaluate")
         values = {round: step.metrics[metric] for round, step in steps.items() if metric in step.metrics}
-        spent = [sum(item.round <= round for item in self.queried) for round in values]
+        rounds = sorted(item.round for item in self.queried)
+        spent = [bisect_right(rounds, round) for round in values]
         return spent, list(values.values())
 
     @property

@@ -1,9 +1,9 @@
 """The default where there are embeddings: cover the pool while labels are few, then follow the uncertainty.
 
 The rule reads what is known: the number of labels for each class, and whether every class has been seen. With fewer
-than `few` labels a class, or a class without labels, probabilities say little: `coverage` chooses. With `many` labels a
-class or more, the model is sure of most items, and `uncertainty` chooses. Between them, and where both count,
-`between` does. docs/strategies.md has the evidence.
+than `few` labels a class, or a class without labels while there are fewer than `unseen`, probabilities say little:
+`coverage` chooses. With `many` labels a class or more, the model is sure of most items, and `uncertainty` chooses.
+Between them, where both count, `between` does. docs/strategies.md has the evidence.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Auto(Wrapper, name="auto"):
 
     few: Annotated[float, Field(ge=0)] = 1.0
     """Labels a class below which `coverage` chooses."""
+    unseen: Annotated[float, Field(ge=0)] = 3.0
+    """Labels a class below which `coverage` also chooses if a class has none."""
     many: Annotated[float, Field(ge=0)] = 20.0
     """Labels a class from which on `uncertainty` chooses."""
     coverage: Strategy = field(default_factory=MaxHerding)
@@ -65,9 +67,11 @@ class Auto(Wrapper, name="auto"):
         """The strategy for this progress, and why."""
         if progress is None:
             return self.coverage, "nothing is labelled"
-        labels = f"{progress.a_class:.3g} labels a class"
+        labels = f"there are {progress.a_class:.3g} labels a class"
         if progress.a_class < self.few:
             return self.coverage, f"{labels}, fewer than {self.few:g}"
+        if progress.a_class < self.unseen and progress.seen < progress.classes:
+            return self.coverage, f"{progress.classes - progress.seen} of {progress.classes} classes have no label"
         if progress.a_class >= self.many:
             return self.uncertainty, f"{labels}, {self.many:g} or more"
         return self.between, labels
@@ -77,5 +81,5 @@ class Auto(Wrapper, name="auto"):
         strategy, why = self.chosen(passes.prepare(self, budget, rng))
         query = strategy.query(passes, budget, rng)
         given = np.full(len(query), "", object) if query.items.notes is None else query.items.notes
-        notes = [f"{note}; {strategy.name}, as there are {why}" if note else why for note in given]
+        notes = [f"{note}; {strategy.name}, as {why}" if note else why for note in given]
         return replace(query, items=replace(query.items, notes=np.array(notes, object)))

@@ -58,7 +58,7 @@ class Bait(JointStrategy, name="bait"):
         if summary is None:
             return None
         information = np.zeros_like(summary["fisher"], np.float64)
-        if labelled is not None:
+        if labelled is not None and len(labelled.labels):
             information = self._information(labelled.evidence) / len(labelled.labels)
         return Fisher(
             pool=summary["fisher"] / float(summary["n"]),
@@ -110,17 +110,20 @@ def most_informative(
         v = inverse @ points[best]
         scale = s[best] / (1 + s[best] * b[best])
         moved = inverse @ (pool @ v)
-        along, across = points @ v.astype(np.float32), points @ moved.astype(np.float32)
+        both = np.stack([v, moved], axis=1)
+        along, across = np.concatenate([points[at : at + ROWS] @ both for at in range(0, n, ROWS)]).T  # in float64
         a += -2 * scale * along * across + (scale * along) ** 2 * float(v @ pool @ v)
-        b -= scale * along.astype(np.float64) ** 2
+        b -= scale * along**2
         inverse = inverse - scale * np.outer(v, v)
+    kept = points[chosen].astype(np.float64)
+    projected = kept @ inverse
     while len(chosen) > min(budget, n):
-        kept = points[chosen].astype(np.float64)
-        projected = kept @ inverse
         cost = s[chosen] * np.einsum("nd,nd->n", projected @ pool, projected)
         cost /= 1 - s[chosen] * np.einsum("nd,nd->n", projected, kept)
         worst = int(cost.argmin())
         removed = chosen.pop(worst)
-        scale = s[removed] / (1 - s[removed] * float(projected[worst] @ points[removed]))
-        inverse = inverse + scale * np.outer(projected[worst], projected[worst])
+        v = projected[worst]
+        scale = s[removed] / (1 - s[removed] * float(v @ kept[worst]))
+        kept, projected = np.delete(kept, worst, axis=0), np.delete(projected, worst, axis=0)
+        projected = projected + scale * np.outer(kept @ v, v)
     return np.array(chosen, np.int64)

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from xal.core.rng import HashRng
+from xal.errors import XalError
 from xal.strategies.clusters import k_means, nearest_distinct
 from xal.strategies.joint import evidence_of, unit
 from xal.strategies.strategy import Scores, Strategy, embeddings_of, probabilities_of, sampled_of
@@ -34,7 +35,7 @@ class DropQuery(Strategy, name="dropquery"):
     motive: ClassVar[str] = "its prediction changes when features are dropped"
 
     draws: Annotated[int, Field(ge=1, le=10)] = 3
-    """Draws of dropout, of the model's 10."""
+    """Draws of dropout, of the model's 10; of an ensemble, its members."""
     sample: Annotated[int, Field(ge=1, le=10**6)] = 20_000
     """Maximum number of candidates; more are drawn from at random."""
 
@@ -48,8 +49,11 @@ class DropQuery(Strategy, name="dropquery"):
         So the shortlist is a random one of the candidates where these are more than its size.
         """
         predicted = probabilities_of(evidence).argmax(axis=1)
-        changed = (sampled_of(evidence)[:, : self.draws].argmax(axis=2) != predicted[:, None]).sum(axis=1)
+        drawn = sampled_of(evidence)[:, : self.draws]
+        changed = (drawn.argmax(axis=2) != predicted[:, None]).sum(axis=1)
         enough = self.draws // 2 + 1
+        if drawn.shape[1] < self.draws:
+            raise XalError(f"dropquery.draws: {self.draws}, but the model gives {drawn.shape[1]} predictions an item")
         return np.asarray(np.minimum(changed, enough) + np.minimum(rng.uniform(evidence.ids), 1 - 2.0**-40))
 
     def select(self, shortlist: Scored, state: Any, budget: int) -> Scored:

@@ -42,6 +42,7 @@ def cover(points: Vectors, weights: npt.NDArray[np.floating], labelled: Vectors,
     n, budget = len(points), min(budget, len(points))
     covered = most_similar(points, labelled, h)
     weights = np.asarray(weights, np.float64)
+    nothing = 1e-6 * float(weights.sum())  # what rounding in float32 can gain
 
     def gains(candidates: Rows) -> npt.NDArray[np.float64]:
         total = np.zeros(len(candidates))
@@ -68,7 +69,7 @@ def cover(points: Vectors, weights: npt.NDArray[np.floating], labelled: Vectors,
             stale = stale[np.argsort(-bounds[stale], kind="stable")[:LAZY]]
             bounds[stale] = gains(stale)
             fresh[stale] = True
-        if bounds[best] <= 0:
+        if bounds[best] <= nothing:
             left = np.flatnonzero(~taken)
             best = int(left[covered[left].argmin()])
         chosen.append(best)

@@ -29,7 +29,7 @@ class Known:
     """The labelled items, as the strategy compares items."""
 
     ids: Ids  # (m,)
-    vectors: Vectors  # (m, d)
+    vectors: npt.NDArray[np.floating]  # (m, d)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,9 @@ class JointStrategy(Strategy):
         left = shortlist.take(np.argsort(shortlist.ids.astype(str), kind="stable"))  # equals are told apart by id
         parts = []
         while budget and len(left):
-            first = np.arange(len(left)) if self.weighs_equals else first_of_equals(self.vectors(evidence_of(left)))
+            first = np.arange(len(left))
+            if not self.weighs_equals:
+                first = first_of_equals(np.asarray(embeddings_of(evidence_of(left)), np.float32))
             offered = left.take(first)
             order, notes = self.choose(offered, state, min(budget, len(offered)))
             parts.append(replace(offered.take(order), notes=np.array(notes, object)))
@@ -127,6 +129,12 @@ def nearest(points: Vectors, to: Vectors) -> tuple[Rows, Vectors]:
         where[start : start + rows] = part.argmin(axis=1)
         distance[start : start + rows] = part.min(axis=1)
     return where, distance
+
+
+def centred(points: npt.NDArray[np.floating], known: npt.NDArray[np.floating]) -> tuple[Vectors, Vectors]:
+    """The (n, d) points and (m, d) labelled vectors minus the mean of the points, which float32 keeps apart better."""
+    mean = points.mean(axis=0, dtype=np.float64)
+    return (points - mean).astype(np.float32), (known - mean).astype(np.float32)
 
 
 def unlike(vectors: Vectors, known: Known | None) -> list[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, nearest
+from xal.strategies.joint import JointStrategy, Known, centred, evidence_of, nearest
 from xal.strategies.strategy import embeddings_of
 from xal.types import Evidence, Rows, Scored
 
@@ -23,17 +23,18 @@ class KCenter(JointStrategy, name="k_center"):
 
     motive: ClassVar[str] = "it is far from everything labelled"
 
-    def vectors(self, evidence: Evidence) -> Vectors:
+    def vectors(self, evidence: Evidence) -> Any:
         """(b, d) embeddings as they are."""
-        return np.ascontiguousarray(embeddings_of(evidence), np.float32)
+        return embeddings_of(evidence)
 
     def choose(self, candidates: Scored, state: Known | None, budget: int) -> tuple[Rows, Sequence[str]]:
         """Farthest first, with the distance to the nearest; the first candidate where nothing is labelled."""
-        points = self.vectors(evidence_of(candidates))
+        raw = self.vectors(evidence_of(candidates))
+        points, known = centred(raw, np.empty((0, raw.shape[1])) if state is None else state.vectors)
         squares = np.einsum("nd,nd->n", points, points)
         distances = np.full(len(points), np.inf, np.float32)
         if state is not None:
-            distances = nearest(points, state.vectors)[1]
+            distances = nearest(points, known)[1]
         chosen: list[int] = []
         notes = []
         for _ in range(budget):

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, nearest
+from xal.strategies.joint import JointStrategy, Known, centred, evidence_of, nearest
 from xal.strategies.strategy import embeddings_of, probabilities_of
 from xal.types import Evidence, Rows, Scored
 
@@ -27,16 +27,17 @@ class RankedBatch(JointStrategy, name="ranked_batch"):
     select_needs: ClassVar[frozenset[str]] = frozenset({"embeddings", "probabilities"})
     motive: ClassVar[str] = "it is unlike anything labelled, and uncertain"
 
-    def vectors(self, evidence: Evidence) -> Vectors:
+    def vectors(self, evidence: Evidence) -> Any:
         """(b, d) embeddings as they are."""
-        return np.ascontiguousarray(embeddings_of(evidence), np.float32)
+        return embeddings_of(evidence)
 
     def choose(self, candidates: Scored, state: Known | None, budget: int) -> tuple[Rows, Sequence[str]]:
         """The best-scored, one after the other; the first is the most uncertain where nothing is labelled."""
         evidence = evidence_of(candidates)
-        points = self.vectors(evidence)
+        raw = self.vectors(evidence)
+        points, labelled = centred(raw, np.empty((0, raw.shape[1])) if state is None else state.vectors)
         uncertainty = 1 - probabilities_of(evidence).max(axis=1).astype(np.float64)
-        squares = np.full(len(points), np.inf) if state is None else nearest(points, state.vectors)[1]
+        squares = np.full(len(points), np.inf) if state is None else nearest(points, labelled)[1]
         known = 0 if state is None else len(state.ids)
         chosen: list[int] = []
         notes = []

@@ -2,7 +2,8 @@
 
 Labelled and unlabelled items are clustered together, into as many clusters as there are labels and items to query, at
 most 500. Clusters are visited by how few labels they have, then by size, and each gives its item of least mean distance
-to its 20 nearest neighbours in it.
+to its 20 nearest neighbours in it. Equal items count once. A cluster that is visited again gives the next of that
+order.
 
 G. Hacohen, A. Dekel, D. Weinshall, "Active learning on a budget: opposite strategies suit high and low budgets", ICML
 2022.
@@ -45,28 +46,28 @@ class TypiClust(JointStrategy, name="typiclust"):
         labels = np.bincount(assigned[len(points) :], minlength=k)
         order = np.lexsort((np.arange(k), -sizes, labels))
         large, small = order[sizes[order] > self.min_size], order[sizes[order] <= self.min_size]
-        members = {int(cluster): np.flatnonzero(assigned[: len(points)] == cluster) for cluster in order}
+        members: dict[int, list[int]] = {}
+        for cluster in map(int, order):
+            inside = np.flatnonzero(assigned[: len(points)] == cluster)
+            members[cluster] = inside[by_typicality(points[inside], self.neighbours)].tolist() if len(inside) else []
         chosen: list[int] = []
         notes = []
         for visited in (large, small):
             while len(chosen) < budget and any(len(members[int(cluster)]) for cluster in visited):
                 for cluster in map(int, visited):
-                    left = members[cluster]
-                    if not len(left) or len(chosen) == budget:
+                    if not members[cluster] or len(chosen) == budget:
                         continue
-                    best = typical(points[left], self.neighbours)
-                    chosen.append(int(left[best]))
-                    members[cluster] = np.delete(left, best)
+                    chosen.append(members[cluster].pop(0))
                     notes.append(f"of a cluster of {sizes[cluster]} items, {labels[cluster]} of its items are labelled")
         return np.array(chosen, np.int64), notes
 
 
-def typical(points: Vectors, neighbours: int) -> int:
-    """Position of the point of least mean distance to its nearest neighbours, the first of equals."""
+def by_typicality(points: Vectors, neighbours: int) -> Rows:
+    """(n,) positions by mean distance to the nearest neighbours, the least first, the first of equals."""
     n = len(points)
     near = min(neighbours, n - 1)
     if near < 1:
-        return 0
+        return np.arange(n)
     mean = np.empty(n)
     rows = max(1, CELLS // n)
     for start in range(0, n, rows):
@@ -74,4 +75,4 @@ def typical(points: Vectors, neighbours: int) -> int:
         own = np.arange(len(squares))
         squares[own, start + own] = np.inf
         mean[start : start + rows] = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
-    return int(mean.argmin())
+    return np.argsort(mean, kind="stable")

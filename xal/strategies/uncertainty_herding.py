@@ -6,7 +6,8 @@ covers widely while labels are few, and follows the uncertainty when they are de
 
 W. Bae, G. Oliveira, D. Sutherland, "Uncertainty herding: one active learning method for all label budgets", ICLR 2025.
 Of larger pools, a random sample stands for the candidates and for what is covered; time grows with its square. The
-paper fits a temperature to a held-out part of the labels; our heads are calibrated by cross-validation instead.
+paper fits a temperature to a held-out part of the labels; here, heads on kept vectors are calibrated by
+cross-validation, and the probabilities of networks are taken as they are.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import ClassVar
 import numpy as np
 
 from xal.strategies.herding import cover
-from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, unlike
+from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, squared_distances, unlike
 from xal.strategies.strategy import Scores, margins
 from xal.types import Evidence, Rows, Scored
 
+ROWS = 1024  # labelled items whose distances are in memory together
 LABELLED = 4096  # labelled items whose distances decide the width of the kernel, at most
-EQUAL = 1e-10  # squared distance of vectors that differ by rounding
+EQUAL = 1e-4  # squared distance up to which vectors count as equal: float32 has 1e-7 of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +49,10 @@ class UncertaintyHerding(JointStrategy, name="uncertainty_herding"):
         return np.asarray(1 - margins(evidence))
 
     def width(self, labelled: Vectors) -> float:
-        """The smallest distance above 0 between two labelled vectors; 1 if there is none."""
-        points = labelled[:LABELLED].astype(np.float64)  # float32 could not tell equal items from close ones
-        products = points @ points.T
-        lengths = np.diag(products)
-        squares = (lengths[:, None] + lengths - 2 * products)[np.triu_indices(len(points), 1)]
-        smallest = float(squares[squares > EQUAL].min(initial=np.inf))
+        """The smallest distance above .01 between two of the first 4,096 labelled vectors; 1 if there is none."""
+        points = labelled[:LABELLED]
+        smallest = np.inf
+        for start in range(0, len(points), ROWS):
+            squares = squared_distances(points[start : start + ROWS], points)
+            smallest = min(smallest, float(squares[squares > EQUAL].min(initial=np.inf)))
         return float(np.sqrt(smallest)) if np.isfinite(smallest) else 1.0

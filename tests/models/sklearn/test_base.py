@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import pdist
 from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration
 from sklearn.model_selection import StratifiedKFold
@@ -190,3 +191,24 @@ def test_calibration_is_of_the_head_that_learned_from_copies() -> None:
     strangers = fit(model, y, 2, copies=(moved, np.full(600, 7)), source=np.full(600, -1))
     np.testing.assert_array_equal(strangers.arrays["classes"], [0, 1])  # copies of a class that nobody labelled
     np.testing.assert_array_equal(strangers.arrays["head.w"], fit(model, y, 2).arrays["head.w"])
+
+
+def test_a_handful_of_labels_is_learned_as_plain_scikit_learn_would() -> None:
+    """Four classes with 1, 4, 2 and 1 labels: cross-validation and calibration on so few only told noise."""
+    from sklearn.linear_model import LogisticRegression as Plain
+
+    right = np.zeros(2)
+    y = np.repeat(np.arange(4), [1, 4, 2, 1])
+    for seed in range(12):
+        generator = np.random.default_rng(seed)
+        means = generator.normal(size=(4, 8))
+        x, truth = means[y] + 0.7 * generator.normal(size=(8, 8)), generator.integers(0, 4, 200)
+        test = means[truth] + 0.7 * generator.normal(size=(200, 8))
+        given = TrainingData(inputs=x, labels=y, n_classes=4, shape=(8,), n_labelled=8)
+        fitted = LogisticRegression().fit(given, TrainContext())
+        ready = LogisticRegression().classifier(Weights(arrays=fitted.arrays, shape=(8,), n_classes=4))
+        scale = x.std(axis=0)
+        plain = Plain().fit((x - x.mean(axis=0)) / scale, y).predict((test - x.mean(axis=0)) / scale)
+        found = ready.probabilities(torch.from_numpy(test)).numpy().argmax(axis=1)
+        right += (found == truth).mean() / 12, (plain == truth).mean() / 12
+    assert right[0] > right[1] - 0.03

@@ -39,6 +39,7 @@ from xal.models.training_data import Fitted, TrainContext, TrainingData
 from xal.types import Floats, Kind, Matrix, Outputs, Rows, Shape
 
 FEW_EVALUATIONS = 64  # of an image whose network takes most of a round's time
+FEW = 3  # items a class below which nothing is chosen by cross-validation, and nothing calibrated
 SMALL = 2**22  # numbers in the vectors up to which threads of BLAS wait for each other longer than they work
 
 
@@ -137,8 +138,9 @@ class SklearnModel(Model):
 
         Heads are also fitted to synthetic items. In cross-validation, these are only the synthetic items made from the
         training items of the fold (or from items outside `data`), so that calibration applies to a head trained in the
-        same way. The encoder, the choice of the hyperparameter and the calibration use labelled items only. Raises
-        XalError if all labels are the same.
+        same way. The encoder, the choice of the hyperparameter and the calibration use labelled items only. With fewer
+        than three labels a class, the middle of the grid is taken and nothing calibrated, as held-out items would only
+        tell noise. Raises XalError if all labels are the same.
         """
         if context.workers > 1:
             raise XalError(f"engine.train_workers: model '{self.name}' is trained by one process; set it to 0 or 1")
@@ -186,7 +188,7 @@ class SklearnModel(Model):
         if len(self.grid) == 1 and not self.calibrate:
             return self.grid[0], {}, 0
         foldable = np.flatnonzero(counts > 1)
-        if len(foldable) < 2:
+        if len(foldable) < 2 or len(labels) < FEW * len(classes):  # held-out items would only tell noise
             return self.grid[len(self.grid) // 2], {}, 0
         folded, single = np.flatnonzero(counts[targets] > 1), np.flatnonzero(counts[targets] == 1)
         folds = StratifiedKFold(min(self.folds, int(counts[foldable].min())), shuffle=True, random_state=0)

@@ -132,7 +132,9 @@ class SklearnClassifier:
 
         Strategies need dense vectors, and dense bags of words would fill the memory.
         """
-        vectors = self._encoding.vectors(inputs)
+        return self._embedded(self._encoding.vectors(inputs))
+
+    def _embedded(self, vectors: Matrix) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self._outputs(vectors, "probability")), torch.from_numpy(narrowed(vectors))
 
     def contrast(self, inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,8 +142,8 @@ class SklearnClassifier:
 
         The mean is that of the labelled items, where it is kept and x dense, else 0.
         """
-        probabilities, embeddings = self.embed(inputs)
         vectors = self._encoding.vectors(inputs)
+        probabilities, embeddings = self._embedded(vectors)
         linear = self.linear()
         if linear is None:
             raise XalError("contrastive explanations need a linear head: logistic_regression or linear_svm")
@@ -150,7 +152,7 @@ class SklearnClassifier:
         if not isinstance(vectors, np.ndarray):
             return probabilities, embeddings, torch.from_numpy(narrowed(sparse.csr_array(vectors.multiply(difference))))
         centre = self.state.get("centre", 0.0)
-        return probabilities, embeddings, torch.from_numpy(np.asarray(difference * (vectors - centre)))
+        return probabilities, embeddings, torch.from_numpy(np.asarray(difference * (vectors - centre), np.float32))
 
     def sampled_probabilities(self, inputs: Any) -> Tensor:
         """(b, t, c) of an ensemble's members, or with 3/4 of the vectors' columns dropped."""
