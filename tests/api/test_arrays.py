@@ -1,9 +1,13 @@
 """`xal.query`: arrays in, positions out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy import sparse
 
 import xal
+from xal.errors import XalError
 
 PROBABILITIES = np.random.default_rng(0).dirichlet(np.ones(4), 200)
 EMBEDDINGS = np.random.default_rng(1).normal(size=(200, 6))
@@ -84,3 +88,23 @@ def test_what_does_not_fit_is_a_clear_error(arguments, message):
     given = {"n": 10} | {name: value for name, value in arguments.items() if name != "strategy"}
     with pytest.raises(xal.XalError, match=message):
         xal.query(strategy, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"labelled": [0, 1], "labels": ["a", "b"]}, "labels are class indices"),
+        ({"labelled": [0, 1], "labels": [0.5, 1.5]}, "labels are class indices"),
+        ({"labelled": [0, 1, 0, 0, 0, 0]}, "for a mask, use booleans"),
+        ({"embeddings": np.full((6, 2), 1e30)}, "numbers above 1e\\+15, whose distances cannot be computed"),
+        ({"embeddings": sparse.csr_array(np.eye(6))}, "must be a dense array; call .toarray"),
+        ({"sampled_probabilities": np.full((6, 4, 3), 1 / 3)}, "have 3 classes, probabilities 2"),
+        ({"sampled_probabilities": np.full((6, 4), 0.5)}, "shape \\(items, draws, classes\\)"),
+        ({"sampled_probabilities": np.full((6, 4, 2), 0.7)}, "sum to 1"),
+        ({"contrastive": np.ones((5, 2))}, "one row an item is expected"),
+    ],
+)
+def test_what_joint_strategies_are_given_is_checked(given: dict[str, Any], words: str) -> None:
+    usual = {"probabilities": np.full((6, 2), 0.5), "embeddings": np.eye(6)}
+    with pytest.raises(XalError, match=words):
+        xal.query("max_herding", n=2, **usual | given)

@@ -41,13 +41,14 @@ def test_where_vectors_are_kept_auto_is_the_default_and_begins_by_covering(tmp_p
     found = run(recipe(tmp_path), tmp_path / "runs")
     first = [item for item in found.queried if item.round == 0]
     assert {item.reason for item in first} == {"max_herding"}
-    assert all(item.because == "many items resemble it; nothing is labelled yet" for item in first)
+    assert all(item.because.startswith("many items resemble it; nearest to ") for item in first)
+    assert all(item.because.endswith(" of 120 items; nothing is labelled yet") for item in first)
     assert len({item.label for item in first}) == 3  # every class, by six labels
     later = [item for item in found.queried if item.round == 1]
     assert {item.reason for item in later} == {"uncertainty_herding"}
     assert all("nearest labelled item: item-" in item.because for item in later)
-    assert all(item.because.endswith("uncertainty_herding, as there are 2 labels a class") for item in later)
-    assert all(item.because.startswith(("unsure between", "taken for")) for item in later)
+    assert all(item.because.endswith("uncertainty_herding (labels a class: 2)") for item in later)
+    assert all(item.because.startswith(("unsure between", "rather", "taken for")) for item in later)
 
 
 @pytest.mark.parametrize("start", ["typiclust", "random"])
@@ -113,6 +114,7 @@ def test_why_in_words() -> None:
     guesses = (("cat", 0.41), ("dog", 0.38))
     assert because(Margin(), "margin", "", guesses) == "unsure between cat and dog (0.41, 0.38)"
     assert because(Margin(), "margin", "", (("cat", 0.95), ("dog", 0.05))) == "taken for cat (0.95)"
+    assert because(Margin(), "margin", "", (("cat", 0.8), ("dog", 0.2))) == "rather cat than dog (0.80, 0.20)"
     assert because(Auto(), "max_herding", "nearest labelled item: 7 (0.83)", guesses) == (
         "many items resemble it; nearest labelled item: 7 (0.83)"
     )

@@ -14,3 +14,9 @@ def test_the_list_names_sections_and_components(
         each in out
         for each in ("per_round=100", "plateau_factor=0.1", "stop_early=True", "evaluate_explanations=0", "max_evals")
     )
+
+
+def test_a_family_is_listed_by_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert xal("list", "stop", monkeypatch=monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert "stabilized_predictions" in out and "overall_uncertainty" in out and "margin" not in out

@@ -56,3 +56,8 @@ def test_in_words() -> None:
     assert str(Forecast(labels=100, gain=0.008, low=-0.002, high=0.015)) == (
         "100 more labels: +0.8 points (-0.2 to 1.5)"
     )
+
+
+def test_no_accuracy_above_one() -> None:
+    found = forecast(N[:5], [0.2, 0.6, 0.5, 0.8, 0.87], 100, 100)
+    assert found is not None and found.high <= 0.13 + 1e-9 and found.low >= -0.87

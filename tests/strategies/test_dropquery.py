@@ -20,7 +20,7 @@ def test_only_items_that_flip_in_two_of_three_draws_while_there_are_enough() -> 
     embeddings = np.random.default_rng(0).normal(size=(n, 5))
     found = xal.query("dropquery", n=batch, embeddings=embeddings, **given(n, flips))
     assert all(flips[position] >= 2 for position in found.positions)
-    assert set(found.notes) == {"in at least 2 of 3 draws"}
+    assert set(found.notes) == {"its prediction changes in at least 2 of 3 draws of dropout"}
 
 
 def test_one_item_of_each_cluster_of_candidates() -> None:

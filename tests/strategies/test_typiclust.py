@@ -42,7 +42,7 @@ def test_clusters_without_labels_come_first() -> None:
     embeddings = corners()
     found = xal.query("typiclust", embeddings=embeddings, labelled=[0, 41], n=2)  # clusters 0 and 1 have one each
     assert [np.searchsorted(np.cumsum(SIZES), position, side="right") for position in found.positions] == [2, 3]
-    assert found.notes[0] == "of a cluster of 20 items, 0 of its items are labelled"
+    assert found.notes[0] == "typical of 20 alike items and 0 labelled ones"
 
 
 def test_more_items_than_clusters_and_equal_items() -> None:

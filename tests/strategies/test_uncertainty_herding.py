@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xal
-from xal.strategies.herding import cover
+from xal.strategies.herding import cover, followers
 from xal.strategies.joint import unit
 from xal.strategies.max_herding import MaxHerding
 from xal.strategies.uncertainty_herding import UncertaintyHerding
@@ -101,3 +101,12 @@ def test_nothing_to_gain() -> None:
     found = cover(points, np.zeros(30), points[:29], 3, 0.1)
     assert found[0] == 29 and len(set(found.tolist())) == 3
     assert sorted(cover(np.zeros((4, 3), np.float32), np.ones(4), np.empty((0, 3), np.float32), 9, 1.0)) == [0, 1, 2, 3]
+
+
+def test_for_how_many_items_each_stands() -> None:
+    corners = unit(np.repeat(np.eye(3), [50, 20, 10], axis=0) + 0.01 * GENERATOR.normal(size=(80, 3)))
+    labelled = corners[79:]
+    order = cover(corners[:79], np.ones(79), labelled, 2, 1.0)
+    assert sorted(followers(corners[:79], corners[order], labelled).tolist()) == [20, 50]
+    found = xal.query("max_herding", embeddings=corners, labelled=[79], n=2)
+    assert found.notes[0].startswith("nearest to 50 of 79 items; nearest labelled item: ")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from xal.core.config import parse
 from xal.core.rng import HashRng
@@ -84,6 +85,10 @@ def query(
     if interpretable_input is not None and interpretable_input.shape[0] != size:
         raise XalError(f"interpretable_input has {interpretable_input.shape[0]} rows for {size} items; give one each")
     taken = _positions(labelled, size)
+    if labels is not None and not np.issubdtype(np.asarray(labels).dtype, np.integer):
+        raise XalError(f"labels are class indices (whole numbers), got {np.asarray(labels).dtype}")
+    if s is not None and p is not None and s.shape[2] != p.shape[1]:
+        raise XalError(f"sampled_probabilities have {s.shape[2]} classes, probabilities {p.shape[1]}")
     if labels is not None and len(labels) != len(taken):
         raise XalError(f"{len(labels)} labels for {len(taken)} labelled positions; give one for each")
     if p is not None and labels is not None and len(taken) and not 0 <= min(labels) <= max(labels) < p.shape[1]:
@@ -119,7 +124,12 @@ def query(
     )
 
 
+LARGEST = 1e15  # of numbers whose squares float32 can add
+
+
 def _matrix(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    if sparse.issparse(values):
+        raise XalError(f"{name} must be a dense array; call .toarray(), or reduce it, as by TruncatedSVD")
     try:
         matrix = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
@@ -129,6 +139,8 @@ def _matrix(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(broken):
         raise XalError(f"{name} hold NaN or infinite numbers in {len(broken)} rows, first row {broken[0]}")
+    if np.abs(matrix).max() > LARGEST:
+        raise XalError(f"{name} hold numbers above {LARGEST:g}, whose distances cannot be computed; scale them")
     return matrix
 
 
@@ -175,7 +187,8 @@ def _positions(labelled: Any, size: int) -> npt.NDArray[np.int64]:
     if len(positions) and not (positions.min() >= 0 and positions.max() < size):
         raise XalError(f"`labelled` are positions 0..{size - 1}, got {positions.min()}..{positions.max()}")
     if len(np.unique(positions)) < len(positions):
-        raise XalError("`labelled` names a position twice")
+        hint = "; for a mask, use booleans" if len(positions) == size and positions.max() <= 1 else ""
+        raise XalError(f"`labelled` names a position twice{hint}")
     return positions
 
 

@@ -46,7 +46,7 @@ def stop_line(run: Run) -> str:
     if since is not None:
         spent = sum(item.round <= since for item in run.queried)
         return f"{rule.name} would have stopped after round {since}, at {spent} labels"
-    last = history[-1].agreement if history else None
+    last = history[-1].agreement if history and rule.name == "stabilized_predictions" else None
     return f"{rule.name}: go on" + (f" (agreement of the last two models {last:.3f})" if last is not None else "")
 
 

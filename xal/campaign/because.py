@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xal.strategies.strategy import Strategy
 
-SURE = 0.9  # probability of the likeliest class from which on a model is called sure
+SURE = 0.9  # probability of the likeliest class from which on nothing else is named
 Guesses = tuple[tuple[str, float], ...]
 """The two likeliest classes with their probabilities, the likeliest first."""
 
@@ -27,4 +27,6 @@ def guessed(guesses: Guesses) -> str:
     if p >= SURE or not rest:
         return f"taken for {first} ({p:.2f})"
     (second, q), *_ = rest
+    if q < p / 2:
+        return f"rather {first} than {second} ({p:.2f}, {q:.2f})"
     return f"unsure between {first} and {second} ({p:.2f}, {q:.2f})"

@@ -107,6 +107,8 @@ class RunSteps:
             queried = record.write(query, strategy, round, self.label_space, folder)
             queried += [replace(item, rank=len(query) + item.rank) for item in items]
         chosen = {reason: query.reasons.count(reason) for reason in dict.fromkeys(query.reasons)}
+        if model is None and round:
+            self.reporter.say("there is no model to ask: the training labels are of one class so far")
         self._commit(
             round,
             "query",

@@ -16,7 +16,7 @@ from xal.errors import XalError
 
 
 def list_components(
-    name: Annotated[str | None, typer.Argument(help="A component or section: explain its fields.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A component, section or family to explain.")] = None,
 ) -> None:
     """List the components and sections of recipes, or explain the fields of one."""
     from xal.annotators import Annotator
@@ -33,6 +33,9 @@ def list_components(
 
     sections = {"": Recipe, "pool": PoolSection, "train": TrainSettings, "budget": Budget, "search": Search}
     families: list[Any] = [Strategy, Explainer, Model, Encoder, Annotator, Feedback, StoppingRule, Engine]
+    if name in [family.family for family in families]:
+        _show([family for family in families if family.family == name])
+        return
     if name is not None:
         found = [family.registry[name] for family in families if name in family.registry]
         found += [section for key, section in sections.items() if key == name]
@@ -50,6 +53,11 @@ def list_components(
         table.add_row(section_name, ", ".join(map(_field, fields)))
     console.print(table)
     console.print()
+    _show(families)
+
+
+def _show(families: list[Any]) -> None:
+    """Print a table of the components of each family."""
     for family in families:
         table = Table(title=family.family, title_justify="left", title_style="bold", show_edge=False)
         for column in ("name", "description", "fields"):

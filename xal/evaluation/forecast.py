@@ -59,7 +59,7 @@ def forecast(labels: Sequence[int], accuracy: Sequence[float], more: int, n_test
     refitted = _fit(n, _value(fitted, n) + noise[:, :-1])
     change = _value(refitted, then) - _value(refitted, n[-1]) + noise[:, -1]
     change += np.maximum(spreads[:, 0] / np.sqrt(n[-1]), least) * generator.standard_normal(DRAWS)
-    low, high = np.quantile(change, [0.025, 0.975])
+    low, high = np.clip(np.quantile(change, [0.025, 0.975]), -y[-1], 1 - y[-1])  # no accuracy above 1 or below 0
     return Forecast(labels=more, gain=gain, low=float(low), high=float(high))
 
 

@@ -69,8 +69,10 @@ def heat_map(image: npt.NDArray[np.uint8], explanation: Explanations) -> npt.NDA
 def marked(text: str, explanation: Explanations) -> list[tuple[str, float]]:
     """Split the text into words, with attributions relative to the largest, and the text between them (0).
 
-    All are 0 if the explanation says nothing.
+    All are 0 if the explanation says nothing, or is not of words.
     """
+    if explanation.feature_kind != "words":
+        return [(text, 0.0)]
     row = explanation.attributions[[0]]
     by_column = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
     scale = max(map(abs, by_column.values()), default=0.0) or 1.0
@@ -125,7 +127,7 @@ def page_of(inputs: Any, explanation: Explanations, title: str, names: Sequence[
     """HTML page of one explanation: a text with highlighted words, or a table row with its top column first."""
     values = explanation.attributions
     largest = np.abs(values if isinstance(values, np.ndarray) else values.data).max(initial=0)
-    if isinstance(inputs, str):
+    if isinstance(inputs, str) and explanation.feature_kind == "words":
         highlighted = marked_html(inputs, explanation)
         return render("explanation.html", title=title, marked=highlighted, rows=[], largest=largest)
     rows = top_words(inputs, explanation, names, limit=values.shape[1])

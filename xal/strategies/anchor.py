@@ -10,7 +10,7 @@ P. Lesci, A. Vlachos, "AnchorAL: computationally efficient active learning for l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -68,7 +68,11 @@ class Anchor(Wrapper, name="anchor"):
             rows = np.union1d(rows, near.rows)
         if len(rows) < budget:  # classes share their neighbours, or nothing is labelled
             return self.strategy.query(passes, budget, rng)
-        return self.strategy.query(passes.among(rows), budget, rng)
+        query = self.strategy.query(passes.among(rows), budget, rng)
+        given = np.full(len(query), "", object) if query.items.notes is None else query.items.notes
+        where = f"near labelled items of the {len(anchors)} rarest classes"
+        notes = np.array([f"{note}; {where}" if note else where for note in given], object)
+        return replace(query, items=replace(query.items, notes=notes))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from xal.core.rng import HashRng
+from xal.errors import XalError
 from xal.strategies.diverse_mini_batch import DiverseMiniBatch
 from xal.strategies.max_herding import MaxHerding
 from xal.strategies.strategy import Passes, Strategy, Summary, Wrapper, probabilities_of
@@ -52,6 +53,10 @@ class Auto(Wrapper, name="auto"):
     uncertainty: Strategy = field(default_factory=DiverseMiniBatch)
     """The strategy for many labels."""
 
+    def __post_init__(self) -> None:
+        if not self.few <= self.unseen <= self.many:
+            raise XalError(f"auto: expected few <= unseen <= many, got {self.few:g}, {self.unseen:g} and {self.many:g}")
+
     def wrapped(self) -> tuple[Strategy, ...]:
         """`coverage`, `between` and `uncertainty`."""
         return self.coverage, self.between, self.uncertainty
@@ -67,7 +72,7 @@ class Auto(Wrapper, name="auto"):
         """The strategy for this progress, and why."""
         if progress is None:
             return self.coverage, "nothing is labelled"
-        labels = f"there are {progress.a_class:.3g} labels a class"
+        labels = f"labels a class: {progress.a_class:.3g}"
         if progress.a_class < self.few:
             return self.coverage, f"{labels}, fewer than {self.few:g}"
         if progress.a_class < self.unseen and progress.seen < progress.classes:
@@ -81,5 +86,5 @@ class Auto(Wrapper, name="auto"):
         strategy, why = self.chosen(passes.prepare(self, budget, rng))
         query = strategy.query(passes, budget, rng)
         given = np.full(len(query), "", object) if query.items.notes is None else query.items.notes
-        notes = [f"{note}; {strategy.name}, as {why}" if note else why for note in given]
+        notes = [f"{note}; {strategy.name} ({why})" if note else why for note in given]
         return replace(query, items=replace(query.items, notes=np.array(notes, object)))

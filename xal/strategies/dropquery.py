@@ -32,7 +32,6 @@ class DropQuery(Strategy, name="dropquery"):
 
     needs: ClassVar[frozenset[str]] = frozenset({"probabilities", "sampled_probabilities"})
     select_needs: ClassVar[frozenset[str]] = frozenset({"embeddings", "probabilities"})
-    motive: ClassVar[str] = "its prediction changes when features are dropped"
 
     draws: Annotated[int, Field(ge=1, le=10)] = 3
     """Draws of dropout, of the model's 10; of an ensemble, its members."""
@@ -68,5 +67,8 @@ class DropQuery(Strategy, name="dropquery"):
         chosen = candidates.take(nearest_distinct(centres, points))
         changed = np.floor(chosen.scores).astype(int)
         at_least = ["at least " if count == enough else "" for count in changed]
-        notes = [f"in {few}{count} of {self.draws} draws" for few, count in zip(at_least, changed, strict=True)]
+        notes = [
+            f"its prediction changes in {few}{count} of {self.draws} draws of dropout"
+            for few, count in zip(at_least, changed, strict=True)
+        ]
         return replace(chosen, notes=np.array(notes, object))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from xal.strategies.joint import CELLS, Vectors, squared_distances
+from xal.strategies.joint import CELLS, Vectors, nearest, squared_distances
 from xal.types import Rows
 
 BLOCK = 1024  # candidates whose gains are computed together at first
@@ -76,3 +76,10 @@ def cover(points: Vectors, weights: npt.NDArray[np.floating], labelled: Vectors,
         bounds[best], taken[best] = -1.0, True
         np.maximum(covered, similarity(points, points[[best]], h)[:, 0], out=covered)
     return np.array(chosen, np.int64)
+
+
+def followers(points: Vectors, chosen: Vectors, labelled: Vectors) -> Rows:
+    """(q,) number of points that lie nearer to this chosen item than to any other or to a labelled one."""
+    mine, distance = nearest(points, chosen)
+    _, known = nearest(points, labelled)
+    return np.bincount(mine[distance < known], minlength=len(chosen)).astype(np.int64)

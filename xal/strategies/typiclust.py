@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -26,8 +26,6 @@ from xal.types import Rows, Scored
 @dataclass(frozen=True, kw_only=True)
 class TypiClust(JointStrategy, name="typiclust"):
     """Query the most typical items of the largest clusters without labels."""
-
-    motive: ClassVar[str] = "it is typical"
 
     clusters: Annotated[int, Field(ge=1)] = 500
     """Maximum number of clusters."""
@@ -58,7 +56,7 @@ class TypiClust(JointStrategy, name="typiclust"):
                     if not members[cluster] or len(chosen) == budget:
                         continue
                     chosen.append(members[cluster].pop(0))
-                    notes.append(f"of a cluster of {sizes[cluster]} items, {labels[cluster]} of its items are labelled")
+                    notes.append(f"typical of {sizes[cluster]} alike items and {labels[cluster]} labelled ones")
         return np.array(chosen, np.int64), notes
 
 

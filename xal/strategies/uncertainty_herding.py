@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from xal.strategies.herding import cover
+from xal.strategies.herding import cover, followers
 from xal.strategies.joint import JointStrategy, Known, Vectors, evidence_of, squared_distances, unlike
 from xal.strategies.strategy import Scores, margins
 from xal.types import Evidence, Rows, Scored
@@ -37,12 +37,15 @@ class UncertaintyHerding(JointStrategy, name="uncertainty_herding"):
     motive: ClassVar[str] = "many uncertain items resemble it"
 
     def choose(self, candidates: Scored, state: Known | None, budget: int) -> tuple[Rows, Sequence[str]]:
-        """The greedy choice, and the nearest labelled item of each."""
+        """The greedy choice; for how many candidates each stands, and its nearest labelled item."""
         evidence = evidence_of(candidates)
         points = self.vectors(evidence)
         labelled = np.empty((0, points.shape[1]), np.float32) if state is None else state.vectors
         order = cover(points, self.weights(evidence), labelled, budget, self.width(labelled))
-        return order, unlike(points[order], state)
+        counts = followers(points, points[order], labelled)
+        near = unlike(points[order], state)
+        notes = [f"nearest to {n} of {len(points)} items; {text}" for n, text in zip(counts, near, strict=True)]
+        return order, notes
 
     def weights(self, evidence: Evidence) -> Scores:
         """(b,) u = 1 - (p1 - p2)."""
