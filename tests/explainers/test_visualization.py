@@ -5,7 +5,15 @@ import pytest
 from scipy import sparse
 
 from xal.core import hashed_words
-from xal.explainers.visualization import SAYS_NOTHING, heat_map, marked, says_nothing, summary
+from xal.explainers.visualization import (
+    SAYS_NOTHING,
+    heat_map,
+    marked,
+    marked_html,
+    page_of,
+    says_nothing,
+    summary,
+)
 from xal.types import Explanations
 
 
@@ -42,3 +50,18 @@ def test_explanations_of_nothing(scale: float, nothing: bool) -> None:
     image = of_image(np.array([3.0, -1, 0, 0]) * scale)
     pixels = heat_map(np.full((1, 2, 2), 128, np.uint8), image)
     assert (len(np.unique(pixels.reshape(4, 3), axis=0)) == 1) == nothing
+
+
+def test_a_text_that_is_explained_by_its_vector_has_no_marked_words() -> None:
+    """As by shap_embedding: concepts in place of words."""
+    explanation = Explanations(
+        feature_kind="concepts",
+        attributions=np.array([[0.5, -0.25]]),
+        interpretable_input=np.array([[1.0, 2.0]]),
+        explained_class=np.array([0]),
+        probability=np.array([0.9]),
+    )
+    assert marked("a fine <film>", explanation) == [("a fine <film>", 0.0)]
+    assert "a fine &lt;film&gt;" in marked_html("a fine <film>", explanation)
+    assert summary("a fine <film>", explanation) == "concept 0 = 1 +0.500, concept 1 = 2 -0.250"
+    assert "concept 0 = 1" in page_of("a fine <film>", explanation, "title")
