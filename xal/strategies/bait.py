@@ -23,7 +23,7 @@ from xal.strategies.strategy import Summary, probabilities_of
 from xal.types import Evidence, Labelled, Rows, Scored
 
 Matrix = npt.NDArray[np.float64]
-ROWS = 2048  # points in float64 at once
+ROWS = 2048  # points that are multiplied at once
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,13 +92,13 @@ def most_informative(
     With a(x) = x' M^-1 F_U M^-1 x and b(x) = x' M^-1 x, the trace falls by s a / (1 + s b) where x is added, and grows
     by s a / (1 - s b) where it is removed. a and b of all points are updated by two products a step.
     """
-    n = len(points)
+    n, wide = len(points), points.astype(np.float64)  # in float32, errors would add up over the steps
     a, b = np.empty(n), np.empty(n)
     for start in range(0, n, ROWS):
         part = slice(start, start + ROWS)
-        projected = points[part] @ inverse
+        projected = wide[part] @ inverse
         a[part] = np.einsum("nd,nd->n", projected @ pool, projected)
-        b[part] = np.einsum("nd,nd->n", projected, points[part])
+        b[part] = np.einsum("nd,nd->n", projected, wide[part])
     chosen: list[int] = []
     taken = np.zeros(n, bool)
     for _ in range(min(2 * budget, n)):
@@ -107,15 +107,14 @@ def most_informative(
         best = int(gains.argmax())
         chosen.append(best)
         taken[best] = True
-        v = inverse @ points[best]
+        v = inverse @ wide[best]
         scale = s[best] / (1 + s[best] * b[best])
         moved = inverse @ (pool @ v)
-        both = np.stack([v, moved], axis=1)
-        along, across = np.concatenate([points[at : at + ROWS] @ both for at in range(0, n, ROWS)]).T  # in float64
+        along, across = (wide @ np.stack([v, moved], axis=1)).T
         a += -2 * scale * along * across + (scale * along) ** 2 * float(v @ pool @ v)
         b -= scale * along**2
         inverse = inverse - scale * np.outer(v, v)
-    kept = points[chosen].astype(np.float64)
+    kept = wide[chosen]
     projected = kept @ inverse
     while len(chosen) > min(budget, n):
         cost = s[chosen] * np.einsum("nd,nd->n", projected @ pool, projected)
