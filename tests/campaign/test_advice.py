@@ -19,7 +19,7 @@ from xal.store.run import Run, read_run
 from xal.strategies.auto import Auto
 from xal.strategies.margin import Margin
 
-JOINT = ("auto", "bait", "badge", "typiclust", "dropquery", "anchor", "explanation_herding")
+JOINT = ("auto", "bait", "dropquery", "typiclust", "anchor")
 STOP = {"name": "stabilized_predictions", "agreement": 0.9, "rounds": 2, "sample": 60}
 
 
@@ -100,14 +100,14 @@ def test_the_rule_may_change_and_no_rule_says_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 def test_the_same_campaigns_on_ray(tmp_path: Path) -> None:
-    given = {"arms": {name: name for name in JOINT}, "stop": STOP, "budget": {"rounds": 2}}
+    given = {"arms": {name: name for name in JOINT}, "stop": STOP, "budget": {"rounds": 1}}
     run_experiment(recipe(tmp_path, **given), tmp_path / "serial", QUIET)
     run_experiment(recipe(tmp_path, **given, engine=RUN_ENGINES["ray"]), tmp_path / "ray", QUIET)
     for name in JOINT:
         serial, on_ray = (read_run(tmp_path / engine / f"{name}-seed0") for engine in ("serial", "ray"))
         assert outcome(serial) == outcome(on_ray)
         assert [item.because for item in serial.queried] == [item.because for item in on_ray.queried]
-        assert len({item.id for item in serial.queried}) == 18
+        assert len({item.id for item in serial.queried}) == 12
 
 
 def test_why_in_words() -> None:
