@@ -9,8 +9,8 @@ from xal.strategies.joint import Vectors, first_of_equals, nearest
 from xal.types import Rows
 
 EXACT = 64  # clusters up to which k-means begins with k-means++ on all points, and runs to its end
-STEPS = 10  # steps with more clusters
-SEEDING = 20  # points a cluster among which k-means++ looks for their first centres
+STEPS = 5  # steps with more clusters
+SEEDING = 10  # points a cluster among which k-means++ looks for their first centres
 
 
 def k_means(
@@ -19,7 +19,7 @@ def k_means(
     """((k, d) centres, (n,) cluster of each point) of points (n, d); k is at most n.
 
     weights: (n,) of the points. Equal points can leave clusters empty. With more than 64 clusters, k-means++ begins on
-    a sample and ten steps are made.
+    a sample and five steps are made.
     """
     import warnings
 
