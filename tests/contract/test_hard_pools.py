@@ -7,7 +7,7 @@ import pytest
 
 import xal
 from tests.contract.test_strategies import ALL, LEAVES_SOME, space_of
-from tests.strategies.fake_passes import evidence
+from tests.strategies.fake_passes import PARTS, evidence
 from xal.errors import XalError
 from xal.strategies import Strategy
 
@@ -30,15 +30,7 @@ SPREADING = (
 def arrays(strategy: Strategy, n: int, **changed: Any) -> dict[str, Any]:
     """All that a strategy may ask for on n items."""
     given = evidence(n, space=space_of(strategy))
-    names = (
-        "probabilities",
-        "embeddings",
-        "explanations",
-        "interpretable_input",
-        "contrastive",
-        "sampled_probabilities",
-    )
-    return {name: getattr(given, name) for name in names} | changed
+    return {name: getattr(given, name) for name in PARTS} | changed
 
 
 def chosen(strategy: Strategy, n: int, asked: int, labelled: int = 6, **changed: Any) -> list[int]:
