@@ -127,27 +127,32 @@ def numpy_round(kept: Embeddings, weights: np.ndarray, intercepts: np.ndarray, s
     return sorted(best[1].tolist())
 
 
+def head_job(folder: Path, pool: Pool, chosen: np.ndarray, labels: np.ndarray) -> TrainJob:
+    """Training of a logistic regression on the kept vectors of the chosen rows."""
+    table = pool.read(chosen, ["id", "text"]).append_column("row", pa.array(chosen))
+    write_items(folder / "items.parquet", table)
+    return TrainJob(
+        model=LogisticRegression(encoder=Made()),
+        shape=(),
+        n_classes=CLASSES,
+        item_files=(folder / "items.parquet",),
+        labels=dict(zip(table["id"].to_pylist(), labels[chosen].tolist(), strict=True)),
+        holdout=frozenset(),
+        settings=TrainSettings(threads=2),
+        seed=0,
+        embeddings=pool.embeddings,
+    )
+
+
 def round_on_kept(folder: Path, rows: int) -> dict[str, float]:
     """A round on Ray and by numpy."""
     pool, labels = million(folder, rows)
     chosen = np.sort(np.random.default_rng(1).choice(rows, LABELLED, replace=False))
-    table = pool.read(chosen, ["id", "text"]).append_column("row", pa.array(chosen))
-    write_items(folder / "items.parquet", table)
-    model, ids = LogisticRegression(encoder=Made()), table["id"].to_pylist()
     times: dict[str, list[float]] = {"train": [], "query": [], "numpy": []}
     with RayEngine(actors=2, object_store_mb=500).open() as session:
         pool = embed_pool(session, pool, Made(), folder / "store", ())
-        job = TrainJob(
-            model=model,
-            shape=(),
-            n_classes=CLASSES,
-            item_files=(folder / "items.parquet",),
-            labels=dict(zip(ids, labels[chosen].tolist(), strict=True)),
-            holdout=frozenset(),
-            settings=TrainSettings(threads=2),
-            seed=0,
-            embeddings=pool.embeddings,
-        )
+        job = head_job(folder, pool, chosen, labels)
+        model, ids = job.model, list(job.labels)
         peak = 0
         for repeat in range(3):
             started = perf_counter()

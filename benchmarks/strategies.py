@@ -25,8 +25,7 @@ from threading import Event, Thread
 from time import perf_counter
 
 import numpy as np
-import pyarrow as pa
-from embeddings import CLASSES, LABELLED, million
+from embeddings import CLASSES, LABELLED, head_job, million
 from kept_vectors import WIDTH, Made
 from table import arguments, show, write
 
@@ -35,10 +34,6 @@ from xal.engine import RayEngine
 from xal.engine.coordinator import Coordinator
 from xal.engine.embedding import embed_pool
 from xal.engine.tasks import ModelRef
-from xal.engine.training_job import TrainJob
-from xal.models.sklearn.logistic_regression import LogisticRegression
-from xal.models.train_settings import TrainSettings
-from xal.store.artefacts import write_items
 from xal.strategies import Strategy
 from xal.strategies.badge import Badge
 from xal.strategies.bait import Bait
@@ -216,31 +211,21 @@ def over(folder: Path, rows: int, strategies: dict[str, Strategy]) -> dict[str, 
     """Seconds of a query of each strategy on Ray over `rows` kept vectors, warm."""
     pool, labels = million(folder, rows)
     chosen = np.sort(np.random.default_rng(1).choice(rows, LABELLED, replace=False))
-    table = pool.read(chosen, ["id", "text"]).append_column("row", pa.array(chosen))
-    write_items(folder / "items.parquet", table)
-    model, ids = LogisticRegression(encoder=Made()), table["id"].to_pylist()
-    of_id = dict(zip(ids, labels[chosen].tolist(), strict=True))
     times = {}
     with RayEngine(actors=2, object_store_mb=500).open() as session:
         pool = embed_pool(session, pool, Made(), folder / "store", ())
-        job = TrainJob(
-            model=model,
-            shape=(),
-            n_classes=CLASSES,
-            item_files=(folder / "items.parquet",),
-            labels=of_id,
-            holdout=frozenset(),
-            settings=TrainSettings(threads=2),
-            seed=0,
-            embeddings=pool.embeddings,
-        )
+        job = head_job(folder, pool, chosen, labels)
         session.train(job, folder / "weights.safetensors")
-        ref = ModelRef(model=model, weights=folder / "weights.safetensors", version="0", shape=(), n_classes=CLASSES)
+        ref = ModelRef(
+            model=job.model, weights=folder / "weights.safetensors", version="0", shape=(), n_classes=CLASSES
+        )
         coordinator = Coordinator(session=session, pool=pool, shape=(), model=ref)
         for name, strategy in strategies.items():
             for _ in range(2):  # the first is to warm up
                 started = perf_counter()
-                query = coordinator.query(strategy, B, HashRng(0), labelled=ids, labelled_rows=chosen, labels=of_id)
+                query = coordinator.query(
+                    strategy, B, HashRng(0), labelled=list(job.labels), labelled_rows=chosen, labels=job.labels
+                )
                 times[name] = perf_counter() - started
             assert len(query) == B
     return times

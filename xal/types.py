@@ -313,6 +313,12 @@ class Query:
         reasons = np.array(self.reasons, object)[index]
         return Query(items=self.items.take(index), reasons=tuple(reasons.tolist()), evidence=self.evidence)
 
+    def noted(self, text: str) -> Query:
+        """Add `text` to what is said of each item."""
+        given = ("",) * len(self) if self.items.notes is None else self.items.notes
+        notes = np.array([f"{note}; {text}" if note else text for note in given], object)
+        return replace(self, items=replace(self.items, notes=notes))
+
     def renamed(self, old: str, new: str) -> Query:
         """Replace the strategy name `old` with `new` in the reasons."""
         return replace(self, reasons=tuple(new if reason == old else reason for reason in self.reasons))

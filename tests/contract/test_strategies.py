@@ -39,13 +39,9 @@ ALL = [pytest.param(strategy, id=name) for name, strategy in REGISTERED.items()]
 STRATEGIES = [pytest.param(strategy, id=name) for name, strategy in SCORING.items()]
 
 
-def needs_of(strategy: Strategy) -> frozenset[str]:
-    return strategy.needs | strategy.prepare_needs | strategy.select_needs | (strategy.summary_needs or frozenset())
-
-
 def space_of(strategy: Strategy) -> str:
     """A space of explanations that all parts of the strategy can read."""
-    explained = [part for part in strategy.parts() if needs_of(part) & {"explanations", "label_explanations"}]
+    explained = [part for part in strategy.parts() if part.all_needs & {"explanations", "label_explanations"}]
     return "shared" if all("shared" in part.spaces for part in explained) else "ebano"
 
 

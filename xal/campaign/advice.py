@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from xal.core.config import parse
 from xal.core.imports import check_stored
 from xal.errors import XalError
-from xal.evaluation.forecast import forecast
+from xal.evaluation.forecast import AHEAD, forecast
 from xal.evaluation.stopping import Observed, StoppingRule
 from xal.store.run import Run
-
-AHEAD = 100  # labels that a forecast looks ahead, in whole rounds
 
 
 def advice(run: Run) -> list[str]:

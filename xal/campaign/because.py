@@ -15,7 +15,7 @@ def because(strategy: Strategy, reason: str, note: str, guesses: Guesses | None)
     strategy: that of the campaign. reason: the name of its part that chose the item. note: what the part said about it.
     guesses: None if the item was not predicted.
     """
-    part = next((part for part in (*strategy.parts(), strategy) if part.name == reason), None)
+    part = next((part for part in strategy.parts() if part.name == reason), None)
     reads_predictions = part is not None and "probabilities" in part.needs | part.select_needs
     parts = [guessed(guesses) if guesses and reads_predictions else "", part.motive if part else "", note]
     return "; ".join(text for text in parts if text)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 EXPONENTS = np.geomspace(0.1, 2.0, 25)  # c
 DRAWS = 400
+AHEAD = 100  # labels that forecasts look ahead, in whole rounds
 FEWEST = 5  # rounds with a model, before which nothing is said
 
 

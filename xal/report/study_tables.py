@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from xal.evaluation.curves import Curve, Curves, paired
-from xal.evaluation.forecast import FEWEST, forecast
+from xal.evaluation.forecast import AHEAD, FEWEST, forecast
 from xal.evaluation.labels_saved import saved_against
 
-AHEAD = 100  # labels that a forecast looks ahead
 THIRDS = ("first", "middle", "last")
 
 

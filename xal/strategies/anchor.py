@@ -10,7 +10,7 @@ P. Lesci, A. Vlachos, "AnchorAL: computationally efficient active learning for l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -69,10 +69,7 @@ class Anchor(Wrapper, name="anchor"):
         if len(rows) < budget:  # classes share their neighbours, or nothing is labelled
             return self.strategy.query(passes, budget, rng)
         query = self.strategy.query(passes.among(rows), budget, rng)
-        given = np.full(len(query), "", object) if query.items.notes is None else query.items.notes
-        where = f"near labelled items of the {len(anchors)} rarest classes"
-        notes = np.array([f"{note}; {where}" if note else where for note in given], object)
-        return replace(query, items=replace(query.items, notes=notes))
+        return query.noted(f"near labelled items of the {len(anchors)} rarest classes")
 
 
 @dataclass(frozen=True, kw_only=True)

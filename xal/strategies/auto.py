@@ -8,7 +8,7 @@ Between them, where both count, `between` does. docs/strategies.md has the evide
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -84,7 +84,4 @@ class Auto(Wrapper, name="auto"):
     def query(self, passes: Passes, budget: int, rng: HashRng) -> Query:
         """The query of the strategy that the rule names; its notes say so."""
         strategy, why = self.chosen(passes.prepare(self, budget, rng))
-        query = strategy.query(passes, budget, rng)
-        given = np.full(len(query), "", object) if query.items.notes is None else query.items.notes
-        notes = [f"{note}; {strategy.name} ({why})" if note else why for note in given]
-        return replace(query, items=replace(query.items, notes=np.array(notes, object)))
+        return strategy.query(passes, budget, rng).noted(f"{strategy.name} ({why})")

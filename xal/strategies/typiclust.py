@@ -44,19 +44,19 @@ class TypiClust(JointStrategy, name="typiclust"):
         labels = np.bincount(assigned[len(points) :], minlength=k)
         order = np.lexsort((np.arange(k), -sizes, labels))
         large, small = order[sizes[order] > self.min_size], order[sizes[order] <= self.min_size]
-        members: dict[int, list[int]] = {}
-        for cluster in map(int, order):
-            inside = np.flatnonzero(assigned[: len(points)] == cluster)
-            members[cluster] = inside[by_typicality(points[inside], self.neighbours)].tolist() if len(inside) else []
+        ranked: dict[int, list[int]] = {}
         chosen: list[int] = []
         notes = []
-        for visited in (large, small):
-            while len(chosen) < budget and any(len(members[int(cluster)]) for cluster in visited):
-                for cluster in map(int, visited):
-                    if not members[cluster] or len(chosen) == budget:
-                        continue
-                    chosen.append(members[cluster].pop(0))
+        for visited in (large, small[sizes[small] > 0]):
+            left = visited.tolist()
+            while left and len(chosen) < budget:
+                for cluster in left[: budget - len(chosen)]:
+                    if cluster not in ranked:
+                        inside = np.flatnonzero(assigned[: len(points)] == cluster)
+                        ranked[cluster] = inside[by_typicality(points[inside], self.neighbours)].tolist()
+                    chosen.append(ranked[cluster].pop(0))
                     notes.append(f"typical of {sizes[cluster]} alike items and {labels[cluster]} labelled ones")
+                left = [cluster for cluster in left if cluster not in ranked or ranked[cluster]]
         return np.array(chosen, np.int64), notes
 
 
